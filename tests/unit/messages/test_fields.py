@@ -1,0 +1,79 @@
+"""The rules of header fields, at their very edges."""
+
+from __future__ import annotations
+
+import pytest
+
+from zconnector.messages.fields import FIELDS, NAMES, check_field, is_name
+
+TEXTS = [name for name, rule in FIELDS.items() if rule.type is str]
+LISTS = [name for name, rule in FIELDS.items() if rule.type is list]
+INTS = [name for name, rule in FIELDS.items() if rule.type is int and name not in ("major", "minor")]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_may_fill_its_limit_and_not_one_byte_more(name: str) -> None:
+    limit = FIELDS[name].limit
+    assert check_field(name, "x" * limit) == ""
+    assert check_field(name, "x" * (limit + 1)) == f"{name} is longer than {limit} bytes"
+
+
+@pytest.mark.parametrize("name", sorted(set(TEXTS) - set(NAMES)))
+def test_limits_are_in_bytes_not_in_characters(name: str) -> None:
+    limit = FIELDS[name].limit
+    assert check_field(name, "é" * (limit // 2)) == ""
+    assert check_field(name, "é" * (limit // 2 + 1)) == f"{name} is longer than {limit} bytes"
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_may_fill_its_limit_and_not_one_item_more(name: str) -> None:
+    limit = FIELDS[name].limit
+    assert check_field(name, [0] * limit) == ""
+    assert check_field(name, [0] * (limit + 1)) == f"{name} has more than {limit} items"
+
+
+@pytest.mark.parametrize("name", INTS)
+def test_an_integer_is_one_that_every_reader_holds_exactly(name: str) -> None:
+    for edge in (-(2**53), 2**53):
+        assert check_field(name, edge) == ""
+    for beyond in (-(2**53) - 1, 2**53 + 1, 10**400):
+        assert check_field(name, beyond) == f"{name} is beyond 2^53"
+
+
+@pytest.mark.parametrize("name", ["major", "minor"])
+def test_a_version_number_is_one_signed_byte(name: str) -> None:
+    assert check_field(name, -128) == check_field(name, 127) == ""
+    for beyond in (-129, 128):
+        assert check_field(name, beyond) == f"{name} must be from -128 to 127 (got {beyond})"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["a b", "a/b", "..\\x", "é", "a\n", "\0", "%", "a:b", "a,b"])
+def test_a_name_has_few_letters(name: str, value: str) -> None:
+    assert check_field(name, value).startswith(f"{name} may hold only")
+    assert not is_name(value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_never_empty(name: str) -> None:
+    assert check_field(name, "") == f"{name} must not be empty"
+
+
+@pytest.mark.parametrize("name", ["git", "A-Z_a.z-0", "x" * 128])
+def test_good_names(name: str) -> None:
+    assert is_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 129, "a\n"])
+def test_no_names(name: str) -> None:
+    assert not is_name(name)
+
+
+@pytest.mark.parametrize("value", [1, "x" * 100_000, None, [], 1.5])
+def test_a_field_that_this_version_does_not_know_has_no_rule(value: object) -> None:
+    assert check_field("from_version_9", value) == ""
+
+
+def test_bool_is_no_int_and_int_is_no_bool() -> None:
+    assert check_field("seq", True) == "seq must be int, not bool"
+    assert check_field("admin", 1) == "admin must be bool, not int"

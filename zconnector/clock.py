@@ -1,0 +1,32 @@
+"""The clock port: what time it is, handed to the pure cores as a value.
+
+Two times, because they fail differently: `mono` never jumps and serves every deadline inside
+one process; `wall` is what other machines and the disk understand, and may jump.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple, Protocol
+
+
+class Instant(NamedTuple):
+    """One reading of both clocks."""
+
+    mono: float
+    """Seconds, monotonic, from an arbitrary start; never persisted."""
+    wall: int
+    """Milliseconds since 1970."""
+
+
+class Clock(Protocol):
+    """Where a shell reads the time; a simulation has its own."""
+
+    def now(self) -> Instant: ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> Instant:
+        return Instant(time.monotonic(), time.time_ns() // 1_000_000)

@@ -1,0 +1,118 @@
+"""The frame codec: messages to frames and back (`protos/WIRE.md` section 1).
+
+Encoding trusts its caller but for size; decoding trusts nobody.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+
+import orjson
+
+from zconnector.errors import Reason, WireError
+from zconnector.messages.fields import check_header
+from zconnector.messages.kinds import (
+    MAGIC,
+    MAX_BATCH,
+    MAX_HEADER,
+    MAX_MESSAGE,
+    MAX_TRANSMISSION,
+    VERSION,
+    Flag,
+    Kind,
+)
+from zconnector.messages.message import Message
+
+_PREFIX = struct.Struct(">2sBBHH")
+_KINDS = {int(kind): kind for kind in Kind}
+ACCEPTED_VERSIONS = tuple(v for v in (VERSION, VERSION - 1) if v >= 1)
+
+Frames = list[bytes]
+
+
+def encode_one(message: Message) -> Frames:
+    """The three frames of one message.
+
+    Raises:
+        WireError: TOO_LARGE, or BAD_HEADER for a header that is no JSON.
+    """
+    try:
+        header = orjson.dumps(message.header)
+    except (TypeError, orjson.JSONEncodeError) as error:
+        raise WireError(Reason.BAD_HEADER, f"header cannot be encoded: {error}") from None
+    size = _PREFIX.size + len(header) + len(message.payload)
+    if len(header) > MAX_HEADER:
+        raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}", message.uuid)
+    if size > MAX_MESSAGE:
+        raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}", message.uuid)
+    prefix = _PREFIX.pack(MAGIC, VERSION, message.kind, message.flags, 0)
+    return [prefix, header, message.payload]
+
+
+def encode(messages: Iterable[Message]) -> list[Frames]:
+    """Transmissions that carry the messages in order: as few as the limits allow.
+
+    Raises:
+        WireError: as `encode_one`.
+    """
+    transmissions: list[Frames] = []
+    frames: Frames = []
+    size = 0
+    for message in messages:
+        three = encode_one(message)
+        length = len(three[0]) + len(three[1]) + len(three[2])
+        if frames and (len(frames) >= 3 * MAX_BATCH or size + length > MAX_TRANSMISSION):
+            transmissions.append(frames)
+            frames, size = [], 0
+        frames.extend(three)
+        size += length
+    if frames:
+        transmissions.append(frames)
+    return transmissions
+
+
+def decode(frames: Sequence[bytes]) -> list[Message]:
+    """The messages of one transmission (without the routing id).
+
+    Raises:
+        WireError: what WIRE.md section 11 says, for the whole transmission.
+    """
+    count = len(frames)
+    if count == 0 or count % 3 != 0:
+        raise WireError(Reason.BAD_FRAME, f"{count} frames: a transmission has three for each message")
+    if count > 3 * MAX_BATCH:
+        raise WireError(Reason.BAD_FRAME, f"{count // 3} messages, limit {MAX_BATCH}")
+    size = sum(map(len, frames))
+    if size > MAX_TRANSMISSION:
+        raise WireError(Reason.TOO_LARGE, f"transmission of {size} bytes, limit {MAX_TRANSMISSION}")
+    return [_decode_one(frames[index], frames[index + 1], frames[index + 2]) for index in range(0, count, 3)]
+
+
+def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
+    if len(prefix) != _PREFIX.size:
+        raise WireError(Reason.BAD_FRAME, f"prefix of {len(prefix)} bytes, must be 8")
+    magic, version, number, flags, _ = _PREFIX.unpack(prefix)
+    if magic != MAGIC:
+        raise WireError(Reason.BAD_FRAME, f"magic {magic.hex()}, must be {MAGIC.hex()}")
+    if version not in ACCEPTED_VERSIONS:
+        raise WireError(
+            Reason.UNSUPPORTED_VERSION,
+            f"peer speaks protocol version {version}, this end speaks {VERSION}",
+        )
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise WireError(Reason.BAD_FRAME, f"unknown kind {number}")
+    if len(header) > MAX_HEADER:
+        raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}")
+    size = len(prefix) + len(header) + len(payload)
+    if size > MAX_MESSAGE:
+        raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}")
+    try:
+        fields = orjson.loads(header)
+    except orjson.JSONDecodeError as error:
+        raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
+    if type(fields) is not dict:
+        raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
+    check_header(kind, Flag(flags), fields)
+    return Message(kind, fields, payload, Flag(flags))

@@ -1,0 +1,157 @@
+"""Header fields and their rules: the tables of `protos/WIRE.md` section 3, as code."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from zconnector.errors import Reason, WireError
+from zconnector.messages.kinds import Flag, Kind
+
+
+class Rule(NamedTuple):
+    """What a field holds, and how long it may be (bytes of UTF-8, or list items)."""
+
+    type: type
+    limit: int = 0
+
+
+FIELDS: dict[str, Rule] = {
+    "uuid": Rule(str, 64),
+    "tenant": Rule(str, 128),
+    "token": Rule(str, 4096),
+    "timeout": Rule(int),
+    "timestamp": Rule(int),
+    "major": Rule(int),
+    "minor": Rule(int),
+    "source": Rule(str, 128),
+    "target": Rule(str, 128),
+    "type": Rule(str, 128),
+    "command": Rule(str, 256),
+    "command_type": Rule(str, 256),
+    "admin": Rule(bool),
+    "context": Rule(str, 4096),
+    "worker": Rule(str, 256),
+    "accept_until": Rule(int),
+    "budget": Rule(int),
+    "topic": Rule(str, 256),
+    "event": Rule(str, 256),
+    "reference": Rule(str, 64),
+    "recipient": Rule(str, 128),
+    "seq": Rule(int),
+    "reason": Rule(str, 64),
+    "detail": Rule(str, 1024),
+    "entries": Rule(list, 4096),
+    "kind": Rule(str, 32),
+    "name": Rule(str, 128),
+    "instance": Rule(str, 128),
+    "boot": Rule(str, 64),
+    "session": Rule(str, 64),
+    "versions": Rule(list, 8),
+    "endpoint": Rule(str, 256),
+    "server_key": Rule(str, 64),
+    "key": Rule(str, 64),
+    "validated": Rule(bool),
+    "instances": Rule(list, 256),
+    "credit": Rule(int),
+    "heartbeat": Rule(int),
+    "received": Rule(int),
+    "latest": Rule(int),
+    "cursor": Rule(int),
+    "after": Rule(int),
+    "upto": Rule(int),
+    "missed": Rule(int),
+    "valid": Rule(bool),
+    "permissions": Rule(list, 256),
+    "product": Rule(str, 128),
+    "number": Rule(int),
+    "down": Rule(list, 4096),
+    "call": Rule(int),
+    "op": Rule(str, 32),
+    "args": Rule(dict),
+    "error": Rule(dict),
+}
+
+REQUIRED: dict[Kind, tuple[str, ...]] = {
+    Kind.COMMAND: ("uuid", "type", "command", "timeout", "accept_until"),
+    Kind.EVENT: ("uuid", "topic", "event"),
+    Kind.CONFIG: ("uuid", "command"),
+    Kind.CONFIGURATION: ("uuid", "command"),
+    Kind.SECRET: ("uuid", "command"),
+    Kind.HEARTBEAT: ("received",),
+    Kind.HELLO: ("versions", "kind", "tenant", "name", "instance", "boot", "session", "credit"),
+    Kind.WELCOME: ("boot", "name", "instance", "session", "validated", "credit", "heartbeat"),
+    Kind.GOAWAY: ("reason",),
+    Kind.REPLACED: ("reason",),
+    Kind.CONFIRM: ("entries",),
+    Kind.PRESENCE: ("number", "entries"),
+    Kind.FETCH: ("uuid", "after", "upto"),
+    Kind.ERROR: ("reason", "detail"),
+    Kind.CALL: ("call", "op"),
+    Kind.RESULT: ("call",),
+    Kind.CANCEL: ("call",),
+}
+
+ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH))
+"""Kinds that have answers. On any other the flag excuses nothing: readers of a field rely on REQUIRED."""
+
+NAMES = ("tenant", "source", "target", "type", "recipient", "name", "instance", "product")
+"""Fields that hold a name: they end up in keys, paths and logs, so their letters are few."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
+_SMALL = ("major", "minor")
+_MAX_INT = 2**53  # what every JSON reader in every language holds exactly
+
+_JSON_NAME = {str: "str", int: "int", bool: "bool", list: "list", dict: "object"}
+
+
+def is_name(text: str) -> bool:
+    """Whether a text may serve as a logical name: 1 to 128 of A-Z a-z 0-9 _ . -"""
+    return _NAME.fullmatch(text) is not None
+
+
+def check_field(name: str, value: object) -> str:
+    """The rule that a known field breaks, in words; "" when it keeps them all."""
+    rule = FIELDS.get(name)
+    if rule is None:
+        return ""
+    if type(value) is not rule.type:
+        return f"{name} must be {_JSON_NAME[rule.type]}, not {type(value).__name__}"
+    if isinstance(value, str):
+        if len(value) > rule.limit or len(value.encode()) > rule.limit:
+            return f"{name} is longer than {rule.limit} bytes"
+        if name in NAMES and not value:
+            return f"{name} must not be empty"
+        if name in NAMES and _NAME.fullmatch(value) is None:
+            return f"{name} may hold only A-Z a-z 0-9 _ . - (got {value[:40]!r})"
+    elif isinstance(value, int) and rule.type is int:
+        if name in _SMALL:
+            if not -128 <= value <= 127:
+                return f"{name} must be from -128 to 127 (got {value})"
+        elif not -_MAX_INT <= value <= _MAX_INT:
+            return f"{name} is beyond 2^53"
+    elif isinstance(value, list) and len(value) > rule.limit:
+        return f"{name} has more than {rule.limit} items"
+    return ""
+
+
+def check_header(kind: Kind, flags: Flag, header: dict[str, Any]) -> None:
+    """Hold a header to the tables.
+
+    Raises:
+        WireError: BAD_HEADER, naming the field and the rule.
+    """
+    for name, value in header.items():
+        broken = check_field(name, value)
+        if broken:
+            raise WireError(Reason.BAD_HEADER, broken, _readable_uuid(header))
+    answer = flags & Flag.ANSWER and kind in ANSWERED
+    required = ("reference",) if answer else REQUIRED[kind]
+    for name in required:
+        if name not in header:
+            raise WireError(Reason.BAD_HEADER, f"{kind.name} lacks {name}", _readable_uuid(header))
+
+
+def _readable_uuid(header: dict[str, Any]) -> str:
+    uuid = header.get("uuid", "")
+    return uuid if isinstance(uuid, str) and len(uuid) <= 64 else ""

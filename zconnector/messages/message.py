@@ -1,0 +1,113 @@
+"""A message as the cores see it: a kind, routing fields, an opaque payload."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid as uuid_module
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zconnector.messages.kinds import Flag, Kind, Outcome
+
+Header = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. The header is never changed in place: `with_fields` makes a new one."""
+
+    kind: Kind
+    header: Header
+    payload: bytes = b""
+    flags: Flag = field(default=Flag.NONE)
+
+    def with_fields(self, **fields: Any) -> Message:
+        """The same message with some routing fields set anew; unknown ones are kept."""
+        return Message(self.kind, {**self.header, **fields}, self.payload, self.flags)
+
+    def without(self, *names: str) -> Message:
+        """The same message without some routing fields."""
+        kept = {name: value for name, value in self.header.items() if name not in names}
+        return Message(self.kind, kept, self.payload, self.flags)
+
+    @property
+    def uuid(self) -> str:
+        return str(self.header.get("uuid", ""))
+
+    @property
+    def reference(self) -> str:
+        return str(self.header.get("reference", ""))
+
+    def text(self, name: str) -> str:
+        """A routing field that is a string; "" where absent."""
+        return str(self.header.get(name, ""))
+
+    def number(self, name: str, default: int = 0) -> int:
+        """A routing field that is an integer."""
+        return int(self.header.get(name, default))
+
+    @property
+    def is_receipt(self) -> bool:
+        return bool(self.flags & Flag.RECEIPT)
+
+    @property
+    def is_answer(self) -> bool:
+        return bool(self.flags & Flag.ANSWER)
+
+
+def body_digest(command: Message) -> str:
+    """What must be equal for two commands of one uuid to be the same (DESIGN section 3, promise 3)."""
+    digest = hashlib.sha256()
+    for part in (
+        command.text("type"),
+        command.text("command"),
+        str(command.number("major")),
+        "admin" if command.header.get("admin") else "",
+    ):
+        digest.update(part.encode())
+        digest.update(b"\0")
+    digest.update(command.payload)
+    return digest.hexdigest()
+
+
+_RECEIPTS = uuid_module.UUID("7c0f3a62-5b1e-4f0e-9a55-2d5a7e1c9b11")
+
+
+def derived_uuid(of: str, event: str) -> str:
+    """The uuid of something a router makes about another message: copies of it are one."""
+    return str(uuid_module.uuid5(_RECEIPTS, f"{of}/{event}"))
+
+
+_MAX_DETAIL = 1024
+
+
+def clipped(detail: str) -> str:
+    """A detail as it may stand in a header: what a peer refuses for its length would tell it nothing."""
+    return detail.encode("utf-8", "replace")[:_MAX_DETAIL].decode("utf-8", "ignore")
+
+
+def receipt(command: Message, event: str, *, source: str = "", reason: str = "", detail: str = "") -> Message:
+    """The receipt of a command: ON_GOING, REJECTED or NO_ROUTE (WIRE.md section 6)."""
+    header: dict[str, Any] = {
+        "uuid": derived_uuid(command.uuid, event),
+        "topic": command.text("command"),
+        "event": event,
+        "reference": command.uuid,
+    }
+    for name in ("tenant", "timestamp"):
+        if name in command.header:
+            header[name] = command.header[name]
+    if command.text("source"):
+        header["recipient"] = command.text("source")
+    if source:
+        header["source"] = source
+    if reason:
+        header["reason"] = reason
+        header["detail"] = clipped(detail)
+    return Message(Kind.EVENT, header, b"", Flag.RECEIPT)
+
+
+def is_completion(event_name: str) -> bool:
+    """Whether an event with this name and a reference ends the command it refers to."""
+    return event_name in (Outcome.SUCCESS, Outcome.FAIL)
