@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zconnector.configuration.pivot import (
+    MAX_DOCUMENT,
+    MAX_ITEMS,
+    Key,
+    Pivot,
+    ProductConnector,
+    Version,
+    implicit_pivot,
+    merged,
+)
+from zconnector.errors import ConfigError
+
+GANDALF = textwrap.dedent(
+    """
+    name: Ci
+    major: 1
+    minor: 2
+    commandtypes:
+      - name: CREATE
+        schema: '{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object",
+                  "required": ["name"]}'
+      - name: DELETE
+        schema:
+          type: object
+      - name: PING
+        schema: ''
+    eventtypes:
+      - name: CREATED
+        schema: ''
+    resourcetypes:
+      - name: project
+    keys:
+      - {name: url, defaultValue: 'http://x', type: string, shortname: u, mandatory: true}
+    """
+)
+
+
+def test_gandalfs_layout_is_read():
+    pivot = Pivot.from_yaml(GANDALF)
+    assert (pivot.name, pivot.version, pivot.implicit) == ("Ci", Version(1, 2), False)
+    assert [command.name for command in pivot.commandtypes] == ["CREATE", "DELETE", "PING"]
+    assert pivot.commandtypes[0].schema.complaint(b"{}") != ""
+    assert pivot.commandtypes[2].schema.complaint(b"not json") == ""
+    assert [event.name for event in pivot.eventtypes] == ["CREATED"]
+    assert [resource.name for resource in pivot.resourcetypes] == ["project"]
+    assert pivot.keys == (Key("url", "http://x", "string", "u", True),)
+
+
+def test_the_json_form_gives_the_same_pivot_back():
+    pivot = Pivot.from_yaml(GANDALF)
+    assert Pivot.from_dict(orjson.loads(orjson.dumps(pivot.to_dict()))) == pivot
+
+
+def test_a_product_connector_is_read_flat_or_nested():
+    document: dict[str, Any] = {"name": "Ci", "product": "jenkins", "major": 1, "commandtypes": ["BUILD"]}
+    flat = ProductConnector.from_dict(document)
+    assert (flat.product, flat.version) == ("jenkins", Version(1, 0))
+    assert ProductConnector.from_dict({**document, "product": {"name": "jenkins"}}) == flat
+    assert ProductConnector.from_dict(orjson.loads(orjson.dumps(flat.to_dict()))) == flat
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": None}, "p.name: must be 1 to 128 of A-Z a-z 0-9 _ . -, not nothing"),
+        ({"name": "a b"}, "p.name: must be 1 to 128 of A-Z a-z 0-9 _ . -, not str 'a b'"),
+        ({"major": "1"}, "p.major: must be an integer from 0 to 127, not str '1'"),
+        ({"major": True}, "p.major: must be an integer from 0 to 127, not bool True"),
+        ({"minor": 128}, "p.minor: must be an integer from 0 to 127, not int 128"),
+        ({"commandtypes": {}}, f"p.commandtypes: must be a list of at most {MAX_ITEMS}, not dict {{}}"),
+        ({"commandtypes": [1]}, "p.commandtypes[0]: must be a mapping with a name, not int 1"),
+        (
+            {"commandtypes": ["A", {"name": ""}]},
+            "p.commandtypes[1].name: must be a text of 1 to 256 bytes, not str ''",
+        ),
+        (
+            {"commandtypes": ["A", "A"]},
+            "p.commandtypes[1].name: 'A' is there twice, must be unique in commandtypes",
+        ),
+        (
+            {"commandtypes": [{"name": "A", "schema": 3}]},
+            "p.commandtypes[0].schema: must be a JSON Schema (an object), not int",
+        ),
+        ({"commandtypes": [{"name": "A", "schema": "{"}]}, "p.commandtypes[0].schema: no valid JSON:"),
+        ({"keys": [{"name": "A", "mandatory": 1}]}, "p.keys[0].mandatory: must be true or false, not int 1"),
+        ({"keys": [{"name": "A", "defaultValue": {1}}]}, "p.keys[0].defaultValue: must be a JSON value"),
+        ({"implicit": "yes"}, "p.implicit: must be true or false, not str 'yes'"),
+    ],
+)
+def test_an_error_names_place_value_and_rule(changes: dict[str, Any], said: str):
+    with pytest.raises(ConfigError) as error:
+        Pivot.from_dict({"name": "Ci", "major": 1, **changes}, "p")
+    assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"\xff", "must be UTF-8"),
+        ("a: [", "no valid YAML"),
+        ("- a", "must be a mapping, not list"),
+        ("", "must be a mapping, not nothing"),
+        ("x" * (MAX_DOCUMENT + 1), f"must be at most {MAX_DOCUMENT}"),
+        ("a: &x [1]\nb: *x", "aliases are not taken"),
+        ("a: !!python/object/apply:os.system [true]", "no valid YAML"),
+        ("[" * 5000, "f:"),
+    ],
+)
+def test_what_is_no_document_is_refused(text: str | bytes, said: str):
+    with pytest.raises(ConfigError, match=r"^f: ") as error:
+        Pivot.from_yaml(text, "f")
+    assert said in str(error.value)
+
+
+def test_implicit_pivots_add_up():
+    first = implicit_pivot("Ci", 1, 0, ["A", "B", "A"])
+    both = merged(first, implicit_pivot("Ci", 1, 0, ["B", "C"]))
+    assert first.implicit
+    assert both.implicit
+    assert [command.name for command in both.commandtypes] == ["A", "B", "C"]
+    assert Pivot.from_dict(both.to_dict()) == both
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda c: st.lists(c) | st.dictionaries(st.text(), c),
+    )
+)
+def test_whatever_is_read_is_a_pivot_or_a_config_error(document: Any):
+    for field in ("name", "major", "commandtypes", "keys"):
+        try:
+            Pivot.from_dict({"name": "Ci", "major": 1, field: document})
+        except ConfigError:
+            continue

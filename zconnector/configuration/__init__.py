@@ -1,0 +1,1 @@
+"""Pivots, product connectors and logical configuration: what they are and how they are read."""

@@ -1,0 +1,124 @@
+"""The catalogue: what the connectors of one type are declared to do, over all its versions.
+
+A command of major 0 takes any version: the newest that declares it gives the schema. A command
+with a major takes the newest minor of that major, which alone decides what the major declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from zconnector.configuration.pivot import Pivot, ProductConnector, Version
+from zconnector.configuration.schemas import Schema
+from zconnector.errors import ConfigError, Reason, Refusal
+from zconnector.messages.message import Message
+
+ADMIN_PREFIX = "ADMIN_"
+
+
+class Catalogue:
+    """All pivots and product connectors of one connector type in one tenant."""
+
+    def __init__(self, pivots: Iterable[Pivot] = (), products: Iterable[ProductConnector] = ()) -> None:
+        self.pivots = tuple(sorted(pivots, key=lambda pivot: pivot.version))
+        self.products = tuple(sorted(products, key=lambda p: (p.version, p.product)))
+        self._commands: dict[Version, dict[str, Schema]] = {}
+        self._implicit = {pivot.version for pivot in self.pivots if pivot.implicit}
+        sources: list[Pivot | ProductConnector] = [*self.pivots, *self.products]
+        for source in sources:
+            commands = self._commands.setdefault(source.version, {})
+            for command in source.commandtypes:
+                commands.setdefault(command.name, command.schema)
+        self._newest = sorted(self._commands, reverse=True)
+
+    @property
+    def versions(self) -> tuple[Version, ...]:
+        """Every version, oldest first."""
+        return tuple(reversed(self._newest))
+
+    def highest(self, major: int) -> Version | None:
+        """The newest version of a major; of all for major 0. None: there is none."""
+        return next((v for v in self._newest if major in (0, v.major)), None)
+
+    def declares(self, major: int, command: str) -> bool:
+        """Whether some version that a command of this major may run on declares it."""
+        return self._schema(major, command) is not None
+
+    def declared(self, command: Message) -> Refusal | None:
+        """Why no version declares a command; None when one does, and for admin commands."""
+        if command.header.get("admin") is True:
+            return None
+        major, name = command.number("major"), command.text("command")
+        if self.highest(major) is None:
+            of = "any version" if major == 0 else f"major {major}"
+            return Refusal(
+                Reason.UNKNOWN_VERSION, f"{command.text('type')} has no pivot of {of}", command.uuid
+            )
+        if not self.declares(major, name):
+            of = "no version" if major == 0 else f"not major {major}"
+            detail = f"{of} of {command.text('type')} declares {name!r:.80}"
+            return Refusal(Reason.UNKNOWN_COMMAND, detail, command.uuid)
+        return None
+
+    def check(self, command: Message) -> Refusal | None:
+        """Why a command must not be stored: UNKNOWN_VERSION, UNKNOWN_COMMAND or INVALID_PAYLOAD."""
+        refusal = self.declared(command)
+        if refusal is not None or command.header.get("admin") is True:
+            return refusal
+        schema = self._schema(command.number("major"), command.text("command"))
+        complaint = schema.complaint(command.payload) if schema else ""
+        return Refusal(Reason.INVALID_PAYLOAD, complaint, command.uuid) if complaint else None
+
+    def missing(self, major: int, minor: int, names: Iterable[str]) -> list[str]:
+        """Commands of a version that a worker's command list lacks; none for an implicit pivot.
+
+        Raises:
+            Refusal: UNKNOWN_VERSION, when no pivot or product connector has that version.
+        """
+        version = Version(major, minor)
+        commands = self._commands.get(version)
+        if commands is None:
+            raise Refusal(Reason.UNKNOWN_VERSION, f"no pivot or product connector of version {version}")
+        if version in self._implicit:
+            return []
+        given = set(names)
+        return [n for n in commands if n not in given and not n.startswith(ADMIN_PREFIX)]
+
+    def to_dict(self) -> dict[str, list[dict[str, object]]]:
+        """The payload of a CONFIG answer (WIRE.md section 9)."""
+        return {
+            "pivots": [pivot.to_dict() for pivot in self.pivots],
+            "products": [product.to_dict() for product in self.products],
+        }
+
+    @classmethod
+    def from_dict(cls, document: object) -> Catalogue:
+        """A catalogue from the payload of a CONFIG answer. Raises ConfigError."""
+        if not isinstance(document, Mapping):
+            raise ConfigError(f"configuration must be a JSON object, not {type(document).__name__}")
+        return cls(
+            [Pivot.from_dict(item, where) for where, item in _mappings(document, "pivots")],
+            [ProductConnector.from_dict(item, where) for where, item in _mappings(document, "products")],
+        )
+
+    def _schema(self, major: int, command: str) -> Schema | None:
+        if major:
+            newest = self.highest(major)
+            return self._commands[newest].get(command) if newest is not None else None
+        for version in self._newest:
+            schema = self._commands[version].get(command)
+            if schema is not None:
+                return schema
+        return None
+
+
+def _mappings(document: Mapping[str, Any], field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    items = document.get(field, [])
+    if not isinstance(items, list):
+        raise ConfigError(f"{field}: must be a list, not {type(items).__name__}")
+    for index, item in enumerate(items):
+        where = f"{field}[{index}]"
+        if not isinstance(item, Mapping):
+            raise ConfigError(f"{where}: must be an object, not {type(item).__name__}")
+        yield where, item

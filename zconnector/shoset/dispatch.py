@@ -1,0 +1,123 @@
+"""The serial try: a command goes over one route after another until something definite is heard.
+
+One mechanism serves all three hops (DESIGN section 4): a connector over its aggregator instances, an
+aggregator over the cluster members, a member over the instances that hold a session with the target.
+
+| state | event | next |
+|---|---|---|
+| TRYING | accepted, rejected (from any route, however late) | ENDED with that |
+| TRYING | this route: no route, not taken, lost, share over | next route |
+| TRYING | routes exhausted, none in doubt | ENDED: NOT_SENT with the last reason |
+| TRYING | routes exhausted, one in doubt | ENDED: UNKNOWN, after the share of the last one |
+
+A route is **in doubt** when it took the command and then said nothing definite: it was lost, or
+its share ended. A route that said NO_ROUTE, or whose socket refused, is not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from zconnector.errors import Reason
+
+Route = TypeVar("Route")
+
+
+class Verdict(StrEnum):
+    """How a serial try ended."""
+
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
+    NOT_SENT = "NOT_SENT"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(slots=True)
+class SerialTry(Generic[Route]):
+    """The routes of one command, in the order in which they are tried.
+
+    Ask `next` for the route to send to; tell `declined`, `lost` or the time. Times are monotonic seconds.
+
+    Invariant: at most one route is current; a route is in `doubtful` from when it was left without a
+    word until it says for certain that it did not hand the command on.
+    """
+
+    routes: list[Route]
+    ends: float
+    """When the whole budget is over."""
+    share: float
+    """Seconds for each route: T/n."""
+    current: Route | None = None
+    current_ends: float = 0.0
+    doubtful: list[Route] = field(default_factory=list)
+    last_reason: Reason = Reason.TIMED_OUT
+    last_detail: str = ""
+    tried: list[Route] = field(default_factory=list)
+
+    @classmethod
+    def over(
+        cls,
+        routes: Sequence[Route],
+        budget: float,
+        now: float,
+        rng: random.Random,
+        *,
+        first: Route | None = None,
+    ) -> SerialTry[Route]:
+        """A try over routes in a fresh uniform random order (`first`, where given, leads)."""
+        order = list(routes)
+        rng.shuffle(order)
+        if first is not None and first in order:
+            order.remove(first)
+            order.insert(0, first)
+        share = budget / len(order) if order else 0.0
+        return cls(routes=order, ends=now + budget, share=share)
+
+    def next(self, now: float) -> Route | None:
+        """Make the next route current and return it; None when all have been tried."""
+        if not self.routes or now >= self.ends:
+            self.routes.clear()
+            self.current = None
+            return None
+        route = self.routes.pop(0)
+        self.current = route
+        self.current_ends = min(self.ends, now + self.share)
+        self.tried.append(route)
+        return route
+
+    def declined(self, route: Route, reason: Reason, detail: str) -> bool:
+        """A route certainly did not hand the command on. Returns whether to move on."""
+        self.last_reason, self.last_detail = reason, detail
+        if self.current is not None and route == self.current:
+            self.current = None
+            return True
+        if route in self.doubtful:
+            self.doubtful.remove(route)
+        return False
+
+    def lost(self, route: Route) -> bool:
+        """A route is gone (session lost, GOAWAY). Returns whether to move on."""
+        if route in self.routes:
+            self.routes.remove(route)
+        if self.current is not None and route == self.current:
+            self.doubtful.append(self.current)
+            self.current = None
+            return True
+        return False
+
+    def due(self, now: float) -> bool:
+        """Whether the current route's share is over; it is then in doubt, and the caller moves on."""
+        if self.current is None or now < self.current_ends:
+            return False
+        self.doubtful.append(self.current)
+        self.current = None
+        return True
+
+    @property
+    def exhausted(self) -> Verdict:
+        """The verdict once `next` has returned None."""
+        return Verdict.UNKNOWN if self.doubtful else Verdict.NOT_SENT

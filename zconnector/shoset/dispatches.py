@@ -1,0 +1,163 @@
+"""All serial tries of one process, by the uuid of what is tried (see `dispatch.SerialTry`).
+
+The table owns time and order; the role says how to send and what an ending means.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from zconnector.actions import Actions, Then
+from zconnector.clock import Instant
+from zconnector.errors import Reason
+from zconnector.messages.message import Message
+from zconnector.shoset.dispatch import SerialTry, Verdict
+from zconnector.shoset.peers import Peer
+
+Context = TypeVar("Context")
+
+
+@dataclass(slots=True, eq=False)
+class Dispatch(Generic[Context]):
+    """One message under way, and what its role needs to answer for it."""
+
+    key: str
+    message: Message
+    serial: SerialTry[Peer]
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a dispatch ended: the verdict, the answer that decided it, or the last reason heard."""
+
+    verdict: Verdict
+    answer: Message | None
+    reason: Reason
+    detail: str
+
+
+class SendOver(Protocol):
+    """How a role sends a message to a peer: `Shoset.send`."""
+
+    def __call__(
+        self, peer: Peer, messages: Sequence[Message], now: Instant, refused: Then | None = None
+    ) -> Actions: ...
+
+
+class Dispatches(Generic[Context]):
+    """Tries under way, bounded by `limit`.
+
+    Invariant: every dispatch in the table has a current route, and an entry in the heap not later
+    than the end of that route's share.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        rng: random.Random,
+        send: SendOver,
+        ended: Callable[[Dispatch[Context], Ending, Instant], Actions],
+    ) -> None:
+        self._limit = limit
+        self._rng = rng
+        self._send = send
+        self._ended = ended
+        self._table: dict[str, Dispatch[Context]] = {}
+        self._ends: list[tuple[float, int, str]] = []
+        self._pushes = 0
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def get(self, key: str) -> Dispatch[Context] | None:
+        """The dispatch under way for a uuid."""
+        return self._table.get(key)
+
+    def all(self) -> list[Dispatch[Context]]:
+        """Every dispatch under way."""
+        return list(self._table.values())
+
+    @property
+    def full(self) -> bool:
+        return len(self._table) >= self._limit
+
+    def start(
+        self,
+        key: str,
+        message: Message,
+        routes: Sequence[Peer],
+        budget: float,
+        context: Context,
+        now: Instant,
+        *,
+        first: Peer | None = None,
+        without_routes: Reason = Reason.TIMED_OUT,
+    ) -> Actions:
+        """Begin a try over routes within `budget` seconds; one of the same key is superseded."""
+        serial = SerialTry.over(routes, budget, now.mono, self._rng, first=first)
+        if not routes:
+            serial.last_reason = without_routes
+            serial.last_detail = "no live session"
+        dispatch = Dispatch(key, message, serial, context)
+        self._table[key] = dispatch
+        return self._advance(dispatch, now)
+
+    def settle(self, key: str, verdict: Verdict, answer: Message, now: Instant) -> Actions:
+        """Something definite was heard, over whatever route: the try is over."""
+        dispatch = self._table.pop(key, None)
+        if dispatch is None:
+            return []
+        reason, detail = dispatch.serial.last_reason, answer.text("detail")
+        return self._ended(dispatch, Ending(verdict, answer, reason, detail), now)
+
+    def decline(self, key: str, peer: Peer, reason: Reason, detail: str, now: Instant) -> Actions:
+        """A route said for certain that it did not hand the message on."""
+        dispatch = self._table.get(key)
+        if dispatch is not None and dispatch.serial.declined(peer, reason, detail):
+            return self._advance(dispatch, now)
+        return []
+
+    def lost(self, peer: Peer, now: Instant) -> Actions:
+        """A session ended: what was waiting on it moves on."""
+        moving = [d for d in self._table.values() if d.serial.lost(peer)]
+        return [action for d in moving for action in self._advance(d, now)]
+
+    def tick(self, now: Instant) -> Actions:
+        """Move on from every route whose share is over."""
+        actions: Actions = []
+        while self._ends and self._ends[0][0] <= now.mono:
+            _, _, key = heapq.heappop(self._ends)
+            dispatch = self._table.get(key)
+            if dispatch is not None and dispatch.serial.due(now.mono):
+                actions += self._advance(dispatch, now)
+        return actions
+
+    def deadline(self) -> float | None:
+        """When the next share ends."""
+        return self._ends[0][0] if self._ends else None
+
+    def _advance(self, dispatch: Dispatch[Context], now: Instant) -> Actions:
+        route = dispatch.serial.next(now.mono)
+        if route is None:
+            self._table.pop(dispatch.key, None)
+            serial = dispatch.serial
+            ending = Ending(serial.exhausted, None, serial.last_reason, serial.last_detail)
+            return self._ended(dispatch, ending, now)
+        self._pushes += 1
+        heapq.heappush(self._ends, (dispatch.serial.current_ends, self._pushes, dispatch.key))
+        budget = max(1, int((dispatch.serial.current_ends - now.mono) * 1000))
+        message = dispatch.message.with_fields(budget=budget)
+
+        def not_taken(later: Instant) -> Actions:
+            if self._table.get(dispatch.key) is not dispatch:
+                return []
+            if dispatch.serial.declined(route, Reason.BUSY, f"{route} took no message"):
+                return self._advance(dispatch, later)
+            return []
+
+        return self._send(route, (message,), now, not_taken)

@@ -1,0 +1,589 @@
+"""The shoset: sessions with all peers of a process, above and below (WIRE.md sections 4 and 5).
+
+Pure: links, frames and time come in, actions go out. What messages mean is the role's affair
+(`peers.Role`); a role hears only of validated peers.
+
+Who owns what: `Uplinks` owns the tries upwards; this class owns the peers below, by routing id, and
+the rules that are the same for both: heartbeats, credit, what a bad frame gets.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zconnector.actions import Actions, Link, Note, Then, Transmit
+from zconnector.clock import Instant
+from zconnector.errors import Reason, Refusal, WireError
+from zconnector.messages.codec import ACCEPTED_VERSIONS, decode
+from zconnector.messages.kinds import Flag, Kind
+from zconnector.messages.message import Message, clipped
+from zconnector.settings import SessionSettings
+from zconnector.shoset.identity import Identity, fresh_uuid
+from zconnector.shoset.peers import Peer, Role
+from zconnector.shoset.uplinks import Target, Uplink, Uplinks, UplinkState
+
+_UNCOUNTED = frozenset(
+    (
+        Kind.HEARTBEAT,
+        Kind.HELLO,
+        Kind.WELCOME,
+        Kind.SECRET,
+        Kind.GOAWAY,
+        Kind.REPLACED,
+        Kind.ERROR,
+    )
+)
+"""Kinds that the session itself needs; they are few, and credit does not hold them up."""
+_REFUSED_FOR_GOOD = (
+    Reason.REVOKED,
+    Reason.UNSUPPORTED_VERSION,
+    Reason.UNDECLARED,
+    Reason.WRONG_TENANT,
+    Reason.WRONG_KEY,
+)
+"""Trying again does not mend these, so the role hears of them. In a live session only the first two can be
+about the session; the others are about one message."""
+_PASSING = (Reason.BUSY, Reason.STORAGE_FAILED, Reason.DRAINING, Reason.NO_CLUSTER, Reason.TIMED_OUT)
+"""Reasons that say nothing about a secret: whoever hears one tries again."""
+_ENDS_A_LIVE_SESSION = (Reason.NO_SESSION, Reason.BUSY, Reason.DRAINING)
+
+
+class Shoset:
+    """All sessions of one process."""
+
+    def __init__(self, identity: Identity, role: Role, settings: SessionSettings, rng: random.Random) -> None:
+        self.identity = identity
+        self.counters: Counter[str] = Counter()
+        self._role = role
+        self._settings = settings
+        self._rng = rng
+        self._uplinks = Uplinks(settings, rng)
+        self._below: dict[Link, Peer] = {}
+        self._next_beat = 0.0
+        self._next_silence = 0.0
+        """Before this time nobody can have been silent for too long."""
+        self._busy: set[int] = set()
+        """ids of peers that were refused for want of credit and wait for room."""
+        self._complained: dict[Link, float] = {}
+        """When a refusal was last logged, by link; cleared as peers go."""
+        self._leaving = False
+
+    # ---- what roles call
+
+    def aim(self, targets: Sequence[Target], now: Instant) -> Actions:
+        """Keep one session with each of these remote instances, and with no other."""
+        actions: Actions = []
+        for uplink in self._uplinks.aim(targets, now):
+            actions += self._end_uplink(uplink, "no longer listed", now)
+        return actions + ([] if self._leaving else self._uplinks.open_due(now))
+
+    def peers(self, kind: str | None = None, upward: bool | None = None) -> list[Peer]:
+        """Live, validated peers in the order in which their sessions began."""
+        found: list[Peer] = []
+        if upward is not False:
+            found += [
+                uplink.peer
+                for uplink in self._uplinks.all()
+                if uplink.state is UplinkState.LIVE and uplink.peer is not None
+            ]
+        if upward is not True:
+            found += [peer for peer in self._below.values() if peer.validated]
+        return [peer for peer in found if kind is None or peer.kind == kind]
+
+    def knows(self, peer: Peer) -> bool:
+        """Whether the session that this Peer stands for still exists, validated or not."""
+        return self._current(peer.link) is peer
+
+    def is_live(self, peer: Peer) -> bool:
+        """Whether the session that this Peer stands for is live now."""
+        return peer.validated and self._current(peer.link) is peer
+
+    def await_room(self, peer: Peer) -> None:
+        """Have `Role.room_again` called once a peer without credit has some again."""
+        self._busy.add(id(peer))
+
+    def send(
+        self, peer: Peer, messages: Sequence[Message], now: Instant, refused: Then | None = None
+    ) -> Actions:
+        """Hand messages to a live peer, within its credit.
+
+        `refused` runs when they were certainly not handed over: the peer is gone, has no room for
+        all of them, or the socket would not take them.
+        """
+        count = sum(1 for message in messages if message.kind not in _UNCOUNTED)
+        if not self.is_live(peer) or peer.room < count:
+            if self.is_live(peer):
+                self._busy.add(id(peer))
+                self.counters["busy"] += 1
+            return refused(now) if refused else []
+        peer.sent += count
+
+        def not_taken(later: Instant) -> Actions:
+            peer.sent -= count
+            self.counters["not_taken"] += count
+            actions = self._vanished(peer, later)
+            return actions + (refused(later) if refused else [])
+
+        return [Transmit(peer.link, tuple(messages), not_taken)]
+
+    def validate(self, peer: Peer, now: Instant, fields: Mapping[str, Any] | None = None) -> Actions:
+        """The role has validated a peer below: its session is live, an older one of its name ends."""
+        if self._below.get(peer.link) is not peer or peer.validated:
+            return []
+        actions: Actions = []
+        for older in [p for p in self._below.values() if _same_component(p, peer) and p.validated]:
+            if older.boot > peer.boot:
+                return self._replace(peer, now)
+            if older.boot != peer.boot:
+                actions += self._replace(older, now)
+            else:
+                actions += self._forget(older, "session renewed", now)
+        peer.validated = True
+        actions.append(self._welcome(peer, fields or {}))
+        return actions + self._role.peer_up(peer, now)
+
+    def refuse(self, peer: Peer, reason: Reason, detail: str, now: Instant, reference: str = "") -> Actions:
+        """The role found a peer's secret wrong: say so and drop the session."""
+        if self._below.get(peer.link) is not peer:
+            return []
+        answer = Message(
+            Kind.SECRET,
+            {"reference": reference, "valid": False, "reason": reason, "detail": clipped(detail)},
+            flags=Flag.ANSWER,
+        )
+        self.counters[f"refused.{reason}"] += 1
+        note = Note("warning", "peer refused", {"peer": str(peer), "reason": str(reason)})
+        return [note, Transmit(peer.link, (answer,)), *self._forget(peer, str(reason), now)]
+
+    def drop(self, peer: Peer, reason: Reason, detail: str, now: Instant) -> Actions:
+        """End a session with an ERROR that says why (revoked, protocol broken)."""
+        return [self._error(peer.link, reason, detail), *self._forget(peer, str(reason), now)]
+
+    def welcome(self, peer: Peer, now: Instant) -> Actions:
+        """Tell a live peer below anew what WELCOME carries (the instances changed)."""
+        return [self._welcome(peer, {})] if self.is_live(peer) and not peer.upward else []
+
+    def leave(self, now: Instant) -> Actions:
+        """Say GOAWAY to everybody and open nothing more."""
+        self._leaving = True
+        goaway = Message(Kind.GOAWAY, {"reason": Reason.DRAINING})
+        return [Transmit(peer.link, (goaway,)) for peer in self.peers()]
+
+    # ---- what the machine passes on from its shell
+
+    def link_opened(self, link: int, now: Instant) -> Actions:
+        """A DEALER is connected and its handshake done: say HELLO, and the secret with it."""
+        uplink = self._uplinks.find(link)
+        if uplink is None or uplink.state is not UplinkState.OPENING:
+            return []
+        me = self.identity
+        session = fresh_uuid(self._rng)
+        peer = Peer(
+            link=link,
+            upward=True,
+            kind="aggregator" if me.kind == "connector" else "member",
+            tenant=me.tenant,
+            name="",
+            instance=uplink.target.instance,
+            session=session,
+            key=uplink.target.server_key,
+            endpoint=uplink.target.endpoint,
+            server_key=uplink.target.server_key,
+            heard=now.mono,
+        )
+        hello: dict[str, Any] = {
+            "versions": list(ACCEPTED_VERSIONS),
+            "kind": me.kind,
+            "tenant": me.tenant,
+            "name": me.name,
+            "instance": me.instance,
+            "boot": me.boot,
+            "session": session,
+            "credit": self._settings.credit,
+        }
+        told = {"type": me.type, "endpoint": me.endpoint, "server_key": me.server_key}
+        hello.update({name: value for name, value in told.items() if value})
+        hello.update(self._beat_fields(peer))
+        secret = Message(
+            Kind.SECRET,
+            {"uuid": fresh_uuid(self._rng), "command": "VALIDATE", "timestamp": now.wall},
+            me.secret,
+        )
+        uplink.peer = peer
+        uplink.state = UplinkState.GREETING
+        uplink.due = now.mono + self._settings.greeting
+        return [Transmit(link, (Message(Kind.HELLO, hello), secret))]
+
+    def link_lost(self, link: int, why: str, now: Instant) -> Actions:
+        """A DEALER's connection failed or broke."""
+        uplink = self._uplinks.find(link)
+        return [] if uplink is None else self._end_uplink(uplink, why, now)
+
+    def frames(self, link: Link, key: str, frames: Sequence[bytes], now: Instant) -> Actions:
+        """One transmission from a link."""
+        peer = self._current(link)
+        if peer is not None and peer.key != key:
+            self.counters["wrong_key"] += 1
+            return [self._error(link, Reason.NO_SESSION, "this session belongs to another key")]
+        try:
+            messages = decode(frames)
+        except WireError as error:
+            return self._bad_frame(link, peer, error, now)
+        actions: Actions = []
+        for message in messages:
+            peer = self._current(link)
+            if peer is None:
+                actions += self._first(link, key, message, now)
+                continue
+            peer.heard = now.mono
+            if message.kind not in _UNCOUNTED:
+                peer.received += 1
+            actions += self._message(peer, message, now)
+        peer = self._current(link)
+        if peer is not None and peer.received - peer.reported >= max(1, self._settings.credit // 4):
+            actions.append(self._beat(peer))
+        return actions
+
+    def tick(self, now: Instant) -> Actions:
+        """Drop the dead, open what is due, beat. Called before frames are read."""
+        actions: Actions = []
+        for peer in [p for p in self._below.values() if self._silent(p, now)]:
+            actions += self._forget(peer, "silent", now)
+        for uplink in self._uplinks.all():
+            late = uplink.due <= now.mono
+            if uplink.state is UplinkState.OPENING and late:
+                actions += self._end_uplink(uplink, "no connection", now)
+            elif uplink.state is UplinkState.GREETING and late:
+                actions += self._end_uplink(uplink, "no WELCOME", now)
+            elif uplink.peer is not None and _greeted(uplink) and self._silent(uplink.peer, now):
+                actions += self._end_uplink(uplink, "silent", now)
+        if not self._leaving:
+            actions += self._uplinks.open_due(now)
+        heard = [peer.heard for peer in self._below.values()]
+        heard += [up.peer.heard for up in self._uplinks.all() if _greeted(up) and up.peer is not None]
+        self._next_silence = min(heard, default=now.mono) + self._settings.dead_after
+        if now.mono >= self._next_beat:
+            self._next_beat = now.mono + self._settings.heartbeat
+            actions += [self._beat(peer) for peer in self._below.values()]
+            actions += [self._beat(up.peer) for up in self._uplinks.all() if _greeted(up) and up.peer]
+        return actions
+
+    def _silent(self, peer: Peer, now: Instant) -> bool:
+        # The same sum as in `_next_silence`: rounding must not leave a deadline behind that its tick ignores.
+        return peer.heard + self._settings.dead_after <= now.mono
+
+    def deadline(self) -> float | None:
+        """When `tick` is due: the next beat, the next silence to notice, or the next uplink."""
+        if not self._below and not self._uplinks.all():
+            return None
+        uplink = None if self._leaving else self._uplinks.deadline()
+        soonest = min(self._next_beat, self._next_silence)
+        return soonest if uplink is None else min(soonest, uplink)
+
+    def status(self) -> dict[str, Any]:
+        """Sessions as `zconnector status` shows them."""
+        return {
+            "up": [
+                {
+                    "instance": uplink.target.instance,
+                    "endpoint": uplink.target.endpoint,
+                    "state": str(uplink.state),
+                    "tries": uplink.tries,
+                    "last_error": uplink.last_error,
+                    "in_flight": uplink.peer.sent - uplink.peer.acknowledged if uplink.peer else 0,
+                }
+                for uplink in self._uplinks.all()
+            ],
+            "down": [
+                {
+                    "kind": peer.kind,
+                    "tenant": peer.tenant,
+                    "name": peer.name,
+                    "instance": peer.instance,
+                    "type": peer.type,
+                    "state": "LIVE" if peer.validated else "PENDING",
+                    "in_flight": peer.sent - peer.acknowledged,
+                }
+                for peer in self._below.values()
+            ],
+            "counters": dict(self.counters),
+        }
+
+    # ---- messages
+
+    def _current(self, link: Link) -> Peer | None:
+        if isinstance(link, bytes):
+            return self._below.get(link)
+        uplink = self._uplinks.find(link)
+        return uplink.peer if uplink else None
+
+    def _message(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        if message.kind is Kind.HEARTBEAT:
+            return self._heard_beat(peer, message, now)
+        if peer.upward:
+            return self._from_above(peer, message, now)
+        return self._from_below(peer, message, now)
+
+    def _from_above(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        uplink = self._uplinks.find(peer.link) if isinstance(peer.link, int) else None
+        if uplink is None:
+            return []
+        kind = message.kind
+        if kind is Kind.WELCOME:
+            return self._welcomed(uplink, peer, message, now)
+        invalid = message.is_answer and message.header.get("valid") is False
+        if kind is Kind.SECRET and invalid and not peer.validated:  # later: about peers of the role
+            refusal = _refusal_of(message)
+            ended = self._end_uplink(uplink, str(refusal), now)
+            return ended if refusal.reason in _PASSING else ended + self._role.refused(peer, refusal, now)
+        if kind is Kind.REPLACED:
+            refusal = Refusal(Reason.REPLACED, "a newer process has this name")
+            return self._end_uplink(uplink, "replaced", now) + self._role.refused(peer, refusal, now)
+        if kind is Kind.GOAWAY:
+            return self._end_uplink(uplink, "GOAWAY", now)
+        if kind is Kind.ERROR and not message.text("name"):
+            return self._heard_error(uplink, peer, message, now)
+        if not peer.validated:
+            return []
+        return self._role.received(peer, message, now)
+
+    def _heard_error(self, uplink: Uplink, peer: Peer, message: Message, now: Instant) -> Actions:
+        reason = message.text("reason")
+        live = uplink.state is UplinkState.LIVE
+        if reason in (_REFUSED_FOR_GOOD[:2] if live else _REFUSED_FOR_GOOD):
+            ended = self._end_uplink(uplink, reason, now)
+            return ended + self._role.refused(peer, _refusal_of(message), now)
+        if live and reason not in _ENDS_A_LIVE_SESSION:
+            self.counters[f"error_heard.{reason}"] += 1
+            fields = {"peer": str(peer), "reason": reason, "detail": message.text("detail")}
+            return [Note("warning", "peer refused a message", fields)]
+        return self._end_uplink(uplink, reason, now)
+
+    def _welcomed(self, uplink: Uplink, peer: Peer, message: Message, now: Instant) -> Actions:
+        if message.text("session") != peer.session:
+            return []
+        header = message.header
+        peer.name = message.text("name")
+        peer.instance = message.text("instance")
+        peer.boot = message.text("boot")
+        peer.credit = message.number("credit")
+        if not header["validated"]:
+            if uplink.state is UplinkState.GREETING:
+                uplink.state = UplinkState.PENDING
+            return []
+        actions: Actions = []
+        if not peer.validated:
+            uplink.state = UplinkState.LIVE
+            uplink.last_error = ""
+            uplink.tries = 0
+            peer.validated = True
+            peer.hello = header
+            actions += self._role.peer_up(peer, now)
+        return actions + self._role.heard_beat(peer, header, now)
+
+    def _first(self, link: Link, key: str, message: Message, now: Instant) -> Actions:
+        """A message of a link without a session: only HELLO begins one."""
+        if not isinstance(link, bytes):
+            return []
+        if message.kind is not Kind.HELLO:
+            self.counters["no_session"] += 1
+            if message.kind is Kind.ERROR:
+                return []
+            return [self._error(link, Reason.NO_SESSION, "say HELLO first", message.uuid)]
+        refusal = self._hello_refusal(message, key, now)
+        if refusal is not None:
+            self.counters[f"refused.{refusal.reason}"] += 1
+            fields = {"name": message.text("name"), "reason": str(refusal.reason)}
+            return [
+                *self._complain(link, "HELLO refused", fields, now),
+                self._error(link, refusal.reason, refusal.detail),
+            ]
+        peer = Peer(
+            link=link,
+            upward=False,
+            kind=message.text("kind"),
+            tenant=message.text("tenant"),
+            name=message.text("name"),
+            instance=message.text("instance"),
+            boot=message.text("boot"),
+            session=message.text("session"),
+            key=key,
+            type=message.text("type"),
+            endpoint=message.text("endpoint"),
+            server_key=message.text("server_key"),
+            hello=message.header,
+            credit=message.number("credit"),
+            heard=now.mono,
+        )
+        self._below[link] = peer
+        return [self._welcome(peer, {})]
+
+    def _hello_refusal(self, hello: Message, key: str, now: Instant) -> Refusal | None:
+        theirs = hello.header["versions"]
+        if not set(ACCEPTED_VERSIONS) & {v for v in theirs if type(v) is int}:
+            return Refusal(
+                Reason.UNSUPPORTED_VERSION,
+                f"peer speaks versions {theirs}, this end speaks {list(ACCEPTED_VERSIONS)}",
+            )
+        if self._leaving:
+            return Refusal(Reason.DRAINING, "this process is stopping")
+        pending = sum(1 for peer in self._below.values() if not peer.validated)
+        if len(self._below) >= self._settings.max_sessions or pending >= self._settings.max_unvalidated:
+            return Refusal(Reason.BUSY, "too many sessions")
+        return self._role.admit(hello, key, now)
+
+    def _from_below(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        if message.kind is Kind.SECRET:
+            return self._role.secret(peer, message, now)
+        if message.kind is Kind.GOAWAY:
+            return self._forget(peer, "GOAWAY", now)
+        if message.kind is Kind.HELLO:
+            return [self._error(peer.link, Reason.BAD_HEADER, "this session has said HELLO before")]
+        if not peer.validated:
+            self.counters["not_validated"] += 1
+            fields = {"peer": str(peer), "kind": message.kind.name, "uuid": message.uuid}
+            return [
+                *self._complain(peer.link, "peer is not validated", fields, now),
+                self._error(
+                    peer.link,
+                    Reason.NOT_VALIDATED,
+                    "HELLO, SECRET and HEARTBEAT only until the secret is validated",
+                    message.uuid,
+                ),
+            ]
+        if message.kind is Kind.ERROR:
+            self.counters[f"error_heard.{message.text('reason')}"] += 1
+            fields = {"peer": str(peer), "reason": message.text("reason")}
+            return self._complain(peer.link, "peer refused a message", fields, now)
+        return self._role.received(peer, message, now)
+
+    def _heard_beat(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        taken = message.number("received")
+        peer.acknowledged = max(peer.acknowledged, min(taken, peer.sent))
+        if not peer.validated:
+            return []
+        actions = self._role.heard_beat(peer, message.header, now)
+        if id(peer) in self._busy and peer.room > 0:
+            self._busy.discard(id(peer))
+            actions += self._role.room_again(peer, now)
+        return actions
+
+    # ---- endings
+
+    def _end_uplink(self, uplink: Uplink, why: str, now: Instant) -> Actions:
+        peer = uplink.peer
+        live = uplink.state is UplinkState.LIVE
+        actions = self._uplinks.give_up(uplink, why, now)
+        if peer is None or not live:
+            return actions
+        self._busy.discard(id(peer))
+        peer.validated = False
+        return actions + self._role.peer_down(peer, why, now)
+
+    def _forget(self, peer: Peer, why: str, now: Instant) -> Actions:
+        """End the session of a peer below."""
+        if self._below.get(peer.link) is not peer:
+            return []
+        del self._below[peer.link]
+        self._busy.discard(id(peer))
+        self._complained.pop(peer.link, None)
+        if not peer.validated:
+            return []
+        peer.validated = False
+        return self._role.peer_down(peer, why, now)
+
+    def _vanished(self, peer: Peer, now: Instant) -> Actions:
+        """The socket did not take a message: below, the peer is gone; above, the monitor will say."""
+        return [] if peer.upward else self._forget(peer, "unreachable", now)
+
+    def _replace(self, peer: Peer, now: Instant) -> Actions:
+        message = Message(Kind.REPLACED, {"reason": Reason.REPLACED})
+        note = Note("warning", "peer replaced", {"peer": str(peer), "boot": peer.boot})
+        return [note, Transmit(peer.link, (message,)), *self._forget(peer, "replaced", now)]
+
+    def _bad_frame(self, link: Link, peer: Peer | None, error: WireError, now: Instant) -> Actions:
+        self.counters[f"bad.{error.reason}"] += 1
+        fields = {
+            "peer": str(peer) if peer else "unknown",
+            "reason": str(error.reason),
+            "detail": error.detail,
+            "uuid": error.uuid,
+        }
+        actions: Actions = self._complain(link, "bad frame", fields, now)
+        actions.append(self._error(link, error.reason, error.detail, error.uuid))
+        if peer is None or error.survives:
+            return actions
+        if peer.upward and isinstance(link, int):
+            uplink = self._uplinks.find(link)
+            return actions + (self._end_uplink(uplink, str(error), now) if uplink else [])
+        return actions + self._forget(peer, str(error.reason), now)
+
+    # ---- making messages
+
+    def _complain(self, link: Link, event: str, fields: Mapping[str, Any], now: Instant) -> Actions:
+        """A log line about a peer, at most one a second for each link."""
+        if now.mono - self._complained.get(link, -1.0) < 1.0:
+            return []
+        if len(self._complained) >= self._settings.max_sessions:
+            self._complained.clear()
+        self._complained[link] = now.mono
+        return [Note("warning", event, fields)]
+
+    def _error(self, link: Link, reason: Reason, detail: str, reference: str = "") -> Transmit:
+        header: dict[str, Any] = {"reason": reason, "detail": clipped(detail)}
+        if reference:
+            header["reference"] = reference
+        return Transmit(link, (Message(Kind.ERROR, header),))
+
+    def _beat_fields(self, peer: Peer) -> dict[str, Any]:
+        fields = dict(self._role.beat(peer))
+        fields.pop("instances", None)
+        return fields
+
+    def _beat(self, peer: Peer) -> Transmit:
+        peer.reported = peer.received
+        header: dict[str, Any] = {"received": peer.received, **self._beat_fields(peer)}
+        return Transmit(
+            peer.link,
+            (Message(Kind.HEARTBEAT, header),),
+            lambda later: self._vanished(peer, later),
+        )
+
+    def _welcome(self, peer: Peer, fields: Mapping[str, Any]) -> Transmit:
+        me = self.identity
+        header: dict[str, Any] = {
+            "boot": me.boot,
+            "name": me.name,
+            "instance": me.instance,
+            "session": peer.session,
+            "validated": peer.validated,
+            "credit": self._settings.credit,
+            "heartbeat": int(self._settings.heartbeat * 1000),
+            **(self._role.beat(peer) if peer.validated else {}),
+            **fields,
+        }
+        return Transmit(peer.link, (Message(Kind.WELCOME, header),))
+
+
+def _greeted(uplink: Uplink) -> bool:
+    return uplink.state in (UplinkState.PENDING, UplinkState.LIVE)
+
+
+def _same_component(one: Peer, other: Peer) -> bool:
+    return one is not other and (one.kind, one.tenant, one.name, one.instance) == (
+        other.kind,
+        other.tenant,
+        other.name,
+        other.instance,
+    )
+
+
+def _refusal_of(message: Message) -> Refusal:
+    try:
+        reason = Reason(message.text("reason"))
+    except ValueError:
+        reason = Reason.NOT_VALIDATED
+    return Refusal(reason, message.text("detail"))

@@ -1,0 +1,125 @@
+"""The end of a session that connects (first table of WIRE.md section 4).
+
+One `Uplink` for each remote instance this process wants a session with; each try has a DEALER and a
+Peer of its own, so nothing of an old session is ever mistaken for the new one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from zconnector.actions import Actions, Close, Open
+from zconnector.clock import Instant
+from zconnector.settings import SessionSettings
+from zconnector.shoset.peers import Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A remote instance to keep a session with."""
+
+    instance: str
+    endpoint: str
+    server_key: str
+
+
+class UplinkState(StrEnum):
+    WAITING = "WAITING"
+    OPENING = "OPENING"
+    GREETING = "GREETING"
+    PENDING = "PENDING"
+    LIVE = "LIVE"
+
+
+@dataclass(slots=True)
+class Uplink:
+    """The tries to have one session.
+
+    Invariant: `peer` and `link` belong to the present try; in WAITING there is neither.
+    """
+
+    target: Target
+    state: UplinkState = UplinkState.WAITING
+    due: float = 0.0
+    """WAITING: when to open; OPENING, GREETING: when to give up."""
+    tries: int = 0
+    """Since the last live session."""
+    link: int = 0
+    peer: Peer | None = None
+    last_error: str = ""
+
+
+class Uplinks:
+    """All uplinks of a process, by target and by link."""
+
+    def __init__(self, settings: SessionSettings, rng: random.Random) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._by_target: dict[Target, Uplink] = {}
+        self._by_link: dict[int, Uplink] = {}
+        self._links = 0
+
+    def all(self) -> list[Uplink]:
+        return list(self._by_target.values())
+
+    def find(self, link: int) -> Uplink | None:
+        return self._by_link.get(link)
+
+    def aim(self, targets: Iterable[Target], now: Instant) -> list[Uplink]:
+        """Keep sessions with exactly these targets. Returns the uplinks that are no longer wanted."""
+        wanted = set(targets)
+        gone = [up for target, up in self._by_target.items() if target not in wanted]
+        for uplink in gone:
+            del self._by_target[uplink.target]
+        for target in sorted(wanted - self._by_target.keys(), key=lambda t: (t.instance, t.endpoint)):
+            self._by_target[target] = Uplink(target, due=now.mono)
+        return gone
+
+    def open_due(self, now: Instant) -> Actions:
+        """Open every uplink whose backoff is over."""
+        actions: Actions = []
+        for uplink in self._by_target.values():
+            if uplink.state is UplinkState.WAITING and uplink.due <= now.mono:
+                self._links += 1
+                uplink.link = self._links
+                uplink.state = UplinkState.OPENING
+                uplink.due = now.mono + self._settings.greeting
+                uplink.tries += 1
+                self._by_link[uplink.link] = uplink
+                actions.append(Open(uplink.link, uplink.target.endpoint, uplink.target.server_key))
+        return actions
+
+    def give_up(self, uplink: Uplink, why: str, now: Instant, *, close: bool = True) -> Actions:
+        """End the present try; the next one comes after the backoff (at once after a live session)."""
+        actions: Actions = []
+        if uplink.state is UplinkState.WAITING:
+            return actions
+        if close:
+            actions.append(Close(uplink.link))
+        self._by_link.pop(uplink.link, None)
+        if uplink.state is UplinkState.LIVE:
+            uplink.tries = 0
+        uplink.state = UplinkState.WAITING
+        uplink.due = now.mono + self._backoff(uplink.tries)
+        uplink.peer = None
+        uplink.last_error = why
+        return actions
+
+    def _backoff(self, tries: int) -> float:
+        """Seconds until the next try: none after a loss, then doubling with full jitter."""
+        if tries == 0:
+            return 0.0
+        ceiling = min(self._settings.backoff_limit, self._settings.backoff_first * 2.0 ** min(tries - 1, 16))
+        return self._rng.uniform(ceiling / 2, ceiling)
+
+    def deadline(self) -> float | None:
+        """When the next uplink is due (to open, or to give up)."""
+        dues = [
+            uplink.due
+            for uplink in self._by_target.values()
+            if uplink.state in (UplinkState.WAITING, UplinkState.OPENING, UplinkState.GREETING)
+        ]
+        return min(dues) if dues else None
