@@ -1,0 +1,352 @@
+"""What every cluster store promises (zconnector/cluster/store.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zconnector.cluster.memory import MemoryStore
+from zconnector.cluster.sqlite import SqliteStore
+from zconnector.cluster.store import (
+    RESOLUTION_FLOOR_MS,
+    Appended,
+    AppendEvent,
+    AppendReply,
+    Bind,
+    ClusterStore,
+    Component,
+    ComponentId,
+    Declare,
+    Entry,
+    Learn,
+    PutConfiguration,
+    PutPivot,
+    PutProduct,
+    Reassign,
+    Rebind,
+    Resolve,
+    Resolved,
+    Revoke,
+    Trim,
+)
+from zconnector.configuration.pivot import Pivot, ProductConnector, implicit_pivot
+from zconnector.errors import StorageError, StoreVersionError
+
+Make = Callable[[], ClusterStore]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Opens the store; a second call opens what the first one left (not in memory)."""
+    if request.param == "memory":
+        return MemoryStore
+    return lambda: SqliteStore(tmp_path / "cluster.db")
+
+
+@pytest.fixture
+def store(make: Make) -> Any:
+    store = make()
+    yield store
+    store.close()
+
+
+def entry(uuid: str, kind: str = "EVENT", at: int = 1000, payload: bytes = b"p", **header: Any) -> Entry:
+    return Entry(kind, uuid, at, {"uuid": uuid, **header}, payload)
+
+
+def resolve(uuid: str, candidate: str, digest: str = "d", tenant: str = "acme", at: int = 1000) -> Resolve:
+    return Resolve(tenant, uuid, digest, candidate, entry(uuid, "COMMAND", at))
+
+
+def one(store: ClusterStore, write: Any) -> Any:
+    (result,) = store.commit([write])
+    return result
+
+
+# ---- resolutions
+
+
+def test_the_first_resolution_stands(store: ClusterStore):
+    assert store.resolution("acme", "u1") is None
+    assert one(store, resolve("u1", "ci")) == Resolved("ci", "d", True)
+    assert one(store, resolve("u1", "ci2", "other")) == Resolved("ci", "d", False)
+    assert store.resolution("acme", "u1") == Resolved("ci", "d", False)
+    assert one(store, resolve("u1", "ci2", tenant="beta")) == Resolved("ci2", "d", True)
+
+
+def test_two_resolutions_of_one_transaction_agree(store: ClusterStore):
+    assert [r.target for r in store.commit([resolve("u1", "a"), resolve("u1", "b")])] == ["a", "a"]
+
+
+def test_a_resolution_moves_only_from_where_it_is(store: ClusterStore):
+    one(store, resolve("u1", "ci"))
+    assert one(store, Reassign("acme", "u1", "ci", "ci2")) == Resolved("ci2", "d", True)
+    assert one(store, Reassign("acme", "u1", "ci", "ci3")) == Resolved("ci2", "d", False)
+    assert one(store, Reassign("acme", "u9", "ci", "ci3")) == Resolved("", "", False)
+
+
+# ---- the journal
+
+
+def test_every_tenant_has_a_sequence_from_one_without_holes(store: ClusterStore):
+    results = store.commit([AppendEvent("acme", entry(f"e{n}")) for n in range(3)])
+    assert results == [Appended(1, True), Appended(2, True), Appended(3, True)]
+    assert one(store, AppendEvent("acme", entry("e1"))) == Appended(2, False)
+    assert one(store, AppendEvent("beta", entry("e1"))) == Appended(1, True)
+    one(store, resolve("u1", "ci"))  # commands are another stream
+    assert one(store, AppendEvent("acme", entry("e3"))) == Appended(4, True)
+    assert (store.latest("acme"), store.latest("beta"), store.latest("none")) == (4, 1, 0)
+    assert store.latest_of_all() == {"acme": 4, "beta": 1}
+
+
+def test_events_are_read_back_as_they_were(store: ClusterStore):
+    one(store, AppendEvent("acme", entry("e1", payload=b"\x00\xff", nested={"a": [1]})))
+    (line,) = store.events("acme", 0, 10, 10, 10**6)
+    assert (line.seq, line.entry.uuid, line.entry.kind, line.entry.timestamp) == (1, "e1", "EVENT", 1000)
+    assert line.entry.header == {"uuid": "e1", "nested": {"a": [1]}}
+    assert line.entry.payload == b"\x00\xff"
+
+
+def test_events_come_in_order_within_span_count_and_bytes(store: ClusterStore):
+    store.commit([AppendEvent("acme", entry(f"e{n}", payload=bytes(1000))) for n in range(1, 11)])
+
+    def seqs(after: int, upto: int, limit: int, size: int) -> list[int]:
+        return [line.seq for line in store.events("acme", after, upto, limit, size)]
+
+    assert seqs(2, 5, 100, 10**6) == [3, 4, 5]
+    assert seqs(0, 99, 4, 10**6) == [1, 2, 3, 4]
+    assert seqs(0, 99, 100, 2500) == [1, 2]
+    assert seqs(0, 99, 100, 1) == [1]
+    assert seqs(10, 99, 100, 10**6) == []
+    assert store.events("beta", 0, 99, 100, 10**6) == []
+
+
+def test_replies_are_journalled_once_beside_commands(store: ClusterStore):
+    one(store, resolve("u1", "ci"))
+    assert not store.has_reply("acme", "u1")
+    assert one(store, AppendReply("acme", entry("r1", "REPLY"))) == Appended(2, True)
+    assert one(store, AppendReply("acme", entry("r1", "REPLY"))) == Appended(2, False)
+    assert one(store, AppendReply("acme", entry("u1", "REPLY"))).fresh  # a uuid is its kind's
+    assert store.has_reply("acme", "r1")
+    assert not store.has_reply("beta", "r1")
+    assert store.latest("acme") == 0
+
+
+def test_what_is_too_old_goes_in_chunks_and_the_sequence_goes_on(store: ClusterStore):
+    store.commit([AppendEvent("acme", entry(f"e{n}", at=n * 100)) for n in range(1, 11)])
+    assert store.oldest("acme") == 1
+    assert one(store, Trim(550, 10**9, 3, 1000)).rows == 3
+    assert one(store, Trim(550, 10**9, 3, 1000)).rows == 2
+    assert one(store, Trim(550, 10**9, 3, 1000)).rows == 0
+    assert store.oldest("acme") == 6
+    assert one(store, AppendEvent("acme", entry("e1", at=9999))) == Appended(11, True)
+    while one(store, Trim(10**6, 10**9, 100, 1000)).rows:
+        pass
+    assert (store.oldest("acme"), store.latest("acme")) == (12, 11)
+    assert store.oldest("none") == 1
+
+
+def test_what_is_too_much_goes_oldest_first(store: ClusterStore):
+    store.commit([AppendEvent("acme", entry(f"e{n}", payload=bytes(1000))) for n in range(1, 11)])
+    before = one(store, Trim(0, 10**9, 100, 1000))
+    assert before.rows == 0
+    assert before.bytes > 10_000
+    after = one(store, Trim(0, before.bytes // 2, 100, 1000))
+    assert after.bytes <= before.bytes // 2
+    assert 4 <= after.rows <= 6
+    assert store.oldest("acme") == after.rows + 1
+
+
+def test_a_resolution_is_kept_as_long_as_the_journal_and_at_least_for_an_hour(store: ClusterStore):
+    now = 10 * RESOLUTION_FLOOR_MS
+    one(store, resolve("old", "ci", at=1000))
+    one(store, resolve("young", "ci", at=now - 1000))
+    one(store, Trim(0, 10**9, 100, now))
+    assert store.resolution("acme", "old") is not None  # its journal line is still there
+    one(store, Trim(now, 10**9, 100, now))
+    assert store.resolution("acme", "old") is None
+    assert store.resolution("acme", "young") is not None
+
+
+# ---- components
+
+GIT = ComponentId("acme", "connector", "git", "0")
+
+
+def component(**fields: Any) -> Component:
+    return Component(*GIT, type="Git", permissions=("Ci:DO", "*"), hashed="h1", **fields)
+
+
+def stored(store: ClusterStore) -> Component:
+    (found,) = store.components()
+    return found
+
+
+def test_a_component_comes_back_as_it_was_declared(store: ClusterStore):
+    assert one(store, Declare(component())) is True
+    assert stored(store) == component()
+
+
+def test_the_first_key_is_bound_and_stays(store: ClusterStore):
+    assert one(store, Bind(GIT, "k1")) == ""
+    one(store, Declare(component()))
+    assert store.commit([Bind(GIT, "k1"), Bind(GIT, "k2")]) == ["k1", "k1"]
+    assert stored(store).key == "k1"
+    assert one(store, Rebind(GIT)) is True
+    assert one(store, Bind(GIT, "k2")) == "k2"
+
+
+def test_a_component_in_use_is_not_declared_over_until_it_is_revoked(store: ClusterStore):
+    one(store, Declare(component()))
+    assert one(store, Declare(component())) is True  # nobody has used it
+    one(store, Bind(GIT, "k1"))
+    assert one(store, Declare(component())) is False
+    assert stored(store).key == "k1"
+    assert one(store, Revoke(GIT)) is True
+    assert one(store, Revoke(GIT)) is False
+    assert one(store, Rebind(GIT)) is False
+    assert one(store, Bind(GIT, "k1")) == ""
+    assert stored(store).revoked
+    assert one(store, Declare(component())) is True
+    assert stored(store) == component()
+
+
+def test_an_endpoint_is_learnt(store: ClusterStore):
+    one(store, Declare(component()))
+    one(store, Learn(GIT, "tcp://a:1", "k" * 40))
+    assert (stored(store).endpoint, stored(store).server_key) == ("tcp://a:1", "k" * 40)
+
+
+# ---- pivots, products, configuration
+
+
+def pivot(*commands: str, minor: int = 0) -> Pivot:
+    schema = {"type": "object"}
+    commandtypes = [{"name": name, "schema": schema} for name in commands]
+    return Pivot.from_dict({"name": "Ci", "major": 1, "minor": minor, "commandtypes": commandtypes})
+
+
+def test_pivots_are_kept_by_tenant_and_version_and_replaced(store: ClusterStore):
+    store.commit([PutPivot("acme", pivot("A")), PutPivot("acme", pivot("B", minor=1))])
+    one(store, PutPivot("beta", pivot("C")))
+    assert one(store, PutPivot("acme", pivot("D"))) == pivot("D")
+    assert sorted(store.pivots(), key=str) == sorted(
+        [("acme", pivot("D")), ("acme", pivot("B", minor=1)), ("beta", pivot("C"))], key=str
+    )
+
+
+def test_implicit_pivots_add_up_and_never_replace_an_operators(store: ClusterStore):
+    one(store, PutPivot("acme", implicit_pivot("Ci", 1, 0, ["A"])))
+    both = one(store, PutPivot("acme", implicit_pivot("Ci", 1, 0, ["B", "A"])))
+    assert [c.name for c in both.commandtypes] == ["A", "B"]
+    assert both.implicit
+    assert one(store, PutPivot("acme", pivot("X"))) == pivot("X")
+    assert one(store, PutPivot("acme", implicit_pivot("Ci", 1, 0, ["C"]))) == pivot("X")
+    assert store.pivots() == [("acme", pivot("X"))]
+
+
+def test_products_are_kept_by_product(store: ClusterStore):
+    def product(name: str, command: str) -> ProductConnector:
+        document = {"product": name, "name": "Ci", "major": 1, "minor": 0, "commandtypes": [command]}
+        return ProductConnector.from_dict(document)
+
+    store.commit([PutProduct("acme", product(p, c)) for p, c in (("x", "A"), ("y", "B"), ("x", "C"))])
+    assert sorted(store.products(), key=str) == [("acme", product("x", "C")), ("acme", product("y", "B"))]
+
+
+def test_configuration_has_two_layers_and_a_version(store: ClusterStore):
+    assert store.configuration("acme", "git").version == 0
+    one(store, PutConfiguration("acme", "git", {"a": 1, "b": 1}, operator=False))
+    layers = one(store, PutConfiguration("acme", "git", {"b": 2}, operator=True))
+    assert layers.in_force.to_dict() == {"version": 2, "values": {"a": 1, "b": 2}}
+    again = one(store, PutConfiguration("acme", "git", {"a": 1, "b": 7}, operator=False))
+    assert again.in_force.to_dict() == {"version": 2, "values": {"a": 1, "b": 2}}
+    assert store.configuration("acme", "git") == again
+    assert store.configuration("beta", "git").version == 0
+
+
+# ---- what a file must do besides
+
+
+def test_everything_is_there_after_a_restart(tmp_path: Path):
+    store = SqliteStore(tmp_path / "cluster.db")
+    store.commit(
+        [
+            resolve("u1", "ci"),
+            AppendEvent("acme", entry("e1")),
+            AppendReply("acme", entry("r1", "REPLY")),
+            Declare(component()),
+            Bind(GIT, "k1"),
+            PutPivot("acme", pivot("A")),
+            PutConfiguration("acme", "git", {"a": 1}, operator=True),
+        ]
+    )
+    store.close()
+    store = SqliteStore(tmp_path / "cluster.db")
+    assert store.resolution("acme", "u1") == Resolved("ci", "d", False)
+    assert store.latest("acme") == 1
+    assert store.has_reply("acme", "r1")
+    assert stored(store) == component(key="k1")
+    assert store.pivots() == [("acme", pivot("A"))]
+    assert store.configuration("acme", "git").in_force.values == {"a": 1}
+    assert one(store, AppendEvent("acme", entry("e2"))) == Appended(2, True)
+    store.close()
+
+
+def test_a_transaction_is_all_or_nothing(tmp_path: Path):
+    store = SqliteStore(tmp_path / "cluster.db")
+    with pytest.raises(StorageError):
+        store.commit([AppendEvent("acme", entry("e1")), AppendEvent("acme", entry("e2", at=2**70))])
+    assert store.latest("acme") == 0
+    assert one(store, AppendEvent("acme", entry("e3"))) == Appended(1, True)
+    store.close()
+
+
+def test_a_store_of_a_newer_zconnector_is_refused(tmp_path: Path):
+    import apsw
+
+    SqliteStore(tmp_path / "cluster.db").close()
+    connection = apsw.Connection(str(tmp_path / "cluster.db"))
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(StoreVersionError):
+        SqliteStore(tmp_path / "cluster.db")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(
+                lambda t, n: AppendEvent(t, entry(f"e{n}", at=n)),
+                st.sampled_from(["acme", "beta"]),
+                st.integers(0, 9),
+            ),
+            st.builds(
+                lambda t, n, c: resolve(f"u{n}", c, tenant=t, at=n),
+                st.sampled_from(["acme", "beta"]),
+                st.integers(0, 4),
+                st.sampled_from(["x", "y"]),
+            ),
+            st.builds(lambda b, n: Trim(b, 10**9, n, 10**8), st.integers(0, 12), st.integers(1, 5)),
+            st.builds(lambda n: Trim(0, n, 5, 10**8), st.integers(0, 1000)),
+        ),
+        max_size=40,
+    )
+)
+def test_both_stores_give_the_same_answers(tmp_path_factory: pytest.TempPathFactory, writes: list[Any]):
+    memory = MemoryStore()
+    sqlite = SqliteStore(tmp_path_factory.mktemp("store") / "cluster.db")
+    for write in writes:
+        assert memory.commit([write]) == sqlite.commit([write])
+    for tenant in ("acme", "beta"):
+        assert memory.events(tenant, 0, 99, 99, 10**6) == sqlite.events(tenant, 0, 99, 99, 10**6)
+        assert memory.oldest(tenant) == sqlite.oldest(tenant)
+        for number in range(5):
+            assert memory.resolution(tenant, f"u{number}") == sqlite.resolution(tenant, f"u{number}")
+    sqlite.close()

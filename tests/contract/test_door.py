@@ -1,0 +1,252 @@
+"""The door: one suite over inproc and ipc."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from zconnector.actions import Caller, Respond
+from zconnector.errors import Reason, Refusal
+from zconnector.messages.codec import decode, encode_one
+from zconnector.messages.kinds import Kind
+from zconnector.messages.message import Message
+from zconnector.queue.door import DoorClient, DoorServer
+
+NUMBERS = itertools.count()
+
+
+class Core:
+    """Echoes; `wait` is answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[Caller, bytes] = {}
+        self.cancelled: list[Caller] = []
+        self.changed = asyncio.Condition()
+        self.door: DoorServer | None = None
+
+    def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes) -> None:
+        assert self.door is not None
+        if op == "wait":
+            self.waiting[caller] = payload
+        elif op == "refuse":
+            self.door.respond(Respond(caller, error=Refusal(Reason.CONFLICT, "näin", "u-1")))
+        elif op == "huge":
+            self.door.respond(Respond(caller, {}, b"x" * 4_000_000))
+        else:
+            self.door.respond(Respond(caller, {"op": op, **args}, payload))
+        self._wake()
+
+    def cancel(self, caller: Caller) -> None:
+        self.cancelled.append(caller)
+        self.waiting.pop(caller, None)
+        self._wake()
+
+    def _wake(self) -> None:
+        async def wake() -> None:
+            async with self.changed:
+                self.changed.notify_all()
+
+        asyncio.ensure_future(wake())  # noqa: RUF006  # ends by itself at once
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(condition)
+
+
+@pytest.fixture
+def context() -> Any:
+    made = zmq.Context()
+    yield made
+    made.destroy(linger=0)  # also after a failed test that left sockets open
+
+
+@pytest.fixture(params=["inproc", "ipc"])
+def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "inproc":
+        return f"inproc://door-{next(NUMBERS)}"
+    return f"ipc://{tmp_path}/door.sock"
+
+
+@pytest.fixture
+async def core(context: Any, endpoint: str) -> AsyncIterator[Core]:
+    made = Core()
+    made.door = DoorServer(context, endpoint, made.call, made.cancel)
+    made.door.start()
+    yield made
+    made.door.stop()
+
+
+@pytest.fixture
+async def client(context: Any, endpoint: str, core: Core) -> AsyncIterator[DoorClient]:
+    made = DoorClient(context, endpoint)
+    made.start()
+    yield made
+    made.close()
+
+
+async def test_a_call_and_its_result(client: DoorClient) -> None:
+    assert await client.call("echo", {"x": 1}, b"\xff\x00") == ({"op": "echo", "x": 1}, b"\xff\x00")
+
+
+async def test_a_refusal_comes_back_whole(client: DoorClient) -> None:
+    with pytest.raises(Refusal) as caught:
+        await client.call("refuse", {})
+    assert (caught.value.reason, caught.value.detail, caught.value.uuid) == (Reason.CONFLICT, "näin", "u-1")
+
+
+async def test_many_calls_at_once_are_not_confused(client: DoorClient) -> None:
+    answers = await asyncio.gather(*(client.call("echo", {"n": n}, str(n).encode()) for n in range(1_000)))
+    assert [(args["n"], payload) for args, payload in answers] == [(n, str(n).encode()) for n in range(1_000)]
+
+
+async def test_answers_may_come_in_another_order(client: DoorClient, core: Core) -> None:
+    calls = [asyncio.ensure_future(client.call("wait", {}, str(n).encode())) for n in range(50)]
+    await core.until(lambda: len(core.waiting) == 50)
+    assert core.door is not None
+    for caller, payload in reversed(list(core.waiting.items())):
+        core.door.respond(Respond(caller, {}, payload))
+    assert [payload for _, payload in await asyncio.gather(*calls)] == [str(n).encode() for n in range(50)]
+
+
+async def test_cancelling_the_task_takes_the_call_back(client: DoorClient, core: Core) -> None:
+    call = asyncio.ensure_future(client.call("wait", {}))
+    await core.until(lambda: len(core.waiting) == 1)
+    [caller] = core.waiting
+    call.cancel()
+    await core.until(lambda: core.cancelled == [caller])
+    # An answer that the core gives nevertheless goes nowhere, and hurts no later call.
+    assert core.door is not None
+    core.door.respond(Respond(caller, {}, b"late"))
+    assert (await client.call("echo", {}))[1] == b""
+
+
+async def test_an_answer_that_nobody_used_is_cancelled(client: DoorClient, core: Core) -> None:
+    """The answer had come, but the task was cancelled before it ran again."""
+    call = asyncio.ensure_future(client.call("wait", {}))
+    await core.until(lambda: len(core.waiting) == 1)
+    [caller] = core.waiting
+    assert core.door is not None
+    core.door.respond(Respond(caller, {}, b"command"))
+    call.cancel()
+    await core.until(lambda: core.cancelled == [caller])
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_stopping_answers_what_waits(client: DoorClient, core: Core) -> None:
+    call = asyncio.ensure_future(client.call("wait", {}))
+    await core.until(lambda: len(core.waiting) == 1)
+    assert core.door is not None
+    core.door.stop()
+    with pytest.raises(Refusal) as caught:
+        await asyncio.wait_for(call, 10)
+    assert caught.value.reason is Reason.SHUTTING_DOWN
+
+
+async def test_closing_the_client_ends_its_calls(client: DoorClient, core: Core) -> None:
+    call = asyncio.ensure_future(client.call("wait", {}))
+    await core.until(lambda: len(core.waiting) == 1)
+    client.close()
+    with pytest.raises(Refusal) as caught:
+        await call
+    assert caught.value.reason is Reason.SHUTTING_DOWN
+    with pytest.raises(Refusal) as caught:
+        await client.call("echo", {})
+    assert caught.value.reason is Reason.SHUTTING_DOWN
+
+
+async def test_what_is_too_large_is_refused_on_both_ways(client: DoorClient, core: Core) -> None:
+    with pytest.raises(Refusal) as caught:
+        await client.call("echo", {}, b"x" * 4_000_000)
+    assert caught.value.reason is Reason.TOO_LARGE
+    with pytest.raises(Refusal) as caught:
+        await client.call("huge", {})
+    assert caught.value.reason is Reason.TOO_LARGE
+    await core.until(lambda: len(core.cancelled) == 1)
+
+
+async def test_garbage_is_dropped_and_others_are_served(
+    context: Any, endpoint: str, core: Core, client: DoorClient
+) -> None:
+    stranger = context.socket(zmq.DEALER)
+    stranger.linger = 1000
+    stranger.connect(endpoint)
+    for frames in ([b"x"], [b"ZC", b"{}", b""], [b"\0" * 8, b"{}", b""]):
+        stranger.send_multipart(frames)
+    stranger.send_multipart(encode_one(Message(Kind.EVENT, {"uuid": "1", "topic": "t", "event": "e"})))
+    stranger.send_multipart(encode_one(Message(Kind.CALL, {"call": 1, "op": "echo"}, b"after")))
+    answered = asyncio.get_running_loop().run_in_executor(None, stranger.recv_multipart)
+    frames = await asyncio.wait_for(answered, 10)
+    assert decode(frames)[0].payload == b"after"
+    assert core.door is not None
+    assert core.door.refused == 4
+    assert (await client.call("echo", {}, b"fine"))[1] == b"fine"
+    stranger.close()
+
+
+class TestOtherProcess:
+    """What only an ipc door needs."""
+
+    @pytest.fixture
+    def endpoint(self, tmp_path: Path) -> str:
+        return f"ipc://{tmp_path}/door.sock"
+
+    async def test_a_client_that_falls_silent_takes_its_calls_with_it(
+        self, context: Any, endpoint: str
+    ) -> None:
+        core = Core()
+        core.door = DoorServer(context, endpoint, core.call, core.cancel, beat=0.1, silence=3.0)
+        core.door.start()
+        silent = DoorClient(context, endpoint, beat=100, silence=100)
+        lively = DoorClient(context, endpoint, beat=0.05, silence=5)
+        silent.start()
+        lively.start()
+        call = asyncio.ensure_future(silent.call("wait", {}, b"silent"))
+        other = asyncio.ensure_future(lively.call("wait", {}, b"lively"))
+        await core.until(lambda: len(core.waiting) == 2)
+        await core.until(lambda: len(core.cancelled) == 1)
+        assert list(core.waiting.values()) == [b"lively"]
+        with pytest.raises(Refusal) as caught:
+            await asyncio.wait_for(call, 10)  # it lives after all: it hears that its call has ended
+        assert caught.value.reason is Reason.SHUTTING_DOWN
+        other.cancel()
+        silent.close()
+        lively.close()
+        core.door.stop()
+
+    async def test_a_door_that_is_gone_ends_the_calls_and_a_new_one_is_found(
+        self, context: Any, endpoint: str
+    ) -> None:
+        first = Core()
+        first.door = DoorServer(context, endpoint, first.call, first.cancel)
+        first.door.start()
+        client = DoorClient(context, endpoint, beat=0.05, silence=0.3)
+        client.start()
+        call = asyncio.ensure_future(client.call("wait", {}))
+        await first.until(lambda: len(first.waiting) == 1)
+        first.waiting.clear()
+        first.door._pending.clear()  # as if killed: nobody answers
+        first.door.stop()
+        with pytest.raises(Refusal) as caught:
+            await asyncio.wait_for(call, 10)
+        assert caught.value.reason is Reason.SHUTTING_DOWN
+        second = Core()
+        second.door = DoorServer(context, endpoint, second.call, second.cancel)
+        second.door.start()
+        assert (await asyncio.wait_for(_call_until_taken(client), 10))[1] == b"again"
+        client.close()
+        second.door.stop()
+
+
+async def _call_until_taken(client: DoorClient) -> tuple[dict[str, Any], bytes]:
+    while True:
+        try:
+            return await client.call("echo", {}, b"again")
+        except Refusal as refusal:
+            assert refusal.reason is Reason.SHUTTING_DOWN  # noqa: PT017  # the old door's last call

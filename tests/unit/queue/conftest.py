@@ -1,0 +1,236 @@
+"""A queue on the bench: a pure core over a memory store, with the disk in the test's hand."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from zconnector.actions import Actions, Caller, Commit, Note, Reach, Respond
+from zconnector.clock import Instant
+from zconnector.errors import StorageError
+from zconnector.messages import Kind, Message
+from zconnector.queue.local import Completed, LocalQueue, Offered, Published
+from zconnector.queue.memory import MemoryQueueStore
+from zconnector.queue.store import Bodies, Key, scan_all
+from zconnector.settings import QueueSettings
+
+START = 1_700_000_000_000
+T = 10_000
+Heard = list[Any]
+
+
+class Disk(Bodies):
+    """Bodies of a memory store, which may refuse to be read."""
+
+    def __init__(self, store: MemoryQueueStore) -> None:
+        self.store = store
+        self.broken = False
+        self.reads = 0
+
+    def body(self, space: str, key: Key) -> bytes:
+        self.reads += 1
+        if self.broken:
+            raise StorageError("cannot be read")
+        return self.store.body(space, key)
+
+
+class Bench:
+    """Performs actions. Commits are done at once, or wait in `pending` while `held` is true."""
+
+    def __init__(self, settings: QueueSettings | None = None) -> None:
+        self.settings = settings or QueueSettings()
+        self.store = MemoryQueueStore()
+        self.disk = Disk(self.store)
+        self.mono = 1000.0
+        self.wall = START
+        self.held = False
+        self.full = False
+        self.pending: deque[Commit] = deque()
+        self.commits = 0
+        self.responses: dict[Caller, Respond] = {}
+        self.reached: list[str] = []
+        self.notes: list[Note] = []
+        self.heard: Heard = []
+        self._seed = 0
+        self._calls = itertools.count(1)
+        self.queue = self._new()
+
+    @property
+    def now(self) -> Instant:
+        return Instant(self.mono, self.wall)
+
+    def _new(self) -> LocalQueue:
+        self._seed += 1
+        queue = LocalQueue(self.settings, self.disk, random.Random(self._seed))
+        queue.restore(scan_all(self.store), self.now)
+        return queue
+
+    # --- the shell ---
+
+    def do(self, actions: Actions) -> None:
+        self._take(actions)
+        while self.pending and not self.held:
+            self._take(self._perform(self.pending.popleft()))
+
+    def _take(self, actions: Actions) -> None:
+        for action in actions:
+            match action:
+                case Commit() as commit:
+                    self.pending.append(commit)
+                case Respond() as respond:
+                    assert respond.caller not in self.responses, "answered twice"
+                    self.responses[respond.caller] = respond
+                case Reach(point):
+                    self.reached.append(point)
+                case Note() as note:
+                    self.notes.append(note)
+                case other:
+                    raise AssertionError(f"the queue does not do {other}")
+
+    def _perform(self, commit: Commit) -> Actions:
+        self.commits += 1
+        try:
+            if self.full:
+                raise StorageError("disk full")
+            results = self.store.commit(commit.writes)
+        except StorageError as error:
+            return commit.failed(self.now, error)
+        return commit.then(self.now, results)
+
+    def settle(self, count: int | None = None) -> None:
+        """Perform waiting commits: all there are and come, or `count` of them."""
+        while self.pending and (count is None or count > 0):
+            self._take(self._perform(self.pending.popleft()))
+            if count is not None:
+                count -= 1
+
+    def restart(self, wall_passes: float = 0.0) -> None:
+        """SIGKILL and a new process: what was not committed is gone, who waited as well."""
+        self.pending.clear()
+        self.responses.clear()
+        self.mono = 50.0 if self.mono > 500 else 1000.0
+        self.wall += int(wall_passes * 1000)
+        self.queue = self._new()
+
+    def passes(self, seconds: float) -> None:
+        """Time goes by, and every deadline on the way is kept."""
+        end = self.mono + seconds
+        for _ in range(10_000):
+            due = self.queue.deadline()
+            if due is None or due > end:
+                break
+            self._to(max(due, self.mono))
+            self.do(self.queue.tick(self.now))
+        else:
+            raise AssertionError("the queue is busy for ever: a deadline that has passed stays")
+        self._to(end)
+        self.do(self.queue.tick(self.now))
+
+    def _to(self, mono: float) -> None:
+        self.wall += round((mono - self.mono) * 1000)
+        self.mono = mono
+
+    # --- what the router does ---
+
+    def command(self, uuid: str, name: str = "BUILD", payload: bytes = b"{}", **fields: Any) -> Message:
+        header = {
+            "uuid": uuid,
+            "type": "Git",
+            "command": name,
+            "timeout": T,
+            "accept_until": self.wall + T,
+            "source": "ci",
+            "tenant": "acme",
+            **fields,
+        }
+        return Message(Kind.COMMAND, header, payload)
+
+    def event(self, uuid: str, topic: str = "BUILDS", event: str = "STARTED", **fields: Any) -> Message:
+        payload = fields.pop("payload", b"{}")
+        return Message(Kind.EVENT, {"uuid": uuid, "topic": topic, "event": event, **fields}, payload)
+
+    def hear(self, *extra: Any) -> Callable[[Instant, Any], Actions]:
+        def done(now: Instant, outcome: Any) -> Actions:
+            self.heard.append((*extra, outcome) if extra else outcome)
+            return []
+
+        return done
+
+    def offer(self, command: Message) -> Offered | None:
+        """What was answered; None when nothing was yet."""
+        before = len(self.heard)
+        self.do(self.queue.offer(command, self.now, self.hear()))
+        return self.heard[-1] if len(self.heard) > before else None
+
+    def complete(self, reference: str, event: str = "SUCCES", uuid: str = "") -> Completed | None:
+        before = len(self.heard)
+        reply = self.event(uuid or f"reply-{reference}-{event}", "BUILD", event, reference=reference)
+        self.do(self.queue.complete(reply, "worker", self.now, self.hear()))
+        return self.heard[-1] if len(self.heard) > before else None
+
+    def publish(self, event: Message, *, outbox: bool = False) -> Published | None:
+        before = len(self.heard)
+        self.do(self.queue.publish(event, self.now, outbox=outbox, done=self.hear()))
+        return self.heard[-1] if len(self.heard) > before else None
+
+    def iterator(self, kind: str = "command") -> str:
+        held, self.held = self.held, False
+        self.do(self.queue.create_iterator(kind, self.now, self.hear()))
+        self.held = held
+        created = self.heard.pop()
+        assert isinstance(created, str), created
+        return created
+
+    def caller(self) -> Caller:
+        return Caller(b"client", next(self._calls))
+
+    def wait(
+        self, iterator: str, name: str = "BUILD", major: int = 0, worker: str = "w", serving: Any = None
+    ) -> Caller:
+        caller = self.caller()
+        self.do(self.queue.wait_command(caller, iterator, name, major, worker, serving, self.now))
+        return caller
+
+    def listen(
+        self,
+        iterator: str,
+        topic: str = "BUILDS",
+        event: str | None = "STARTED",
+        reference: str = "",
+        worker: str = "w",
+    ) -> Caller:
+        caller = self.caller()
+        self.do(self.queue.wait_event(caller, iterator, topic, event, reference, worker, self.now))
+        return caller
+
+    def cancel(self, caller: Caller) -> None:
+        self.do(self.queue.cancel(caller, self.now))
+
+    def got(self, caller: Caller) -> str | None:
+        """Uuid of what a call was answered with, None while it waits; a refusal: its reason."""
+        respond = self.responses.get(caller)
+        if respond is None:
+            return None
+        return str(respond.error.reason) if respond.error else str(respond.args["uuid"])
+
+    def outbox(self) -> list[str]:
+        return [entry.message.uuid for entry in self.queue.outbox_due(self.now)]
+
+    def state(self, name: str = "BUILD") -> dict[str, int]:
+        return dict(self.queue.depths()["commands"]["names"].get(name, {}))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def bench_with() -> Callable[..., Bench]:
+    """A bench with some settings changed."""
+    return lambda **settings: Bench(QueueSettings(**settings))

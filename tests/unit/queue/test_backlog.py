@@ -1,0 +1,122 @@
+"""What a call costs does not grow with the backlog: the same Python lines run at 50 commands as at 5,000.
+
+Lines are counted by a trace function, so nothing here is timed. Heaps and bisections run in C and are
+logarithmic.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.queue.conftest import Bench
+
+SMALL, LARGE = 50, 5_000
+
+
+def lines_of(call: Callable[[], object]) -> int:
+    """How many lines of the queue's own code a call runs."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        if "zconnector/queue" not in frame.f_code.co_filename or "memory" in frame.f_code.co_filename:
+            return None
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def commands(bench: Bench, backlog: int) -> None:
+    for number in range(backlog):
+        bench.offer(bench.command(f"u{number}"))
+
+
+def offer(bench: Bench, backlog: int) -> int:
+    commands(bench, backlog)
+    message = bench.command("new")
+    return lines_of(lambda: bench.offer(message))
+
+
+def lease(bench: Bench, backlog: int) -> int:
+    commands(bench, backlog)
+    iterator = bench.iterator()
+    return lines_of(lambda: bench.wait(iterator))
+
+
+def complete(bench: Bench, backlog: int) -> int:
+    commands(bench, backlog)
+    bench.wait(bench.iterator())
+    return lines_of(lambda: bench.complete("u0"))
+
+
+def tick(bench: Bench, backlog: int) -> int:
+    commands(bench, backlog)
+    return lines_of(lambda: (bench.queue.deadline(), bench.do(bench.queue.tick(bench.now))))
+
+
+def lease_over(bench: Bench, backlog: int) -> int:
+    commands(bench, backlog)
+    bench.wait(bench.iterator())
+    bench.passes(299.0)
+    bench.mono += 2.0
+    return lines_of(lambda: bench.do(bench.queue.tick(bench.now)))
+
+
+def publish(bench: Bench, backlog: int) -> int:
+    for number in range(backlog):
+        bench.publish(bench.event(f"e{number}"), outbox=True)
+    bench.outbox()
+    message = bench.event("new")
+    return lines_of(lambda: bench.publish(message, outbox=True))
+
+
+def read_from_the_middle(bench: Bench, backlog: int) -> int:
+    iterator = bench.iterator("event")
+    bench.cancel(bench.listen(iterator))
+    for number in range(backlog):
+        bench.publish(bench.event(f"e{number}"))
+    for _ in range(backlog // 2):
+        bench.listen(iterator)
+    return lines_of(lambda: bench.listen(iterator))
+
+
+def confirm_in_the_middle(bench: Bench, backlog: int) -> int:
+    for number in range(backlog):
+        bench.publish(bench.event(f"e{number}"), outbox=True)
+    return lines_of(lambda: bench.do(bench.queue.outbox_confirm([f"e{backlog // 2}"], bench.now)))
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [offer, lease, complete, tick, lease_over, publish, read_from_the_middle, confirm_in_the_middle],
+)
+def test_the_cost_is_that_of_a_short_queue(
+    bench_with: Callable[..., Bench], cost: Callable[[Bench, int], int]
+) -> None:
+    small, large = cost(bench_with(), SMALL), cost(bench_with(), LARGE)
+    assert small > 5, "something was counted"
+    assert large <= small + 10
+
+
+def test_a_full_event_store_makes_room_at_the_same_cost(bench_with: Callable[..., Bench]) -> None:
+    costs = []
+    for limit in (SMALL, LARGE):
+        bench = bench_with(max_events=limit)
+        for number in range(limit + 1):
+            bench.publish(bench.event(f"e{number}"))
+        message = bench.event("new")
+        costs.append(lines_of(lambda bench=bench, message=message: bench.publish(message)))
+    assert costs[1] <= costs[0] + 10

@@ -1,0 +1,103 @@
+"""Unknown outcomes, documents, health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from zconnector.errors import Reason
+from zconnector.queue.store import DOCUMENTS, scan_all
+
+if TYPE_CHECKING:
+    from tests.unit.queue.conftest import Bench
+
+
+def remember(bench: Bench, uuid: str = "u1") -> None:
+    bench.do(bench.queue.remember_unknown(bench.command(uuid), bench.now, bench.hear()))
+
+
+def test_remembered_is_told_after_the_commit(bench: Bench) -> None:
+    bench.held = True
+    remember(bench)
+    assert bench.heard == []
+    bench.settle()
+    assert bench.heard == [None]
+
+
+def test_an_unreceipted_command_gets_a_fail_event(bench: Bench) -> None:
+    remember(bench)
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(10 + 29.9)
+    assert bench.got(caller) is None
+    bench.passes(0.2)
+    respond = bench.responses[caller]
+    assert respond.args["reason"] == "UNRECEIPTED"
+    assert respond.args["reference"] == "u1"
+    assert bench.queue.depths()["unknown"] == 0
+    assert DOCUMENTS not in [row.space for row in scan_all(bench.store)]
+
+
+def test_a_receipt_forgets_it(bench: Bench) -> None:
+    remember(bench)
+    bench.do(bench.queue.forget_unknown("u1", bench.now))
+    bench.do(bench.queue.forget_unknown("never known", bench.now))
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(100)
+    assert bench.got(caller) is None
+
+
+def test_it_survives_a_restart(bench: Bench) -> None:
+    remember(bench)
+    bench.restart(wall_passes=30)
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(9.9)
+    assert bench.got(caller) is None
+    bench.passes(0.2)
+    assert bench.got(caller) is not None
+
+
+def test_a_fail_event_that_cannot_be_stored_is_tried_again(bench: Bench) -> None:
+    remember(bench)
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.full = True
+    bench.passes(45)
+    assert bench.got(caller) is None
+    bench.full = False
+    bench.passes(1.1)
+    assert bench.got(caller) is not None
+
+
+def test_not_stored_is_told(bench: Bench) -> None:
+    bench.full = True
+    remember(bench)
+    assert bench.heard[-1].reason is Reason.STORAGE_FAILED
+    assert bench.queue.depths()["unknown"] == 0
+
+
+def test_bounded(bench_with: Callable[..., Bench]) -> None:
+    bench = bench_with(max_commands=1)
+    remember(bench)
+    remember(bench, "u2")
+    assert bench.heard[-1].reason is Reason.BUSY
+    remember(bench)
+    assert bench.heard[-1] is None
+
+
+def test_documents(bench: Bench) -> None:
+    assert bench.queue.recall("pivots") is None
+    bench.do(bench.queue.remember("pivots", {"a": [1]}, bench.now))
+    bench.do(bench.queue.remember("pivots", {"a": [2]}, bench.now))
+    assert bench.queue.recall("pivots") == {"a": [2]}
+    bench.restart()
+    assert bench.queue.recall("pivots") == {"a": [2]}
+
+
+def test_a_document_that_could_not_be_stored_is_stored_later(bench: Bench) -> None:
+    bench.full = True
+    bench.do(bench.queue.remember("pivots", {"a": 1}, bench.now))
+    assert not bench.queue.healthy
+    bench.full = False
+    bench.passes(1.5)
+    assert bench.queue.healthy
+    bench.restart()
+    assert bench.queue.recall("pivots") == {"a": 1}

@@ -1,0 +1,53 @@
+"""Stored messages, read when they are needed; the last few are still in memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from zconnector.messages import Message
+from zconnector.queue.envelope import unpack
+from zconnector.queue.store import Bodies, Key
+
+CACHE_BYTES = 8 << 20
+"""A message is mostly read right after it was stored; what is older waits on the disk."""
+
+
+class Messages:
+    """Reads messages through the port, behind a cache bounded in bytes, least recent out first."""
+
+    def __init__(self, bodies: Bodies, limit: int = CACHE_BYTES) -> None:
+        self._bodies = bodies
+        self._limit = limit
+        self._kept: OrderedDict[tuple[str, Key], bytes] = OrderedDict()
+        self._bytes = 0
+
+    def keep(self, space: str, key: Key, body: bytes) -> None:
+        """Remember a body that is, or is about to be, stored."""
+        self.forget(space, key)
+        if len(body) > self._limit // 4:
+            return
+        self._kept[space, key] = body
+        self._bytes += len(body)
+        while self._bytes > self._limit:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= len(dropped)
+
+    def forget(self, space: str, key: Key) -> None:
+        """The row is gone, or has another body."""
+        body = self._kept.pop((space, key), None)
+        if body is not None:
+            self._bytes -= len(body)
+
+    def body(self, space: str, key: Key) -> bytes:
+        """Raises StorageError."""
+        body = self._kept.get((space, key))
+        if body is None:
+            body = self._bodies.body(space, key)
+            self.keep(space, key, body)
+        else:
+            self._kept.move_to_end((space, key))
+        return body
+
+    def message(self, space: str, key: Key) -> Message:
+        """Raises StorageError, also for a damaged body."""
+        return unpack(self.body(space, key))

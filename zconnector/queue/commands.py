@@ -1,0 +1,293 @@
+"""Commands: stored, handed to one worker at a time, completed once.
+
+The life of a command is the table in `states.py`; every change of state goes through `Register.step`.
+In memory is what decides; header and payload are read when a command is handed out. Nothing here walks
+the backlog: waiters and commands meet in the lines of their name (`lines.py`), deadlines are in heaps.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from zconnector.actions import Actions, Caller, Note, Reach, Respond
+from zconnector.clock import Instant
+from zconnector.errors import Reason, Refusal, StorageError
+from zconnector.messages import Message, body_digest
+from zconnector.queue.bodies import Messages
+from zconnector.queue.commits import RETRY, Commits
+from zconnector.queue.endings import Endings
+from zconnector.queue.envelope import is_text, pack
+from zconnector.queue.iterators import Iterators
+from zconnector.queue.leases import Command, Lease, Version
+from zconnector.queue.lines import Line, Waiter
+from zconnector.queue.outcomes import Offered, OnCompleted, OnOffered
+from zconnector.queue.register import LineKey, Register
+from zconnector.queue.states import ENDED, State, Step
+from zconnector.queue.store import COMMANDS, Put
+from zconnector.queue.unknowns import GRACE_MS
+from zconnector.settings import QueueSettings
+
+
+class Commands:
+    """The command side of the queue: offers, waits, leases."""
+
+    def __init__(
+        self,
+        settings: QueueSettings,
+        commits: Commits,
+        messages: Messages,
+        iterators: Iterators,
+        register: Register,
+        endings: Endings,
+        rng: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._commits = commits
+        self._messages = messages
+        self._iterators = iterators
+        self._register = register
+        self._endings = endings
+        self._rng = rng
+        self._waiting: dict[Caller, Waiter] = {}
+        self._order = 0
+        self._unreadable: set[LineKey] = set()
+        self._retry_at: float | None = None
+        endings.on_ready = self._ready
+
+    def offer(self, message: Message, now: Instant, done: OnOffered) -> Actions:
+        """A command arrived: `done` hears what may be receipted."""
+        known = self._register.find(message.uuid)
+        if known is not None:
+            return self._offered_again(known, body_digest(message), now, done)
+        body = pack(message)
+        refusal = self._refusal(message, len(body), now)
+        if refusal is not None:
+            return done(now, Offered("REFUSED", refusal.reason, refusal.detail))
+        command = Command(
+            key=self._register.next_key(),
+            uuid=message.uuid,
+            digest=body_digest(message),
+            name=message.text("command"),
+            major=message.number("major"),
+            admin=bool(message.header.get("admin")),
+            source=message.text("source"),
+            tenant=message.text("tenant"),
+            accept_until=message.number("accept_until"),
+            text=is_text(message),
+            size=len(body),
+        )
+        self._register.add(command)
+
+        def then(now: Instant) -> Actions:
+            self._messages.keep(COMMANDS, command.key, body)
+            self._register.step(command, Step.STORED)
+            actions: Actions = [Reach("target.after_commit"), *done(now, Offered("STORED"))]
+            actions += _ask_again(command, now)
+            return actions + self._ready(command, now)
+
+        def failed(now: Instant, error: StorageError) -> Actions:
+            self._register.step(command, Step.NOT_STORED)
+            actions = done(now, Offered("FAILED", Reason.STORAGE_FAILED, str(error)))
+            return actions + _ask_again(command, now)
+
+        put = Put(COMMANDS, command.key, command.as_meta(State.READY), body)
+        return [Reach("target.before_commit"), self._commits.commit([put], then, failed)]
+
+    def _refusal(self, message: Message, size: int, now: Instant) -> Refusal | None:
+        """Why an unknown command is not taken."""
+        accept_until = message.number("accept_until")
+        late = now.wall - accept_until - GRACE_MS
+        if late > 0:
+            detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"
+            return Refusal(Reason.EXPIRED, detail, message.uuid)
+        if self._register.may_be_forgotten(message.text("source"), accept_until):
+            detail = "commands of this source with a later accept_until are forgotten already"
+            return Refusal(Reason.EXPIRED, detail, message.uuid)
+        return self._register.no_room(size, message.uuid)
+
+    def _offered_again(self, command: Command, digest: str, now: Instant, done: OnOffered) -> Actions:
+        if command.digest != digest:
+            detail = "this uuid was used for another command"
+            return done(now, Offered("REFUSED", Reason.CONFLICT, detail))
+        if command.state is State.STORING:
+
+            def decided(now: Instant) -> Actions:
+                if self._register.find(command.uuid) is command:
+                    return self._offered_again(command, digest, now, done)
+                return done(now, Offered("FAILED", Reason.STORAGE_FAILED, "the first copy was not stored"))
+
+            command.after.append(decided)
+            return []
+        if command.state not in ENDED:
+            return done(now, Offered("DUPLICATE"))
+        try:
+            reply, actions = self._endings.reply_again(command, now)
+        except StorageError as error:
+            self._commits.failed()
+            return done(now, Offered("FAILED", Reason.STORAGE_FAILED, str(error)))
+        return actions + done(now, Offered("DUPLICATE", reply=reply))
+
+    def wait(
+        self,
+        caller: Caller,
+        iterator: str,
+        name: str,
+        major: int,
+        worker: str,
+        serving: Version | None,
+        now: Instant,
+    ) -> Actions:
+        """Answer with the oldest command of that name and version, now or when there is one."""
+        refusal = self._iterators.check(iterator, "command")
+        if refusal is None and caller in self._waiting:
+            refusal = Refusal(Reason.BAD_ARGUMENT, f"call {caller.call} is pending already")
+        if refusal is not None:
+            return [Respond(caller, error=refusal)]
+        self._order += 1
+        waiter = Waiter(caller, iterator, name, major, worker, serving, self._order)
+        self._iterators.hold(iterator)
+        self._waiting[caller] = waiter
+        key = (name, waiter.admin)
+        line = self._register.line(key)
+        line.park(waiter)
+        return self._serve(key, line, waiter, now)
+
+    def cancel(self, caller: Caller, now: Instant) -> Actions:
+        """The caller is gone without an answer, or without having used it; so are its iterator's leases.
+
+        On a shared socket this is the only sign that a worker died. A command just handed to that call goes
+        back as well: its RESULT and the CANCEL crossed.
+        """
+        waiter = self._waiting.get(caller)
+        if waiter is not None:
+            self._leave(waiter, now)
+            iterator = waiter.iterator
+        else:
+            held = self._register.handed_to(caller)
+            if held is None or held.lease is None:
+                return []
+            iterator = held.lease.iterator
+        return self.release(lambda lease: lease.iterator == iterator, "wait cancelled", now)
+
+    def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
+        """Give back what matching leases hold."""
+        actions: Actions = []
+        for command in self._register.leased():
+            if command.lease is not None and holder(command.lease):
+                actions += self._end_lease(command, why, now)
+        return actions + self._commits.flush(now)
+
+    def tick(self, now: Instant) -> Actions:
+        actions: Actions = []
+        for command in self._register.overdue(now):
+            actions += self._end_lease(command, "lease limit reached", now)
+        self._register.forget_ended(now)
+        if self._retry_at is not None and now.mono >= self._retry_at:
+            self._retry_at = None
+            lines, self._unreadable = self._unreadable, set()
+            for key in lines:
+                actions += self._serve_all(key, now)
+        return actions + self._endings.tick(now)
+
+    def deadline(self) -> float | None:
+        times = [self._register.deadline(), self._retry_at, self._endings.deadline()]
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def _ready(self, command: Command, now: Instant) -> Actions:
+        """A command has become ready: it may be the one that a waiter waits for."""
+        key = (command.name, command.admin)
+        line = self._register.line(key)
+        line.push(command.major, command.key)
+        waiter = line.first(command.major)
+        return [] if waiter is None else self._serve(key, line, waiter, now)
+
+    def _serve_all(self, key: LineKey, now: Instant) -> Actions:
+        actions: Actions = []
+        line = self._register.line(key)
+        for waiter in sorted(line.waiters(), key=lambda waiter: waiter.order):
+            actions += self._serve(key, line, waiter, now)
+        return actions
+
+    def _serve(self, key: LineKey, line: Line, waiter: Waiter, now: Instant) -> Actions:
+        """Hand the oldest command that fits to a parked waiter; it stays parked if there is none."""
+        actions: Actions = []
+        while (number := line.take(waiter.major, self._register.is_ready)) is not None:
+            command = self._register.get(number)
+            try:
+                message = self._messages.message(COMMANDS, number)
+            except StorageError as error:
+                # The wait stays: an error would leave a Gandalf worker deaf for ever.
+                line.push(command.major, number)
+                return [*actions, self._unread(key, command, error, now)]
+            if not command.text:
+                actions += self._endings.bury(command, message, now)
+                continue
+            return actions + self._lease(command, message, waiter, now)
+        self._register.tidy(key)
+        return actions
+
+    def _unread(self, key: LineKey, command: Command, error: StorageError, now: Instant) -> Note:
+        self._commits.failed()
+        self._unreadable.add(key)
+        self._retry_at = now.mono + RETRY
+        return Note("error", "command cannot be read", {"uuid": command.uuid, "error": str(error)})
+
+    def _lease(self, command: Command, message: Message, waiter: Waiter, now: Instant) -> Actions:
+        self._leave(waiter, now)
+        self._iterators.hold(waiter.iterator)
+        command.attempt += 1
+        lease = Lease(
+            iterator=waiter.iterator,
+            worker=waiter.worker,
+            client=waiter.caller.client,
+            version=waiter.serving,
+            attempt=command.attempt,
+            token=f"{self._rng.getrandbits(64):016x}",
+            since=now.mono,
+        )
+        self._register.lease(command, lease, waiter.caller)
+        self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
+        return [
+            *self._commits.flush(now),
+            Respond(waiter.caller, message.header, message.payload),
+            Reach("target.after_lease"),
+        ]
+
+    def _end_lease(self, command: Command, why: str, now: Instant) -> Actions:
+        """A lease is over without a completion. While COMPLETING it decides only where a failure leads."""
+        lease = command.lease
+        if lease is None:
+            return []
+        self._register.unlease(command)
+        self._iterators.let_go(lease.iterator, now)
+        fields = {"uuid": command.uuid, "worker": lease.worker, "attempt": lease.attempt, "why": why}
+        note = Note("warning", "command returned to the queue", fields)
+        if command.state is State.COMPLETING:
+            return [note]
+        self._register.step(command, Step.LEASE_ENDED)
+        self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.READY)))
+        return [note, *self._ready(command, now), *self._commits.flush(now)]
+
+    def _leave(self, waiter: Waiter, now: Instant) -> None:
+        key = (waiter.name, waiter.admin)
+        self._register.line(key).leave(waiter)
+        self._register.tidy(key)
+        del self._waiting[waiter.caller]
+        self._iterators.let_go(waiter.iterator, now)
+
+    def complete(self, reply: Message, worker: str, now: Instant, done: OnCompleted) -> Actions:
+        """See `Endings.complete`."""
+        return self._endings.complete(reply, worker, now, done)
+
+
+def _ask_again(command: Command, now: Instant) -> Actions:
+    after, command.after = command.after, []
+    actions: Actions = []
+    for ask in after:
+        actions += ask(now)
+    return actions

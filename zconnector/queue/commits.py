@@ -1,0 +1,110 @@
+"""How the queue's parts write: commits that somebody awaits, and riders that nobody does.
+
+A **rider** is a write that must become durable soon but holds nobody up (a lease, a position, the
+removal of something forgotten). It goes along with the next commit; `flush` makes that one now. Of several
+riders for one row only the last is written; one whose commit failed rides again, unless the row
+was written anew meanwhile.
+
+Invariant: the writes of one row reach the store in the order in which they were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from zconnector.actions import Actions, Commit, Note, Then
+from zconnector.clock import Instant
+from zconnector.errors import StorageError
+from zconnector.queue.store import Key, Write
+
+Failed = Callable[[Instant, StorageError], Actions]
+RETRY = 1.0
+"""Seconds until what nobody awaits is tried again after a failure."""
+
+
+class Commits:
+    """Makes the Commit actions of the queue and watches how they end."""
+
+    def __init__(self) -> None:
+        self.healthy = True
+        """False after a failed commit or read, True again after a commit that succeeded."""
+        self.failures = 0
+        self._riders: dict[tuple[str, Key], Write] = {}
+        self._under_way: dict[tuple[str, Key], Write] = {}
+        self._flushing = False
+        self._retry_at: float | None = None
+
+    def commit(self, writes: Sequence[Write], then: Then, failed: Failed) -> Commit:
+        """A commit that somebody awaits, with all that rides along."""
+        for write in writes:
+            self._riders.pop((write.space, write.key), None)  # superseded
+        riders = tuple(self._riders.values())
+        self._riders.clear()
+        everything = (*riders, *writes)
+        for write in everything:
+            self._under_way[write.space, write.key] = write
+
+        def committed(now: Instant, results: Sequence[Any]) -> Actions:
+            self.healthy = True
+            for write in everything:
+                self._settled(write)
+            return then(now)
+
+        def refused(now: Instant, error: StorageError) -> Actions:
+            self.failed()
+            for write in writes:
+                self._settled(write)
+            for write in riders:
+                if self._settled(write):
+                    self._riders.setdefault((write.space, write.key), write)
+            if self._riders:
+                self._retry_at = now.mono + RETRY
+            note = Note("error", "commit failed", {"error": str(error), "writes": len(everything)})
+            return [note, *failed(now, error)]
+
+        return Commit(everything, committed, refused)
+
+    def failed(self) -> None:
+        """The store did not do what it must (also: a read failed)."""
+        self.healthy = False
+        self.failures += 1
+
+    def ride(self, *writes: Write) -> None:
+        """Write with the next commit, or at the next `flush`."""
+        for write in writes:
+            self._riders[write.space, write.key] = write
+
+    def flush(self, now: Instant) -> Actions:
+        """Commit the riders now, unless such a commit is under way: then right after it."""
+        if not self._riders or self._flushing or self._retry_at is not None:
+            return []
+        self._flushing = True
+
+        def then(now: Instant) -> Actions:
+            self._flushing = False
+            return self.flush(now)
+
+        def failed(now: Instant, error: StorageError) -> Actions:
+            self._flushing = False
+            return []
+
+        return [self.commit((), then, failed)]
+
+    def tick(self, now: Instant) -> Actions:
+        if self._retry_at is not None and now.mono >= self._retry_at:
+            self._retry_at = None
+        return self.flush(now)
+
+    def deadline(self) -> float | None:
+        """When to tick. Riders that came without a flush are overdue: time 0."""
+        if not self._riders or self._flushing:
+            return None
+        return 0.0 if self._retry_at is None else self._retry_at
+
+    def _settled(self, write: Write) -> bool:
+        """The outcome of a write is known. Whether it was the last one for its row."""
+        if self._under_way.get((write.space, write.key)) is not write:
+            return False
+        del self._under_way[write.space, write.key]
+        return True

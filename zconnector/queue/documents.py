@@ -1,0 +1,35 @@
+"""Small documents kept beside the queue: cached pivots, logical configuration, validation state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from zconnector.actions import Actions
+from zconnector.clock import Instant
+from zconnector.queue.commits import Commits
+from zconnector.queue.store import DOCUMENTS, Put
+
+PREFIX = "document/"
+
+
+class Documents:
+    """By name; the last one remembered is recalled at once and after a restart."""
+
+    def __init__(self, commits: Commits) -> None:
+        self._commits = commits
+        self._documents: dict[str, dict[str, Any]] = {}
+
+    def restore(self, name: str, document: dict[str, Any]) -> None:
+        self._documents[name] = document
+
+    def remember(self, name: str, document: dict[str, Any], now: Instant) -> Actions:
+        # A copy through JSON: what is recalled is the same before and after a restart.
+        kept = orjson.loads(orjson.dumps(document))
+        self._documents[name] = kept
+        self._commits.ride(Put(DOCUMENTS, PREFIX + name, kept))
+        return self._commits.flush(now)
+
+    def recall(self, name: str) -> dict[str, Any] | None:
+        return self._documents.get(name)

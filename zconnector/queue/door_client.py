@@ -1,0 +1,188 @@
+"""The client end of the queue's door: a DEALER on the event loop (WIRE.md section 14)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import zmq
+
+from zconnector.errors import Reason, Refusal, WireError
+from zconnector.messages.codec import decode, encode_one
+from zconnector.messages.kinds import MAX_FRAME, Kind
+from zconnector.messages.message import Message
+from zconnector.shoset.drain import Drain
+
+ALIVE = "alive"
+"""The call by which a client in another process shows that it lives; answered by the door itself."""
+BEAT = 1.0
+"""Seconds between two of them."""
+SILENCE = 3.0
+"""Seconds after which a client (or, for a client, the door) that said nothing is gone."""
+MAX_PENDING = 100_000
+"""Calls of one client that may wait at once."""
+
+
+class DoorClient:
+    """Calls a door: a DEALER on the event loop.
+
+    Over ipc it says `alive` each second; a door that is silent for too long, or is another one than
+    before, ends all that waits with SHUTTING_DOWN, and the client dials anew on a fresh socket, so that
+    nothing said to the old door is heard by the new one.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        endpoint: str,
+        *,
+        beat: float = BEAT,
+        silence: float = SILENCE,
+    ) -> None:
+        self._context = context
+        self._endpoint = endpoint
+        self._beat = beat
+        self._silence = silence
+        self._beats = not endpoint.startswith("inproc:")
+        self._calls = 0
+        self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
+        self._alive_call = 0
+        self._boot = ""
+        self._heard = 0.0
+        self._beaten = 0.0
+        self._beat_timer: asyncio.TimerHandle | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+        self._drain: Drain | None = None
+
+    def start(self) -> None:
+        """Connect and begin to listen. Must be called on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._open()
+        if self._beats:
+            self._beaten = self._loop.time()
+            self._say_alive()
+            self._beat_timer = self._loop.call_later(self._beat, self._beat_due)
+
+    def close(self) -> None:
+        """End what waits with SHUTTING_DOWN, and disconnect."""
+        if self._beat_timer is not None:
+            self._beat_timer.cancel()
+        self._end_pending("the client is closing")
+        self._shut()
+
+    async def call(
+        self, op: str, args: Mapping[str, Any], payload: bytes = b""
+    ) -> tuple[dict[str, Any], bytes]:
+        """Ask the queue, and wait without limit for its answer: (args, payload).
+
+        Cancelling the task that awaits this takes the call back.
+
+        Raises:
+            Refusal: what the queue answered; SHUTTING_DOWN when the door is closed or goes away; BUSY.
+        """
+        if self._socket is None:
+            raise Refusal(Reason.SHUTTING_DOWN, "the queue's door is closed")
+        if len(self._pending) >= MAX_PENDING:
+            raise Refusal(Reason.BUSY, f"{MAX_PENDING} calls are waiting")
+        self._calls += 1
+        number = self._calls
+        frames = encode_one(Message(Kind.CALL, {"call": number, "op": op, "args": dict(args)}, payload))
+        future: asyncio.Future[tuple[dict[str, Any], bytes]] = self._loop.create_future()
+        self._pending[number] = future
+        self._send(frames)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # Also when the answer had just come: the caller will never see it.
+            self._send(encode_one(Message(Kind.CANCEL, {"call": number})))
+            raise
+        finally:
+            self._pending.pop(number, None)
+
+    def _open(self) -> None:
+        socket = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
+        # Not bounded by ZeroMQ: a CANCEL must always go out. MAX_PENDING bounds the calls.
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.connect(self._endpoint)
+        self._socket = socket
+        self._heard = self._loop.time()
+        self._boot = ""
+        self._drain = Drain(socket, self._received, self._loop)
+        self._drain.start()
+
+    def _shut(self) -> None:
+        if self._socket is None or self._drain is None:
+            return
+        self._drain.stop()
+        self._socket.close(linger=0)
+        self._socket = None
+
+    def _send(self, frames: list[bytes]) -> None:
+        if self._socket is not None and self._drain is not None:
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
+            self._drain.rearm()
+
+    def _received(self, frames: list[bytes]) -> None:
+        self._heard = self._loop.time()
+        for message in decode(frames):
+            number = message.number("call")
+            if number == self._alive_call:
+                self._door_lives(str(message.header.get("args", {}).get("boot", "")))
+                continue
+            future = self._pending.get(number)
+            if future is None or future.done():
+                continue  # cancelled meanwhile
+            error = message.header.get("error")
+            if error is None:
+                future.set_result((message.header.get("args", {}), message.payload))
+            else:
+                future.set_exception(_refusal(error))
+
+    def _beat_due(self) -> None:
+        now = self._loop.time()
+        stood_still = now - self._beaten > self._beat + self._silence / 2
+        self._beaten = now
+        if stood_still:
+            self._heard = now  # what the door said meanwhile is still unread
+        elif now - self._heard > self._silence:
+            self._lost("the queue's door is silent")
+        self._say_alive()
+        self._beat_timer = self._loop.call_later(self._beat, self._beat_due)
+
+    def _say_alive(self) -> None:
+        self._calls += 1
+        self._alive_call = self._calls
+        self._send(encode_one(Message(Kind.CALL, {"call": self._alive_call, "op": ALIVE})))
+
+    def _door_lives(self, boot: str) -> None:
+        if self._boot and boot != self._boot:
+            self._lost("the queue's door was opened anew")
+            self._say_alive()
+        else:
+            self._boot = boot
+
+    def _lost(self, why: str) -> None:
+        self._end_pending(why)
+        self._shut()
+        self._open()
+
+    def _end_pending(self, why: str) -> None:
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(Refusal(Reason.SHUTTING_DOWN, why))
+        self._pending.clear()
+
+
+def _refusal(error: Mapping[str, Any]) -> Refusal:
+    code = str(error.get("code", ""))
+    detail = str(error.get("detail", ""))
+    uuid_ = str(error.get("uuid", ""))
+    try:
+        return Refusal(Reason(code), detail, uuid_)
+    except ValueError:
+        why = f"the door answered with the unknown code {code!r}: {detail}"
+        return WireError(Reason.BAD_HEADER, why, uuid_)

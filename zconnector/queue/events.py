@@ -1,0 +1,263 @@
+"""Events: published or announced by routers, read by workers through iterators.
+
+Each iterator sees each matching event once, in order of arrival. A wait that finds nothing is parked on its
+lane and woken by what arrives there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zconnector.actions import Actions, Caller, Note, Reach, Respond
+from zconnector.clock import Instant
+from zconnector.errors import Reason, Refusal, StorageError
+from zconnector.messages import Message
+from zconnector.queue.bodies import Messages
+from zconnector.queue.commits import RETRY, Commits
+from zconnector.queue.dead import DeadLetters
+from zconnector.queue.envelope import pack
+from zconnector.queue.iterators import Iterators
+from zconnector.queue.lanes import LaneKey
+from zconnector.queue.outbox import Draft, Outbox
+from zconnector.queue.outcomes import OnPublished, Published
+from zconnector.queue.retained import Event, Retained
+from zconnector.queue.store import EVENTS, Delete, Put, Write
+from zconnector.queue.streams import Stream, Streams
+from zconnector.settings import QueueSettings
+
+STREAMS_PER_ITERATOR = 4
+"""The bound on positions is this times the bound on iterators."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    caller: Caller
+    stream: Stream
+
+
+class Events:
+    """The event side of the queue."""
+
+    def __init__(
+        self,
+        settings: QueueSettings,
+        commits: Commits,
+        messages: Messages,
+        iterators: Iterators,
+        outbox: Outbox,
+        dead: DeadLetters,
+        counted: Callable[[int], bool],
+    ) -> None:
+        """`counted`: whether the cursor includes an event of that number already."""
+        self._commits = commits
+        self._messages = messages
+        self._iterators = iterators
+        self._outbox = outbox
+        self._dead = dead
+        self._counted = counted
+        self._retained = Retained(settings, commits, messages)
+        self._streams = Streams(commits, STREAMS_PER_ITERATOR * settings.max_iterators)
+        self._waits: dict[LaneKey, OrderedDict[Caller, _Wait]] = {}
+        self._by_caller: dict[Caller, _Wait] = {}
+        self._unreadable: set[LaneKey] = set()
+        self._retry_at: float | None = None
+
+    def restore_event(self, key: int, meta: dict[str, Any], size: int, now: Instant) -> None:
+        self._retained.restore(key, meta, size, now)
+
+    def restore_position(self, key: str, meta: dict[str, Any]) -> None:
+        self._retained.begin_after(self._streams.restore(key, meta, self._iterators.__contains__))
+
+    def forget_iterator(self, iterator: str) -> None:
+        self._streams.forget_iterator(iterator)
+
+    def knows(self, uuid: str) -> bool:
+        """Whether an event is stored here."""
+        event = self._retained.find(uuid)
+        return event is not None and event.stored
+
+    def source(self, uuid: str) -> str:
+        """Where a stored event came from; "" when it is unknown or says none."""
+        event = self._retained.find(uuid)
+        return event.source if event is not None and event.stored else ""
+
+    def publish(self, message: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
+        """Store an event, and what must be sent of it, in one commit; then show it to waiters."""
+        known = self._retained.find(message.uuid)
+        if known is not None and known.message is None:
+            if known.stored:
+                return done(now, Published("DUPLICATE"))
+            known.asked.append(done)
+            return []
+        if self._counted(message.number("seq")):
+            return done(now, Published("DUPLICATE"))
+        if known is not None:
+            self._retained.remove(known)
+        body = pack(message)
+        event = self._retained.admit(message, len(body), now)
+        if event is None:
+            refusal = Refusal(Reason.QUEUE_FULL, "no room for the event", message.uuid)
+            return done(now, Published("REFUSED", refusal))
+        draft: Draft | None = None
+        if outbox and message.uuid not in self._outbox:
+            draft = self._outbox.draft(message, now)
+            if draft is None:
+                shown = self._retained.abandon(event)
+                refusal = Refusal(Reason.QUEUE_FULL, "the outbox is full", message.uuid)
+                return done(now, Published("REFUSED", refusal)) + self._wake_each(shown, now)
+        return self._store(event, message, body, draft, done, now)
+
+    def _store(
+        self,
+        event: Event,
+        message: Message,
+        body: bytes,
+        draft: Draft | None,
+        done: OnPublished,
+        now: Instant,
+    ) -> Actions:
+        reply = event.directed and bool(event.reference)
+        writes: list[Write] = [Put(EVENTS, event.key, event.as_meta(now.wall), body)]
+        if draft is not None:
+            writes.append(draft.write)
+
+        def then(now: Instant) -> Actions:
+            self._messages.keep(EVENTS, event.key, body)
+            shown = self._retained.accept(event)
+            if draft is not None:
+                self._outbox.accept(draft, now)
+            actions: Actions = [Reach("source.reply_after_commit")] if reply else []
+            actions += done(now, Published("STORED"))
+            for asked in event.asked:
+                actions += asked(now, Published("DUPLICATE"))
+            event.asked.clear()
+            return actions + self._wake_each(shown, now)
+
+        def failed(now: Instant, error: StorageError) -> Actions:
+            shown = self._retained.abandon(event)
+            if draft is not None:
+                self._outbox.abandon(draft)
+            refusal = Refusal(Reason.STORAGE_FAILED, str(error), message.uuid)
+            actions: Actions = []
+            for asked in [done, *event.asked]:
+                actions += asked(now, Published("FAILED", refusal))
+            return actions + self._wake_each(shown, now)
+
+        before: Actions = [Reach("source.reply_before_commit")] if reply else []
+        return [*before, self._commits.commit(writes, then, failed)]
+
+    def announce(self, message: Message, now: Instant) -> Actions:
+        """Show a receipt to those who wait for it, now or soon; copies of it are one."""
+        if self._retained.find(message.uuid) is not None:
+            return []
+        return self._wake_each(self._retained.announce(message, now), now)
+
+    def wait(self, caller: Caller, iterator: str, lane: LaneKey, worker: str, now: Instant) -> Actions:
+        """Answer with the next event of the lane, now or when there is one."""
+        refusal = self._iterators.check(iterator, "event")
+        if refusal is None and caller in self._by_caller:
+            refusal = Refusal(Reason.BAD_ARGUMENT, f"call {caller.call} is pending already")
+        if refusal is not None:
+            return [Respond(caller, error=refusal)]
+        stream = self._streams.open(iterator, lane, worker, self._retained.end)
+        self._iterators.hold(iterator)
+        stream.waits += 1
+        wait = _Wait(caller, stream)
+        self._by_caller[caller] = wait
+        self._waits.setdefault(lane, OrderedDict())[caller] = wait
+        return self._serve(wait, now) + self._commits.flush(now)
+
+    def cancel(self, caller: Caller, now: Instant) -> Actions:
+        """The caller is gone; an event that it had just been handed is shown again."""
+        wait = self._by_caller.get(caller)
+        if wait is not None:
+            self._end(wait, now)
+            return []
+        stream = self._streams.take_back(caller)
+        if stream is None:
+            return []
+        return self._serve_lane(stream.lane, now) + self._commits.flush(now)
+
+    def tick(self, now: Instant) -> Actions:
+        actions = self._retained.tick(now)
+        if self._retry_at is not None and now.mono >= self._retry_at:
+            self._retry_at = None
+            lanes, self._unreadable = self._unreadable, set()
+            for lane in lanes:
+                actions += self._serve_lane(lane, now)
+        return actions
+
+    def deadline(self) -> float | None:
+        times = [time for time in (self._retained.deadline(), self._retry_at) if time is not None]
+        return min(times, default=None)
+
+    def depths(self) -> dict[str, Any]:
+        return {
+            **self._retained.depths(),
+            "positions": len(self._streams),
+            "waiting": len(self._by_caller),
+        }
+
+    def _wake_each(self, events: list[Event], now: Instant) -> Actions:
+        return [action for event in events for action in self._wake(event, now)]
+
+    def _wake(self, event: Event, now: Instant) -> Actions:
+        actions: Actions = []
+        for lane in event.lanes:
+            actions += self._serve_lane(lane, now)
+        return actions + self._commits.flush(now)
+
+    def _serve_lane(self, lane: LaneKey, now: Instant) -> Actions:
+        actions: Actions = []
+        for wait in list(self._waits.get(lane, {}).values()):
+            actions += self._serve(wait, now)
+        return actions
+
+    def _serve(self, wait: _Wait, now: Instant) -> Actions:
+        actions: Actions = []
+        while (event := self._next(wait.stream)) is not None:
+            try:
+                message = event.message or self._messages.message(EVENTS, event.key)
+            except StorageError as error:
+                # The wait stays: an error would leave a Gandalf worker deaf for ever.
+                self._commits.failed()
+                self._unreadable.add(wait.stream.lane)
+                self._retry_at = now.mono + RETRY
+                note = Note("error", "event cannot be read", {"uuid": event.uuid, "error": str(error)})
+                return [*actions, note]
+            if not event.text:
+                self._streams.skip(wait.stream, event.key)
+                actions += self._poisoned(event, message, now)
+                continue
+            self._streams.deliver(wait.stream, event.key, wait.caller)
+            self._end(wait, now)
+            actions.append(Respond(wait.caller, message.header, message.payload))
+            break
+        return actions
+
+    def _next(self, stream: Stream) -> Event | None:
+        while stream.again:
+            event = self._retained.get(stream.again[0])
+            if event is not None:
+                return event
+            stream.again.pop(0)
+        return self._retained.after(stream.lane, stream.position)
+
+    def _end(self, wait: _Wait, now: Instant) -> None:
+        lane = wait.stream.lane
+        del self._by_caller[wait.caller]
+        del self._waits[lane][wait.caller]
+        if not self._waits[lane]:
+            del self._waits[lane]
+        wait.stream.waits -= 1
+        self._iterators.let_go(wait.stream.iterator, now)
+
+    def _poisoned(self, event: Event, message: Message, now: Instant) -> Actions:
+        """Nobody can be handed it: a dead letter, and no event any more."""
+        letter = self._dead.bury(pack(message), event.uuid, event.topic, Reason.INVALID_PAYLOAD, now)
+        self._retained.remove(event)
+        self._commits.ride(letter, Delete(EVENTS, event.key))
+        return [Note("warning", "event is not UTF-8: dead letter", {"uuid": event.uuid})]

@@ -1,0 +1,61 @@
+"""Indexes of retained events: for each thing that can be waited for, the keys that match, in order.
+
+An event stands in the lane of (topic, event) and of the topic alone, and when it has a reference, in the same
+two with that reference. A wait looks at one lane only.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import NamedTuple
+
+
+class LaneKey(NamedTuple):
+    """What can be waited for."""
+
+    topic: str
+    event: str | None
+    """None: any of the topic."""
+    reference: str
+    """"": any."""
+
+
+def lanes_of(topic: str, event: str, reference: str) -> list[LaneKey]:
+    """The lanes that an event stands in."""
+    keys = [LaneKey(topic, event, ""), LaneKey(topic, None, "")]
+    if reference:
+        keys += [LaneKey(topic, event, reference), LaneKey(topic, None, reference)]
+    return keys
+
+
+class Lane:
+    """Keys in growing order. Removing the oldest and finding by position cost the same at any length."""
+
+    __slots__ = ("_keys", "_start")
+
+    def __init__(self) -> None:
+        self._keys: list[int] = []
+        self._start = 0
+
+    def __len__(self) -> int:
+        return len(self._keys) - self._start
+
+    def append(self, key: int) -> None:
+        """A new key, greater than all before."""
+        self._keys.append(key)
+
+    def after(self, position: int) -> int | None:
+        """The first key beyond a position."""
+        index = bisect_right(self._keys, position, lo=self._start)
+        return self._keys[index] if index < len(self._keys) else None
+
+    def remove(self, key: int) -> None:
+        """Take a key out; mostly the oldest."""
+        index = bisect_left(self._keys, key, lo=self._start)
+        if index == self._start:
+            self._start += 1
+            if self._start > 32 and self._start * 2 > len(self._keys):
+                del self._keys[: self._start]
+                self._start = 0
+        else:
+            del self._keys[index]

@@ -1,0 +1,349 @@
+"""The local queue, assembled: what the connector's router calls.
+
+Pure: every method takes the time and returns actions; what has an outcome takes a continuation, which is
+called after the fsync. `restore` is given everything that the store holds and brings all of it
+back; what is told to anybody outside was committed first.
+
+One queue belongs to one connector, hence to one tenant: uuids are unique in it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from zconnector.actions import Actions, Caller
+from zconnector.clock import Instant
+from zconnector.messages import Message
+from zconnector.queue import cursor as cursors
+from zconnector.queue import documents, register, unknowns
+from zconnector.queue.bodies import Messages
+from zconnector.queue.commands import Commands
+from zconnector.queue.commits import Commits
+from zconnector.queue.cursor import Cursor
+from zconnector.queue.dead import DeadLetters
+from zconnector.queue.documents import Documents
+from zconnector.queue.endings import Endings
+from zconnector.queue.events import Events
+from zconnector.queue.iterators import Created, Iterators
+from zconnector.queue.lanes import LaneKey
+from zconnector.queue.leases import Command, Lease, Version
+from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
+from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.register import Register
+from zconnector.queue.store import (
+    COMMANDS,
+    DEAD,
+    DOCUMENTS,
+    EVENTS,
+    ITERATORS,
+    OUTBOX,
+    POSITIONS,
+    Bodies,
+    Row,
+)
+from zconnector.queue.unknowns import Remembered, Unknowns
+from zconnector.settings import QueueSettings
+
+__all__ = [
+    "Completed",
+    "Lease",
+    "LocalQueue",
+    "Offered",
+    "OutboxEntry",
+    "Published",
+    "Version",
+]
+
+
+class LocalQueue:
+    """Commands, events, outbox, cursor and small documents of one connector."""
+
+    def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
+        self._commits = Commits()
+        messages = Messages(bodies)
+        self._dead = DeadLetters(settings, self._commits)
+        self._outbox = Outbox(settings, self._commits, messages, self._dead)
+        self._iterators = Iterators(settings, self._commits, rng)
+        self._register = Register(settings, self._commits, messages)
+        self._endings = Endings(
+            self._commits, messages, self._iterators, self._register, self._outbox, self._dead
+        )
+        self._commands = Commands(
+            settings, self._commits, messages, self._iterators, self._register, self._endings, rng
+        )
+        self._cursor = Cursor(self._commits)
+        self._events = Events(
+            settings,
+            self._commits,
+            messages,
+            self._iterators,
+            self._outbox,
+            self._dead,
+            self._cursor.includes,
+        )
+        self._iterators.on_evict = self._events.forget_iterator
+        self._unknowns = Unknowns(self._commits, self._publish_here, settings.max_commands)
+        self._documents = Documents(self._commits)
+
+    # --- time, health, restart ---------------------------------------------------------------------
+
+    def restore(self, rows: Iterable[Row], now: Instant) -> None:
+        """Take everything back that a store holds. Once, before anything else.
+
+        Leases keep their holder, and last `lease_limit` from now at most; what was in the outbox is due now.
+        """
+        spaces: dict[str, list[Row]] = {}
+        for row in rows:
+            spaces.setdefault(row.space, []).append(row)
+        for row in spaces.get(ITERATORS, []):
+            self._iterators.restore(str(row.key), row.meta["kind"], now)
+        commands = [
+            Command.from_meta(int(row.key), row.size, row.meta, now.mono)
+            for row in _in_order(spaces.get(COMMANDS, []))
+        ]
+        self._register.restore(commands, now)
+        for command in self._register.leased():
+            if command.lease is not None:
+                self._iterators.hold(command.lease.iterator)
+        for row in _in_order(spaces.get(EVENTS, [])):
+            self._events.restore_event(int(row.key), row.meta, row.size, now)
+        for row in spaces.get(POSITIONS, []):
+            self._events.restore_position(str(row.key), row.meta)
+        for row in _in_order(spaces.get(OUTBOX, [])):
+            self._outbox.restore(int(row.key), row.meta, row.size, now)
+        for row in _in_order(spaces.get(DEAD, [])):
+            self._dead.restore(int(row.key), row.meta)
+        for row in spaces.get(DOCUMENTS, []):
+            self._restore_document(str(row.key), row.meta, now)
+
+    def _restore_document(self, key: str, meta: dict[str, Any], now: Instant) -> None:
+        if key == cursors.KEY:
+            self._cursor.restore(meta["value"], meta["missed"])
+        elif key.startswith(register.FLOOR):
+            self._register.restore_floor(key.removeprefix(register.FLOOR), meta["accept_until"])
+        elif key.startswith(unknowns.PREFIX):
+            self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
+        elif key.startswith(documents.PREFIX):
+            self._documents.restore(key.removeprefix(documents.PREFIX), meta)
+
+    def tick(self, now: Instant) -> Actions:
+        """Do everything that is due. `outbox_due` and `gap` are the caller's to ask after it."""
+        actions = self._commands.tick(now)
+        actions += self._events.tick(now)
+        actions += self._outbox.tick(now)
+        actions += self._unknowns.tick(now)
+        actions += self._iterators.tick(now)
+        self._cursor.tick(now)
+        return actions + self._commits.tick(now)
+
+    def deadline(self) -> float | None:
+        """Monotonic time of the next thing due, also of the next resend and of a gap to fetch."""
+        times = (
+            self._commands.deadline(),
+            self._events.deadline(),
+            self._outbox.deadline(),
+            self._unknowns.deadline(),
+            self._iterators.deadline(),
+            self._cursor.deadline(),
+            self._commits.deadline(),
+        )
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def healthy(self) -> bool:
+        """False after a failed commit or read, True again after a commit that succeeded."""
+        return self._commits.healthy
+
+    # --- commands received -------------------------------------------------------------------------
+
+    def offer(self, command: Message, now: Instant, done: OnOffered) -> Actions:
+        """A command arrived for a worker of this connector.
+
+        `done` hears STORED after the commit; DUPLICATE for a uuid known with the same body (with
+        the reply, which is due again, when the command has ended; if the first copy is still being stored,
+        when that is over); REFUSED with CONFLICT, EXPIRED or QUEUE_FULL; FAILED with STORAGE_FAILED.
+        """
+        return self._commands.offer(command, now, done)
+
+    def knows_command(self, uuid: str) -> bool:
+        """Whether a command of this uuid was taken here and is not forgotten yet."""
+        return self._register.find(uuid) is not None
+
+    def wait_command(
+        self,
+        caller: Caller,
+        iterator: str,
+        name: str,
+        major: int,
+        worker: str,
+        serving: Version | None,
+        now: Instant,
+    ) -> Actions:
+        """Respond with the oldest command of a name and version, now or when there is one.
+
+        `Respond.args` are its header fields. A waiter of major 0 takes any version; a command of major 0
+        goes to any waiter. Admin commands go to the worker "ADMIN" only, and it gets no others.
+        NOT_FOUND for an iterator that is unknown or not for commands.
+        """
+        return self._commands.wait(caller, iterator, name, major, worker, serving, now)
+
+    def cancel(self, caller: Caller, now: Instant) -> Actions:
+        """The caller of a wait is gone: nothing stays swallowed, and its iterator's leases are freed.
+
+        Also for a call that was just answered, when its CANCEL and the answer crossed.
+        """
+        return self._commands.cancel(caller, now) + self._events.cancel(caller, now)
+
+    def complete(self, reply: Message, worker: str, now: Instant, done: OnCompleted) -> Actions:
+        """An event with a reference came from a worker of this connector.
+
+        `done` hears COMPLETED (SUCCES or FAIL, committed with the reply in the outbox), PROGRESS (other
+        event of a live command, committed to the outbox), LATE (the command has ended already),
+        NOT_MINE (no command of this queue: an event like others), or FAILED with the refusal.
+        """
+        return self._commands.complete(reply, worker, now, done)
+
+    def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
+        """Give what matching leases hold back to the queue: the worker is gone."""
+        return self._commands.release(holder, why, now)
+
+    # --- events ------------------------------------------------------------------------------------
+
+    def publish(self, event: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
+        """Store an event, and with `outbox` an outbox entry in the same commit; then show it to waiters.
+
+        Deduplicated by uuid and by cursor. Full: the oldest broadcast event goes, and a directed one only
+        when no broadcast one is left. With `outbox` a broadcast event is REFUSED (QUEUE_FULL) when the outbox
+        is at nine tenths. `header["recipient"]`, where set, is whom the outbox entry is for.
+        """
+        return self._events.publish(event, now, outbox=outbox, done=done)
+
+    def announce(self, event: Message, now: Instant) -> Actions:
+        """Show a receipt, which is never stored, once to each iterator that waits for it now or soon."""
+        return self._events.announce(event, now)
+
+    def create_iterator(self, kind: str, now: Instant, done: Created) -> Actions:
+        """Make an iterator of kind "command" or "event"; `done` gets its id once stored, or a Refusal."""
+        return self._iterators.create(kind, now, done)
+
+    def wait_event(
+        self,
+        caller: Caller,
+        iterator: str,
+        topic: str,
+        event: str | None,
+        reference: str,
+        worker: str,
+        now: Instant,
+    ) -> Actions:
+        """Respond with the next event of (topic, event, reference), now or when there is one.
+
+        `event` None: any of the topic; `reference` "": any. Each iterator sees each matching event once, in
+        order of arrival, over restarts too. Where it begins is fixed at its first wait: with a reference
+        at the oldest retained event; else after the last one delivered for (worker, topic, event); a worker
+        of a new name begins with what arrives after its first wait (see `streams.py`).
+        """
+        lane = LaneKey(topic, event, reference)
+        return self._events.wait(caller, iterator, lane, worker, now)
+
+    def knows_event(self, uuid: str) -> bool:
+        """Whether an event is stored here (announcements are not)."""
+        return self._events.knows(uuid)
+
+    def event_source(self, uuid: str) -> str:
+        """The connector that a stored event came from; "" for one that is not (or no longer) here."""
+        return self._events.source(uuid)
+
+    def _publish_here(self, event: Message, now: Instant, done: OnPublished) -> Actions:
+        return self._events.publish(event, now, outbox=False, done=done)
+
+    # --- outbox ------------------------------------------------------------------------------------
+
+    def outbox_due(self, now: Instant, limit: int = BATCH) -> list[OutboxEntry]:
+        """The oldest messages that are to be sent now, at most `limit`. Marks nothing: see `outbox_sent`.
+
+        More may be due: ask again after marking these.
+        """
+        return self._outbox.due(now, limit)
+
+    def outbox_sent(self, key: int, now: Instant) -> None:
+        """It was handed to a socket: it is due again after 1 s doubling to 30 s."""
+        self._outbox.sent(key, now)
+
+    def outbox_wake(self, now: Instant, recipient: str | None = None) -> None:
+        """Everything is due now (a session came up), or all that is for one connector (it is back)."""
+        self._outbox.wake(recipient)
+
+    def outbox_confirm(self, uuids: Iterable[str], now: Instant) -> Actions:
+        """These have been committed where they had to go; they leave the outbox."""
+        return self._outbox.confirm(uuids, now)
+
+    # --- cursor ------------------------------------------------------------------------------------
+
+    @property
+    def cursor(self) -> int | None:
+        """Every event up to this number of the tenant's sequence is stored; None: no number told yet."""
+        return self._cursor.value
+
+    def sequenced(self, uuid: str, seq: int, now: Instant) -> None:
+        """The event `uuid` is stored here (call it after that commit) and has that number."""
+        self._cursor.sequenced(seq, now)
+
+    def gap(self, latest: int, now: Instant) -> tuple[int, int] | None:
+        """What to FETCH now, (after, upto): something up to `latest` has been missing for 200 ms.
+
+        Given again after a second without `fetched`. Without a cursor, `latest` becomes it.
+        """
+        return self._cursor.gap(latest, now)
+
+    def fetched(self, upto: int, latest: int, missed: int, now: Instant) -> Actions:
+        """A FETCH was answered, and what came is committed: all up to `upto` is accounted for."""
+        return self._cursor.fetched(upto, latest, missed, now)
+
+    # --- unknown outcomes --------------------------------------------------------------------------
+
+    def remember_unknown(self, command: Message, now: Instant, done: Remembered) -> Actions:
+        """A command was sent and nothing definite heard. `done` gets None once that is committed.
+
+        Unless forgotten, a FAIL event (reason UNRECEIPTED) is published here at `accept_until` + 30 s.
+        """
+        return self._unknowns.remember(command, now, done)
+
+    def forget_unknown(self, uuid: str, now: Instant) -> Actions:
+        """A receipt or a reply was heard."""
+        return self._unknowns.forget(uuid, now)
+
+    # --- documents and status ----------------------------------------------------------------------
+
+    def remember(self, name: str, document: dict[str, Any], now: Instant) -> Actions:
+        """Keep a small JSON document under a name; recalled at once, and after a restart."""
+        return self._documents.remember(name, document, now)
+
+    def recall(self, name: str) -> dict[str, Any] | None:
+        """The document last remembered under a name."""
+        return self._documents.recall(name)
+
+    def depths(self) -> dict[str, Any]:
+        """What `zconnector status` shows."""
+        return {
+            "healthy": self.healthy,
+            "storage_failures": self._commits.failures,
+            "commands": {
+                **self._register.depths(),
+                "waiting": self._commands.waiting,
+                "late": self._endings.late,
+            },
+            "events": self._events.depths(),
+            "outbox": self._outbox.depths(),
+            "iterators": {"count": len(self._iterators), "evicted": self._iterators.evicted},
+            "cursor": self.cursor,
+            "missed": self._cursor.missed,
+            "unknown": len(self._unknowns),
+            "dead": self._dead.depths(),
+        }
+
+
+def _in_order(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: int(row.key))

@@ -1,0 +1,337 @@
+"""The outbox: what must still be confirmed by somebody else, and is sent until it is.
+
+Broadcast events wait for the journal's CONFIRM, replies for that of the source connector. The outbox
+is bounded by count and bytes; its last tenth is for directed messages alone, so that a flood of events
+never keeps a completion from being taken.
+
+An entry is **due** (may be sent now) or **later** (was sent; is due again after 1 s doubling to 30 s).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from zconnector.actions import Actions, Note
+from zconnector.clock import Instant
+from zconnector.errors import Reason, StorageError
+from zconnector.messages import Message
+from zconnector.queue.bodies import Messages
+from zconnector.queue.commits import RETRY, Commits
+from zconnector.queue.dead import DeadLetters
+from zconnector.queue.envelope import pack
+from zconnector.queue.store import OUTBOX, Delete, Put
+from zconnector.settings import QueueSettings
+
+BROADCAST_SHARE = 0.9
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One message to send now."""
+
+    key: int
+    message: Message
+    recipient: str
+    """The connector it is for; "": broadcast."""
+    attempts: int
+    """How often it was sent before."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    key: int
+    uuid: str
+    name: str
+    recipient: str
+    lasting: bool
+    """A reply to a command: past its retention it becomes a dead letter, not a mere count."""
+    at: int
+    """Wall time it was made."""
+    size: int
+    expires: float = 0.0
+    attempts: int = 0
+    due: float = 0.0
+    """Monotonic time of the next sending; 0: it is among the due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry whose commit is still to come: commit `write`, then `accept` or `abandon`."""
+
+    entry: _Entry
+    write: Put
+
+
+class Outbox:
+    """Entries by key, the due ones in order of arrival, the later ones in a heap."""
+
+    def __init__(
+        self, settings: QueueSettings, commits: Commits, messages: Messages, dead: DeadLetters
+    ) -> None:
+        self._settings = settings
+        self._commits = commits
+        self._messages = messages
+        self._dead = dead
+        self._entries: dict[int, _Entry] = {}
+        self._keys: dict[str, int] = {}
+        self._drafts: dict[str, Draft] = {}
+        self._due: OrderedDict[int, None] = OrderedDict()
+        self._later: list[tuple[float, int]] = []
+        self._directed: dict[str, dict[int, None]] = {}
+        self._expiring: dict[bool, deque[int]] = {True: deque(), False: deque()}
+        self._hold_expiry = 0.0
+        self._unseen = False
+        """Something has become due that the caller has not been shown."""
+        self._next = 1
+        self._count = 0
+        self._bytes = 0
+        self.expired = 0
+        self.gone = 0
+        """Replies that became dead letters SOURCE_GONE."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, uuid: str) -> bool:
+        return uuid in self._keys or uuid in self._drafts
+
+    def restore(self, key: int, meta: dict[str, Any], size: int, now: Instant) -> None:
+        entry = _Entry(key, meta["uuid"], meta["name"], meta["to"], meta["lasting"], meta["at"], size)
+        self._next = max(self._next, key + 1)
+        self._reserve(entry)
+        left = meta["at"] / 1000 + self._retention(entry) - now.wall / 1000
+        self._enter(entry, now.mono + min(max(left, 0.0), self._retention(entry)))
+
+    def draft(
+        self, message: Message, now: Instant, *, lasting: bool = False, force: bool = False
+    ) -> Draft | None:
+        """Reserve room for a message; None when there is none (`force`: beyond the bound if need be)."""
+        body = pack(message)
+        recipient = message.text("recipient")
+        share = 1.0 if recipient else BROADCAST_SHARE
+        full = (
+            self._count + 1 > self._settings.max_outbox * share
+            or self._bytes + len(body) > self._settings.max_outbox_bytes * share
+        )
+        if full and not force:
+            return None
+        entry = _Entry(
+            self._next, message.uuid, message.text("topic"), recipient, lasting, now.wall, len(body)
+        )
+        self._next += 1
+        meta = {
+            "uuid": entry.uuid,
+            "name": entry.name,
+            "to": recipient,
+            "lasting": lasting,
+            "at": now.wall,
+        }
+        draft = Draft(entry, Put(OUTBOX, entry.key, meta, body))
+        self._reserve(entry)
+        self._drafts[entry.uuid] = draft
+        return draft
+
+    def accept(self, draft: Draft, now: Instant) -> None:
+        """The draft is stored: it is due now."""
+        self._unseen = True
+        self._drafts.pop(draft.entry.uuid, None)
+        self._messages.keep(OUTBOX, draft.entry.key, draft.write.body or b"")
+        self._enter(draft.entry, now.mono + self._retention(draft.entry))
+
+    def abandon(self, draft: Draft) -> None:
+        """The draft was not stored."""
+        self._drafts.pop(draft.entry.uuid, None)
+        self._release(draft.entry)
+
+    def due(self, now: Instant, limit: int = BATCH) -> list[OutboxEntry]:
+        """The oldest messages to send now, at most `limit`; marks nothing."""
+        self._unseen = False
+        self._ripen(now)
+        found: list[OutboxEntry] = []
+        for key in list(islice(self._due, limit)):
+            entry = self._entries[key]
+            try:
+                message = self._messages.message(OUTBOX, key)
+            except StorageError:
+                self._commits.failed()
+                self._put_off(entry, now.mono + RETRY)
+                continue
+            found.append(OutboxEntry(key, message, entry.recipient, entry.attempts))
+        return found
+
+    def sent(self, key: int, now: Instant) -> None:
+        """It was handed to a socket: due again after 1 s doubling to 30 s, unless confirmed."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        first, limit = self._settings.resend_first, self._settings.resend_limit
+        delay = min(limit, first * 2 ** min(entry.attempts, 30))
+        entry.attempts += 1
+        self._put_off(entry, now.mono + delay)
+
+    def wake(self, recipient: str | None) -> None:
+        """Everything (None), or all that is for one connector, is due now, from the shortest pause on."""
+        keys = self._entries if recipient is None else self._directed.get(recipient, {})
+        for key in keys:
+            entry = self._entries[key]
+            entry.attempts = 0
+            if entry.due:
+                self._make_due(entry)
+        if recipient is None:
+            self._due = OrderedDict.fromkeys(self._entries)
+            self._later.clear()
+
+    def wake_one(self, uuid: str) -> None:
+        """Somebody asked for this one again."""
+        key = self._keys.get(uuid)
+        if key is not None and self._entries[key].due:
+            self._make_due(self._entries[key])
+
+    def confirm(self, uuids: Iterable[str], now: Instant) -> Actions:
+        """They have arrived; unknown ones are none of ours, or were confirmed before."""
+        for uuid in uuids:
+            key = self._keys.get(uuid)
+            if key is not None:
+                self._drop(self._entries[key])
+                self._commits.ride(Delete(OUTBOX, key))
+        return self._commits.flush(now)
+
+    def tick(self, now: Instant) -> Actions:
+        """Retention: replies to commands become dead letters, the rest is counted.
+
+        The caller asks `due` after each tick.
+        """
+        self._unseen = False
+        self._ripen(now)
+        actions: Actions = []
+        dropped = 0
+        for entry in self._past(lasting=False, now=now):
+            self._drop(entry)
+            self._commits.ride(Delete(OUTBOX, entry.key))
+            dropped += 1
+        if dropped:
+            self.expired += dropped
+            actions.append(Note("warning", "outbox entries past retention", {"count": dropped}))
+        if now.mono >= self._hold_expiry:
+            for entry in self._past(lasting=True, now=now):
+                actions += self._source_gone(entry, now)
+        return actions
+
+    def deadline(self) -> float | None:
+        """When to tick: retention, and what becomes due; what was shown as due waits for no time."""
+        if self._unseen:
+            return 0.0
+        times = [self._entries[queue[0]].expires for queue in self._expiring.values() if self._head(queue)]
+        times = [max(time, self._hold_expiry) for time in times]
+        while self._later and self._stale(*self._later[0]):
+            heapq.heappop(self._later)
+        if self._later:
+            times.append(self._later[0][0])
+        return min(times, default=None)
+
+    def depths(self) -> dict[str, Any]:
+        return {
+            "count": len(self._entries),
+            "bytes": self._bytes,
+            "due": len(self._due),
+            "replies": sum(len(keys) for keys in self._directed.values()),
+            "expired": self.expired,
+            "source_gone": self.gone,
+        }
+
+    def _retention(self, entry: _Entry) -> float:
+        return self._settings.reply_retention if entry.lasting else self._settings.event_retention
+
+    def _reserve(self, entry: _Entry) -> None:
+        self._count += 1
+        self._bytes += entry.size
+
+    def _release(self, entry: _Entry) -> None:
+        self._count -= 1
+        self._bytes -= entry.size
+
+    def _enter(self, entry: _Entry, expires: float) -> None:
+        entry.expires = expires
+        self._entries[entry.key] = entry
+        self._keys[entry.uuid] = entry.key
+        self._due[entry.key] = None
+        if entry.recipient:
+            self._directed.setdefault(entry.recipient, {})[entry.key] = None
+        self._expiring[entry.lasting].append(entry.key)
+
+    def _drop(self, entry: _Entry) -> None:
+        del self._entries[entry.key]
+        self._keys.pop(entry.uuid, None)
+        self._due.pop(entry.key, None)
+        if entry.recipient:
+            group = self._directed[entry.recipient]
+            del group[entry.key]
+            if not group:
+                del self._directed[entry.recipient]
+        self._messages.forget(OUTBOX, entry.key)
+        self._release(entry)
+
+    def _make_due(self, entry: _Entry) -> None:
+        entry.due = 0.0
+        self._due[entry.key] = None
+
+    def _put_off(self, entry: _Entry, until: float) -> None:
+        self._due.pop(entry.key, None)
+        entry.due = until
+        heapq.heappush(self._later, (until, entry.key))
+
+    def _stale(self, due: float, key: int) -> bool:
+        entry = self._entries.get(key)
+        return entry is None or entry.due != due
+
+    def _ripen(self, now: Instant) -> None:
+        while self._later and self._later[0][0] <= now.mono:
+            due, key = heapq.heappop(self._later)
+            if not self._stale(due, key):
+                self._make_due(self._entries[key])
+
+    def _head(self, queue: deque[int]) -> bool:
+        while queue and queue[0] not in self._entries:
+            queue.popleft()
+        return bool(queue)
+
+    def _past(self, *, lasting: bool, now: Instant) -> list[_Entry]:
+        queue = self._expiring[lasting]
+        past: list[_Entry] = []
+        while self._head(queue) and self._entries[queue[0]].expires <= now.mono:
+            past.append(self._entries[queue.popleft()])
+        return past
+
+    def _source_gone(self, entry: _Entry, now: Instant) -> Actions:
+        """Make it a dead letter and take it out, in one commit; until then it may still be confirmed."""
+        try:
+            body = self._messages.body(OUTBOX, entry.key)
+        except StorageError as error:
+            self._commits.failed()
+            return self._again(entry, now, error)
+        letter = self._dead.bury(body, entry.uuid, entry.name, Reason.SOURCE_GONE, now)
+
+        def then(now: Instant) -> Actions:
+            if entry.key in self._entries:
+                self._drop(entry)
+            self.gone += 1
+            fields = {"uuid": entry.uuid, "recipient": entry.recipient, "name": entry.name}
+            return [Note("warning", "reply past its retention is a dead letter", fields)]
+
+        def failed(now: Instant, error: StorageError) -> Actions:
+            self._dead.undo(letter)
+            return self._again(entry, now, error)
+
+        return [self._commits.commit([letter, Delete(OUTBOX, entry.key)], then, failed)]
+
+    def _again(self, entry: _Entry, now: Instant, error: StorageError) -> Actions:
+        self._hold_expiry = now.mono + RETRY
+        if entry.key in self._entries:
+            self._expiring[entry.lasting].appendleft(entry.key)
+        return [Note("error", "dead letter not stored", {"uuid": entry.uuid, "error": str(error)})]

@@ -1,0 +1,288 @@
+"""The events that are here: stored ones until retention, announcements (receipts) for a short while.
+
+Both stand in the same order of arrival and the same lanes; only stored ones survive a restart.
+
+Bounds: stored events by count, bytes and age. Full: the oldest broadcast event goes, counted; only
+when there is none left does the oldest directed one (a reply) go. Announcements by count and age.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from zconnector.actions import Actions, Note
+from zconnector.clock import Instant
+from zconnector.messages import Message
+from zconnector.queue.bodies import Messages
+from zconnector.queue.commits import Commits
+from zconnector.queue.envelope import is_text
+from zconnector.queue.lanes import Lane, LaneKey, lanes_of
+from zconnector.queue.outcomes import OnPublished
+from zconnector.queue.store import EVENTS, Delete
+from zconnector.settings import QueueSettings
+
+MAX_ANNOUNCED = 10_000
+ANNOUNCED_FOR = 600.0
+
+
+@dataclass(slots=True, eq=False)
+class Event:
+    """What is in memory of an event."""
+
+    key: int
+    uuid: str
+    topic: str
+    event: str
+    reference: str
+    source: str
+    directed: bool
+    """For this connector alone (a reply), hence nowhere else to be had."""
+    text: bool
+    """Whether a Gandalf waiter may have it."""
+    size: int
+    expires: float
+    """Monotonic."""
+    message: Message | None = None
+    """Of an announcement; a stored event is read from the store."""
+    stored: bool = False
+    asked: list[OnPublished] = field(default_factory=list)
+    """Who gave further copies while the first one was being stored."""
+
+    @property
+    def lanes(self) -> list[LaneKey]:
+        return lanes_of(self.topic, self.event, self.reference)
+
+    def as_meta(self, wall: int) -> dict[str, Any]:
+        return {
+            "uuid": self.uuid,
+            "topic": self.topic,
+            "event": self.event,
+            "reference": self.reference,
+            "source": self.source,
+            "directed": self.directed,
+            "text": self.text,
+            "at": wall,
+        }
+
+
+class Retained:
+    """All events that a waiter may still be shown."""
+
+    def __init__(self, settings: QueueSettings, commits: Commits, messages: Messages) -> None:
+        self._settings = settings
+        self._commits = commits
+        self._messages = messages
+        self._events: dict[int, Event] = {}
+        self._by_uuid: dict[str, Event] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._broadcast: deque[int] = deque()
+        self._directed: deque[int] = deque()
+        self._announced: deque[int] = deque()
+        self._announced_count = 0
+        self._count = 0
+        self._bytes = 0
+        self._last = 0
+        self._coming: OrderedDict[int, Event | None] = OrderedDict()
+        """By key, what waiters may not see yet: None while it is being stored.
+
+        Invariant: events become visible in the order of their keys. A position is a key, so whoever
+        has seen a later one would never be shown an earlier one.
+        """
+        self.dropped = 0
+        self.expired = 0
+        self._untold = 0
+
+    @property
+    def end(self) -> int:
+        """Position behind everything that has arrived."""
+        return self._last
+
+    def begin_after(self, position: int) -> None:
+        """Keys below were used before a restart: positions refer to them."""
+        self._last = max(self._last, position)
+
+    def restore(self, key: int, meta: dict[str, Any], size: int, now: Instant) -> None:
+        retention = self._settings.event_retention
+        left = meta["at"] / 1000 + retention - now.wall / 1000
+        event = Event(
+            key=key,
+            uuid=meta["uuid"],
+            topic=meta["topic"],
+            event=meta["event"],
+            reference=meta["reference"],
+            source=meta["source"],
+            directed=meta["directed"],
+            text=meta["text"],
+            size=size,
+            expires=now.mono + min(max(left, 0.0), retention),
+            stored=True,
+        )
+        self.begin_after(key)
+        self._by_uuid[event.uuid] = event
+        self._count += 1
+        self._bytes += size
+        self._show(event)
+
+    def find(self, uuid: str) -> Event | None:
+        """The stored (or nearly stored) event of that uuid, or the announcement."""
+        return self._by_uuid.get(uuid)
+
+    def get(self, key: int) -> Event | None:
+        """The event, when waiters may see it."""
+        return self._events.get(key)
+
+    def after(self, lane: LaneKey, position: int) -> Event | None:
+        """The oldest event beyond a position that a lane leads to."""
+        keys = self._lanes.get(lane)
+        key = None if keys is None else keys.after(position)
+        return None if key is None else self._events[key]
+
+    def admit(self, message: Message, size: int, now: Instant) -> Event | None:
+        """Reserve room for an event that is about to be stored; None: it is larger than all room."""
+        if size > self._settings.max_event_bytes or self._settings.max_events < 1:
+            return None
+        while self._count + 1 > self._settings.max_events or (
+            self._bytes + size > self._settings.max_event_bytes
+        ):
+            victim = self._oldest(self._broadcast) or self._oldest(self._directed)
+            if victim is None:
+                return None  # all room is taken by what is being stored just now
+            self.remove(victim)
+            self.dropped += 1
+            self._untold += 1
+        event = self._make(message, size, now.mono + self._settings.event_retention)
+        self._by_uuid[event.uuid] = event
+        self._coming[event.key] = None
+        self._count += 1
+        self._bytes += size
+        return event
+
+    def accept(self, event: Event) -> list[Event]:
+        """It is stored. Returns what waiters may see from now on."""
+        event.stored = True
+        self._coming[event.key] = event
+        return self._emerge()
+
+    def abandon(self, event: Event) -> list[Event]:
+        """It was not stored. Returns what waiters may see from now on."""
+        del self._by_uuid[event.uuid]
+        del self._coming[event.key]
+        self._count -= 1
+        self._bytes -= event.size
+        return self._emerge()
+
+    def announce(self, message: Message, now: Instant) -> list[Event]:
+        """Take something that is never stored. Returns what waiters may see from now on."""
+        while self._announced_count >= MAX_ANNOUNCED and self._forget_oldest_announcement():
+            pass
+        event = self._make(message, 0, now.mono + ANNOUNCED_FOR)
+        event.message = message
+        self._by_uuid[event.uuid] = event
+        self._announced_count += 1
+        self._coming[event.key] = event
+        return self._emerge()
+
+    def remove(self, event: Event) -> None:
+        """Nobody is shown it any more; its row goes with the next commit."""
+        del self._by_uuid[event.uuid]
+        if self._events.pop(event.key, None) is None:
+            del self._coming[event.key]
+        else:
+            for lane in event.lanes:
+                keys = self._lanes[lane]
+                keys.remove(event.key)
+                if not keys:
+                    del self._lanes[lane]
+        if event.message is not None:
+            self._announced_count -= 1
+            return
+        self._count -= 1
+        self._bytes -= event.size
+        self._messages.forget(EVENTS, event.key)
+        self._commits.ride(Delete(EVENTS, event.key))
+
+    def tick(self, now: Instant) -> Actions:
+        for queue in (self._broadcast, self._directed):
+            while (oldest := self._peek(queue)) is not None and oldest.expires <= now.mono:
+                self.remove(oldest)
+                self.expired += 1
+        while (oldest := self._peek(self._announced)) is not None and oldest.expires <= now.mono:
+            self.remove(oldest)
+        if not self._untold:
+            return []
+        count, self._untold = self._untold, 0
+        return [Note("warning", "event store full: oldest events dropped", {"count": count})]
+
+    def deadline(self) -> float | None:
+        heads = [self._peek(queue) for queue in (self._broadcast, self._directed, self._announced)]
+        return min((head.expires for head in heads if head is not None), default=None)
+
+    def depths(self) -> dict[str, Any]:
+        return {
+            "count": self._count,
+            "bytes": self._bytes,
+            "announced": self._announced_count,
+            "dropped": self.dropped,
+            "expired": self.expired,
+        }
+
+    def _make(self, message: Message, size: int, expires: float) -> Event:
+        self._last += 1
+        return Event(
+            key=self._last,
+            uuid=message.uuid,
+            topic=message.text("topic"),
+            event=message.text("event"),
+            reference=message.reference,
+            source=message.text("source"),
+            directed=bool(message.text("recipient")) and not message.number("seq"),
+            text=is_text(message),
+            size=size,
+            expires=expires,
+        )
+
+    def _emerge(self) -> list[Event]:
+        """Show what has come, up to the first that is still being stored."""
+        shown: list[Event] = []
+        while self._coming:
+            key, event = next(iter(self._coming.items()))
+            if event is None:
+                break
+            del self._coming[key]
+            self._show(event)
+            shown.append(event)
+        return shown
+
+    def _show(self, event: Event) -> None:
+        self._events[event.key] = event
+        for lane in event.lanes:
+            keys = self._lanes.get(lane)
+            if keys is None:
+                keys = self._lanes[lane] = Lane()
+            keys.append(event.key)
+        if event.message is not None:
+            self._announced.append(event.key)
+        else:
+            (self._directed if event.directed else self._broadcast).append(event.key)
+
+    def _peek(self, queue: deque[int]) -> Event | None:
+        while queue:
+            event = self._events.get(queue[0])
+            if event is not None:
+                return event
+            queue.popleft()
+        return None
+
+    def _oldest(self, queue: deque[int]) -> Event | None:
+        event = self._peek(queue)
+        if event is not None:
+            queue.popleft()
+        return event
+
+    def _forget_oldest_announcement(self) -> bool:
+        oldest = self._oldest(self._announced)
+        if oldest is not None:
+            self.remove(oldest)
+        return oldest is not None

@@ -1,0 +1,137 @@
+"""Commands sent from here whose outcome is unknown: each ends in a receipt, a reply, or a FAIL made here."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zconnector.actions import Actions
+from zconnector.clock import Instant
+from zconnector.errors import Reason, Refusal, StorageError
+from zconnector.messages import Kind, Message, Outcome, derived_uuid
+from zconnector.queue.commits import RETRY, Commits
+from zconnector.queue.outcomes import OnPublished, Published
+from zconnector.queue.store import DOCUMENTS, Delete, Put
+
+PREFIX = "unknown/"
+GRACE_MS = 30_000
+"""A target never first stores a command later than `accept_until` + this."""
+LONGEST = 3_600.0
+"""Seconds that an unknown outcome is waited for at most, whatever the clocks say."""
+
+Remembered = Callable[[Instant, Refusal | None], Actions]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    uuid: str
+    name: str
+    tenant: str
+    source: str
+    accept_until: int
+
+
+class Unknowns:
+    """Bounded by count; remembered on the disk before the sender hears UNKNOWN."""
+
+    def __init__(
+        self,
+        commits: Commits,
+        publish: Callable[[Message, Instant, OnPublished], Actions],
+        limit: int,
+    ) -> None:
+        self._commits = commits
+        self._publish = publish
+        self._limit = limit
+        self._unknown: dict[str, _Unknown] = {}
+        self._due: list[tuple[float, str]] = []
+        self.failed = 0
+        """Ended by a FAIL made here."""
+
+    def __len__(self) -> int:
+        return len(self._unknown)
+
+    def restore(self, uuid: str, meta: dict[str, str | int], now: Instant) -> None:
+        unknown = _Unknown(
+            uuid, str(meta["name"]), str(meta["tenant"]), str(meta["source"]), int(meta["accept_until"])
+        )
+        self._add(unknown, now)
+
+    def remember(self, command: Message, now: Instant, done: Remembered) -> Actions:
+        """`done` gets None once it is stored, or why it is not."""
+        uuid = command.uuid
+        known = uuid in self._unknown
+        if not known and len(self._unknown) >= self._limit:
+            return done(now, Refusal(Reason.BUSY, f"{self._limit} outcomes are unknown already", uuid))
+        unknown = _Unknown(
+            uuid,
+            command.text("command"),
+            command.text("tenant"),
+            command.text("source"),
+            command.number("accept_until"),
+        )
+        if not known:
+            self._add(unknown, now)
+        meta = {
+            "name": unknown.name,
+            "tenant": unknown.tenant,
+            "source": unknown.source,
+            "accept_until": unknown.accept_until,
+        }
+
+        def failed(now: Instant, error: StorageError) -> Actions:
+            if not known:
+                self._unknown.pop(uuid, None)
+            return done(now, Refusal(Reason.STORAGE_FAILED, str(error), uuid))
+
+        put = Put(DOCUMENTS, PREFIX + uuid, meta)
+        return [self._commits.commit([put], lambda now: done(now, None), failed)]
+
+    def forget(self, uuid: str, now: Instant) -> Actions:
+        """A receipt or a reply was heard."""
+        if self._unknown.pop(uuid, None) is None:
+            return []
+        self._commits.ride(Delete(DOCUMENTS, PREFIX + uuid))
+        return self._commits.flush(now)
+
+    def tick(self, now: Instant) -> Actions:
+        actions: Actions = []
+        while self._due and self._due[0][0] <= now.mono:
+            _, uuid = heapq.heappop(self._due)
+            unknown = self._unknown.get(uuid)
+            if unknown is not None:
+                actions += self._unreceipted(unknown, now)
+        return actions
+
+    def deadline(self) -> float | None:
+        return self._due[0][0] if self._due else None
+
+    def _add(self, unknown: _Unknown, now: Instant) -> None:
+        self._unknown[unknown.uuid] = unknown
+        left = (unknown.accept_until + GRACE_MS - now.wall) / 1000
+        heapq.heappush(self._due, (now.mono + min(max(left, 0.0), LONGEST), unknown.uuid))
+
+    def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:
+        header = {
+            "uuid": derived_uuid(unknown.uuid, Reason.UNRECEIPTED),
+            "topic": unknown.name,
+            "event": Outcome.FAIL,
+            "reference": unknown.uuid,
+            "timestamp": now.wall,
+            "reason": str(Reason.UNRECEIPTED),
+            "detail": "no receipt in time; whether it was executed is not known",
+        }
+        if unknown.tenant:
+            header["tenant"] = unknown.tenant
+        if unknown.source:
+            header["recipient"] = unknown.source
+
+        def done(now: Instant, published: Published) -> Actions:
+            if published.outcome in ("STORED", "DUPLICATE"):
+                self.failed += unknown.uuid in self._unknown
+                return self.forget(unknown.uuid, now)
+            heapq.heappush(self._due, (now.mono + RETRY, unknown.uuid))
+            return []
+
+        return self._publish(Message(Kind.EVENT, header), now, done)

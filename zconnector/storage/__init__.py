@@ -1,0 +1,1 @@
+"""Durable stores: the port, SQLite, group commit."""
