@@ -1,0 +1,293 @@
+"""The driver: runs one pure core over real sockets, timers and disk.
+
+It owns what touches the world and decides nothing. Everything enters the core through one guarded
+step (`_enter`): an exception there is a defect, leaves the core half changed, and ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+import zmq
+
+from zconnector.actions import Action, Actions, Caller, Link, Machine, Respond
+from zconnector.clock import Clock, Instant, SystemClock
+from zconnector.errors import Reason, Refusal, ZConnectorError
+from zconnector.runtime.notify import say_ready
+from zconnector.runtime.options import new_context
+from zconnector.runtime.performer import Performer
+from zconnector.runtime.sockets import Sockets
+from zconnector.settings import ProcessSettings
+from zconnector.shoset.keys import KeyPair
+from zconnector.storage.port import Store
+from zconnector.storage.writer import GroupCommit
+
+DRAIN_SECONDS = 3.0
+"""How long a drain may take; with the closing after it the process ends within 5 s of SIGTERM."""
+_CLOSE_SECONDS = 1.0
+_LINGER_MS = 200
+"""A last GOAWAY may take so long to leave."""
+
+_SYSTEM_CLOCK = SystemClock()
+
+Reply = Callable[[Mapping[str, Any] | Refusal], None]
+
+
+class DefectError(ZConnectorError):
+    """A defect of zconnector; the log has the traceback."""
+
+
+class InterruptedByUserError(ZConnectorError):
+    """A second signal cut the drain short."""
+
+    exit_code = 130
+
+
+class Driver:
+    """One process's shell. To be made on a running event loop, then `attach`, then `run`."""
+
+    def __init__(
+        self,
+        settings: ProcessSettings,
+        keys: KeyPair,
+        *,
+        store: Store | None = None,
+        clock: Clock = _SYSTEM_CLOCK,
+        respond: Callable[[Respond], None] | None = None,
+        serve: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.keys = keys
+        self.context: zmq.Context[zmq.Socket[bytes]] = new_context()
+        self.serve = serve
+        """Awaited once, when the core says Serve; then the supervisor hears that this component serves. An
+        error that it raises ends the process."""
+        self.log = structlog.get_logger()
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._machine: Machine | None = None
+        self._store: Store | None = None
+        self._ended: asyncio.Future[ZConnectorError | None] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rescheduling = False
+        self._serving: asyncio.Task[None] | None = None
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        self._draining = False
+        self._closed = False
+        self._sockets = Sockets(
+            self.context,
+            keys,
+            self._loop,
+            received=self._received,
+            opened=lambda link: self._enter(lambda: self.machine.link_opened(link, self.now())),
+            lost=lambda link, why: self._enter(lambda: self.machine.link_lost(link, why, self.now())),
+            before=lambda: self._enter(lambda: self.machine.tick(self.now())),
+        )
+        self._performer = Performer(
+            self._sockets,
+            clock,
+            enter=self._enter,
+            stop=self.stop,
+            serve=self._begin_to_serve,
+            crash_at=settings.crash_at,
+        )
+        self._performer.respond = respond
+        if store is not None:
+            self.use_store(store)
+
+    # ---- wiring
+
+    @property
+    def machine(self) -> Machine:
+        if self._machine is None:
+            raise RuntimeError("no machine is attached")
+        return self._machine
+
+    def attach(self, machine: Machine) -> None:
+        """Set the core to run."""
+        self._machine = machine
+
+    def use_store(self, store: Store) -> None:
+        """Set the store that commits go to; it is closed with the driver."""
+        self._store = store
+        self._performer.commits = GroupCommit(store, self._loop)
+
+    def on_respond(self, respond: Callable[[Respond], None]) -> None:
+        """Set who answers calls at the door."""
+        self._performer.respond = respond
+
+    def at_close(self, closer: Callable[[], Awaitable[None]]) -> None:
+        """Await this when the process ends, the last one given first; each has a second."""
+        self._closers.append(closer)
+
+    def bind(self, endpoint: str) -> str:
+        """Bind the ROUTER; returns the endpoint with its actual port. Read from within `run` only.
+
+        Raises:
+            ConfigError: the endpoint cannot be bound.
+        """
+        return self._sockets.bind(endpoint)
+
+    # ---- what other shells call
+
+    def now(self) -> Instant:
+        return self._clock.now()
+
+    def feed(self, actions: Iterable[Action]) -> None:
+        """Perform actions that another shell got from the core."""
+        self._enter(lambda: list(actions))
+
+    def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes) -> None:
+        """A call at the door."""
+        self._enter(lambda: self.machine.call(caller, op, args, payload, self.now()))
+
+    def cancel(self, caller: Caller) -> None:
+        """A caller at the door has gone."""
+        self._enter(lambda: self.machine.cancel(caller, self.now()))
+
+    def control(self, op: str, args: Mapping[str, Any], reply: Reply) -> None:
+        """A request from the control socket."""
+        if self._ended.done():
+            reply(Refusal(Reason.SHUTTING_DOWN, "the process is ending"))
+        elif op == "status":
+            self._enter(lambda: self._status(reply))
+        else:
+            self._enter(lambda: self.machine.control(op, args, self.now(), reply))
+
+    def drain(self) -> None:
+        """What SIGTERM does; a second time: end at once."""
+        if self._draining:
+            self.stop(InterruptedByUserError("interrupted while draining"))
+            return
+        self._draining = True
+        self._loop.call_later(DRAIN_SECONDS, self._drained_too_long)
+        self._enter(lambda: self.machine.drain(self.now()))
+
+    def stop(self, error: ZConnectorError | None = None) -> None:
+        """End `run`; the core hears nothing more."""
+        if not self._ended.done():
+            self._ended.set_result(error)
+
+    # ---- running
+
+    async def run(self, *, signals: bool = True) -> ZConnectorError | None:
+        """Run the core until it stops; returns why, or None when it ended well.
+
+        `signals`: take SIGTERM and SIGINT (one driver a process may).
+        """
+        taken = (signal.SIGTERM, signal.SIGINT) if signals else ()
+        for each in taken:
+            self._loop.add_signal_handler(each, self.drain)
+        try:
+            self._enter(lambda: self.machine.start(self.now()))
+            self._sockets.start()
+            error = await self._ended
+        finally:
+            await self.close()
+            for each in taken:
+                self._loop.remove_signal_handler(each)
+        return error
+
+    def _enter(self, step: Callable[[], Actions]) -> None:
+        """Let the core take one step, and perform what it asks for."""
+        if self._ended.done():
+            return
+        try:
+            self._performer.perform(step())
+        except Exception:
+            # Not to carry on: the core may be half changed, so this is its last step.
+            self.log.exception("defect: the core raised")
+            self._defect()
+            return
+        if not self._rescheduling:
+            self._rescheduling = True
+            self._loop.call_soon(self._reschedule)
+
+    def _reschedule(self) -> None:
+        """Once a turn of the loop, whatever happened in it: set the timer to the core's deadline."""
+        self._rescheduling = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ended.done():
+            return
+        try:
+            deadline = self.machine.deadline()
+        except Exception:
+            self.log.exception("defect: the core raised")
+            self._defect()
+            return
+        if deadline is not None:
+            delay = max(0.0, deadline - self.now().mono)
+            self._timer = self._loop.call_later(delay, self._due)
+
+    def _defect(self) -> None:
+        self._performer.close(flush=False)
+        self.stop(DefectError("a defect ended this process; its log has the traceback"))
+
+    def _due(self) -> None:
+        self._timer = None
+        self._enter(lambda: self.machine.tick(self.now()))
+
+    def _received(self, link: Link, key: str, frames: list[bytes]) -> None:
+        self._enter(lambda: self.machine.frames(link, key, frames, self.now()))
+
+    def _status(self, reply: Reply) -> Actions:
+        reply({"pid": os.getpid(), **self.machine.status(self.now())})
+        return []
+
+    def _drained_too_long(self) -> None:
+        if not self._ended.done():
+            self.log.warning("drain cut short", seconds=DRAIN_SECONDS)
+            self.stop()
+
+    # ---- serving and ending
+
+    def _begin_to_serve(self) -> None:
+        if self._serving is None:
+            self._serving = asyncio.ensure_future(self._served())
+
+    async def _served(self) -> None:
+        try:
+            if self.serve is not None:
+                await self.serve()
+            say_ready(self.settings.notify)
+        except ZConnectorError as error:
+            self.stop(error)
+        except Exception:
+            self.log.exception("defect: serving failed")
+            self._defect()
+
+    async def close(self) -> None:
+        """Close all there is, within bounds; `run` ends with it. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        self.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+        for closer in reversed(self._closers):
+            await self._bounded(closer())
+        commits = self._performer.commits
+        # A disk that hangs holds the writer's thread in the store: then it is left as it is.
+        if commits is not None and self._store is not None and await self._bounded(commits.close()):
+            self._store.close()
+        self._performer.close(flush=True)
+        self._sockets.close(_LINGER_MS)
+        self.context.destroy()
+
+    async def _bounded(self, closing: Awaitable[None]) -> bool:
+        try:
+            await asyncio.wait_for(closing, _CLOSE_SECONDS)
+        except TimeoutError:
+            self.log.error("closing took too long", seconds=_CLOSE_SECONDS)
+            return False
+        return True

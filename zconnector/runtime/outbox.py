@@ -1,0 +1,89 @@
+"""What one turn of the loop sends, gathered by link and handed over in few transmissions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zconnector.actions import Actions, Link, Note, Then, Transmit
+from zconnector.errors import WireError
+from zconnector.messages.codec import Frames, encode
+
+Send = Callable[[Link, Frames], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What became of it."""
+
+    refused: list[Then]
+    notes: Actions
+
+
+class Outbox:
+    """Transmissions not yet handed to their sockets, in order for each link.
+
+    Order between links is nobody's promise.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._waiting: dict[Link, list[Transmit]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, transmit: Transmit) -> None:
+        if transmit.messages:
+            self._waiting.setdefault(transmit.link, []).append(transmit)
+
+    def flush(self, link: Link | None = None) -> Flushed:
+        """Hand over what waits (for one link, or all)."""
+        flushed = Flushed([], [])
+        if link is not None:
+            transmits = self._waiting.pop(link, [])
+            if transmits:
+                self._hand_over(link, transmits, flushed)
+            return flushed
+        waiting, self._waiting = self._waiting, {}
+        for each, transmits in waiting.items():
+            self._hand_over(each, transmits, flushed)
+        return flushed
+
+    def _hand_over(self, link: Link, transmits: list[Transmit], flushed: Flushed) -> None:
+        try:
+            transmissions = encode(message for transmit in transmits for message in transmit.messages)
+        except WireError as error:
+            if len(transmits) > 1:
+                # One of them cannot be encoded; the others must not pay for it.
+                for transmit in transmits:
+                    self._hand_over(link, [transmit], flushed)
+                return
+            fields: dict[str, object] = {
+                "reason": str(error.reason),
+                "detail": error.detail,
+                "uuid": error.uuid,
+            }
+            flushed.notes.append(Note("error", "message cannot be sent", fields))
+            _refuse(transmits[0], flushed)
+            return
+        handed = 0
+        for frames in transmissions:
+            if not self._send(link, frames):
+                break
+            handed += len(frames) // 3
+        start = 0
+        for transmit in transmits:
+            end = start + len(transmit.messages)
+            if handed <= start:
+                _refuse(transmit, flushed)
+            elif handed < end:
+                # Some of it has gone: to say "refused" would be untrue. It is in doubt, as after a loss.
+                fields = {"messages": end - handed, "uuid": transmit.messages[handed - start].uuid}
+                flushed.notes.append(Note("warning", "transmission cut off by its socket", fields))
+            start = end
+
+
+def _refuse(transmit: Transmit, flushed: Flushed) -> None:
+    if transmit.refused is not None:
+        flushed.refused.append(transmit.refused)

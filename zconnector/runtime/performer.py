@@ -1,0 +1,174 @@
+"""Performs the actions of a core, in order and never recursively."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import structlog
+
+from zconnector.actions import (
+    Action,
+    Actions,
+    Close,
+    Commit,
+    Hash,
+    Note,
+    Open,
+    Reach,
+    Respond,
+    Serve,
+    Stop,
+    Transmit,
+    Verify,
+)
+from zconnector.clock import Clock
+from zconnector.errors import StorageError, ZConnectorError
+from zconnector.runtime.hashing import HashPool
+from zconnector.runtime.outbox import Flushed, Outbox
+from zconnector.runtime.sockets import Sockets
+from zconnector.storage.writer import GroupCommit
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_TAKEN_NAMES = ("event", "level", "timestamp", "exc_info", "stack_info")
+"""Keys of a log line that mean something to structlog: a field of that name gets an underscore."""
+
+Enter = Callable[[Callable[[], Actions]], None]
+
+
+class Performer:
+    """One queue of actions for one core.
+
+    What actions lead to (a commit's outcome, a refusal) runs in the same queue, after what is there
+    already. Transmits are gathered by link for one turn of the loop (a wake brings up to a hundred
+    transmissions, a group commit as many outcomes: their answers travel together), and handed over
+    earlier where their order to something else matters: Close of that link, a crash point, Stop.
+    """
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        clock: Clock,
+        *,
+        enter: Enter,
+        stop: Callable[[ZConnectorError | None], None],
+        serve: Callable[[], None],
+        crash_at: str,
+        log: Any = None,
+    ) -> None:
+        """`enter` runs a step of the core that comes from outside, guarded, and performs what it returns."""
+        self.respond: Callable[[Respond], None] | None = None
+        self.commits: GroupCommit | None = None
+        self._sockets = sockets
+        self._clock = clock
+        self._enter = enter
+        self._stop = stop
+        self._serve = serve
+        self._crash_at = crash_at
+        self._log = log or structlog.get_logger()
+        self._pool = HashPool()
+        self._queue: deque[Action] = deque()
+        self._outbox = Outbox(sockets.transmit)
+        self._performing = False
+        self._flushing: asyncio.Handle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def perform(self, actions: Iterable[Action]) -> None:
+        """Perform actions and all that follows from them; called while performing, only queue them."""
+        self._queue.extend(actions)
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self._queue:
+                self._one(self._queue.popleft())
+        finally:
+            self._performing = False
+        if self._outbox and self._flushing is None:
+            self._flushing = self._loop.call_soon(self._flush)
+
+    def close(self, *, flush: bool) -> None:
+        """Perform nothing more; hand over, or not, what waits to be sent."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+            if flush:
+                self._outbox.flush()
+        self._queue.clear()
+        self._pool.close()
+
+    def _one(self, action: Action) -> None:
+        match action:
+            case Transmit():
+                self._outbox.add(action)
+            case Note():
+                self._note(action)
+            case Commit():
+                self._commit(action)
+            case Reach():
+                if action.point == self._crash_at:
+                    self._outbox.flush()
+                    os.kill(os.getpid(), signal.SIGKILL)
+            case Respond():
+                if self.respond is None:
+                    raise RuntimeError("Respond without a door")
+                self.respond(action)
+            case Open():
+                self._sockets.open(action.link, action.endpoint, action.server_key)
+            case Close():
+                self._queue.extend(self._follow(self._outbox.flush(action.link)))
+                self._sockets.close_link(action.link)
+            case Verify():
+                self._pool.verify(action.secret, action.hashed, partial(self._verified, action))
+            case Hash():
+                self._pool.hash(action.secret, partial(self._hashed, action))
+            case Serve():
+                self._serve()
+            case Stop():
+                self._outbox.flush()
+                self._queue.clear()
+                self._stop(action.error)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        self._enter(lambda: self._follow(self._outbox.flush()))
+
+    def _follow(self, flushed: Flushed) -> Actions:
+        actions = list(flushed.notes)
+        for then in flushed.refused:
+            actions += then(self._clock.now())
+        return actions
+
+    def _note(self, note: Note) -> None:
+        fields = {f"{name}_" if name in _TAKEN_NAMES else name: value for name, value in note.fields.items()}
+        self._log.log(_LEVELS[note.level], note.event, **fields)
+
+    def _commit(self, commit: Commit) -> None:
+        if self.commits is None:
+            raise RuntimeError("Commit without a store")
+        self.commits.submit(commit.writes, partial(self._committed, commit))
+
+    def _committed(self, commit: Commit, outcome: list[Any] | StorageError) -> None:
+        if isinstance(outcome, StorageError):
+            failure = outcome
+            self._enter(lambda: commit.failed(self._clock.now(), failure))
+        else:
+            results = outcome
+            self._enter(lambda: commit.then(self._clock.now(), results))
+
+    def _verified(self, action: Verify, matches: Callable[[], bool]) -> None:
+        self._enter(lambda: action.then(self._clock.now(), matches()))
+
+    def _hashed(self, action: Hash, hashed: Callable[[], str]) -> None:
+        self._enter(lambda: action.then(self._clock.now(), hashed()))
