@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zconnector.rpc import metadata
+
+
+@given(st.text(max_size=300))
+def test_any_text_travels_as_printable_ascii(text: str) -> None:
+    encoded = metadata.encode_text(text)
+    assert encoded.isascii()
+    assert encoded == "" or encoded.isprintable()
+    assert metadata.decode_text(encoded) == text
+
+
+def test_a_long_text_is_cut_and_stays_readable() -> None:
+    encoded = metadata.encode_text("é" * 10_000)
+    assert len(encoded) <= 4_000
+    assert set(metadata.decode_text(encoded)) <= {"é", "\ufffd"}
+
+
+@given(st.lists(st.text(max_size=20), max_size=20))
+def test_names(names: list[str]) -> None:
+    encoded = metadata.encode_names(names)
+    assert encoded.isascii()
+    assert metadata.decode_names(encoded) == names
+
+
+def test_names_beyond_the_room_are_left_out() -> None:
+    names = [f"COMMAND_{number}" for number in range(1_000)]
+    encoded = metadata.encode_names(names)
+    assert len(encoded) <= 4_100
+    found = metadata.decode_names(encoded)
+    assert found == names[: len(found)]
+    assert len(found) > 100
+
+
+def test_what_is_no_list_is_no_names() -> None:
+    assert metadata.decode_names("{") == []
+    assert metadata.decode_names("{}") == []
+
+
+def test_a_value_is_found_and_a_missing_one_is_empty() -> None:
+    pairs = (("a", "1"), ("b", b"2"))
+    assert metadata.value(pairs, "a") == "1"
+    assert metadata.value(pairs, "b") == "2"
+    assert metadata.value(pairs, "c") == ""
+    assert metadata.value(None, "a") == ""

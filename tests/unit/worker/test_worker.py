@@ -1,0 +1,54 @@
+"""The worker file's face: decorators, arguments, environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zconnector.errors import ConfigError
+from zconnector.worker import Worker
+from zconnector.worker.connection import Connection, parse_addresses
+
+
+def handler(ctx: Any, payload: str) -> None:
+    """Does nothing."""
+
+
+def test_one_handler_for_each_name() -> None:
+    worker = Worker(major=1)
+    worker.command("A")(handler)
+    worker.event("git")(handler)
+    worker.event("git", "PUSH")(handler)
+    with pytest.raises(ConfigError, match="command A has two handlers"):
+        worker.command("A")(handler)
+    with pytest.raises(ConfigError, match="PUSH of topic git"):
+        worker.event("git", "PUSH")(handler)
+
+
+def test_bad_declarations_are_refused() -> None:
+    with pytest.raises(ConfigError, match="major must be from -128 to 127 \\(got 128\\)"):
+        Worker(major=128)
+    with pytest.raises(ConfigError, match="concurrency of A"):
+        Worker(major=1).command("A", concurrency=0)(handler)
+    with pytest.raises(ConfigError, match="needs a name"):
+        Worker(major=1).command("")(handler)
+
+
+@pytest.mark.parametrize(
+    "argv", [["w.py"], ["w.py", "name"], ["w.py", "name", "soon", "/s"], ["w.py", "n", "1", ","]]
+)
+def test_wrong_arguments_end_with_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Worker(major=1).run(argv, {})
+    assert ended.value.code == 64
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_addresses() -> None:
+    assert parse_addresses("/a/b, unix:/c,tcp://h:1") == ["unix:/a/b", "unix:/c", "h:1"]
+
+
+async def test_tcp_needs_a_token() -> None:
+    with pytest.raises(ConfigError, match="needs TLS"):
+        Connection(["localhost:1"])

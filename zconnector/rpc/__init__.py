@@ -1,0 +1,1 @@
+"""The gRPC worker service: the door that workers in any language use."""

@@ -1,0 +1,231 @@
+"""The Gandalf worker API: its nine calls over the queue's door.
+
+What workers rely on, and where it is kept:
+- a wait is held until there is something, without limit (`_wait`); only a cancelled call, an unknown
+  iterator or our own end finish it otherwise;
+- SendCommandMessage never fails fast: a Gandalf client answers each error by a new uuid in a hot loop
+  for one second, so definite errors are held until that second is over (`_hold`); one that may have
+  been taken is answered with its uuid;
+- SendEventMessage fails only for what cannot be stored.
+
+Requests arrive as bytes and are parsed here, not by gRPC: text that is not UTF-8 then gets an error
+that says so, instead of an INTERNAL one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from zconnector.errors import Reason, Refusal
+from zconnector.rpc import convert, metadata
+from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
+from zconnector.rpc.port import DoorPort
+
+SERVICES = ("gogrpc.Connector", "gogrpc.ConnectorCommand", "gogrpc.ConnectorEvent")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Behaviour = Callable[[Any, Context], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Times of the worker service."""
+
+    hold: float = 1.0
+    """Seconds from the call's begin until a definite error of SendCommandMessage is told."""
+    default_timeout_ms: int = 10_000
+    """Timeout of a message that carries none."""
+    worker: str = ""
+    """Identity of the worker that this socket belongs to; empty: a shared socket."""
+
+
+class GandalfService:
+    """The nine calls. Keeps nothing: iterators, leases and registrations live behind the door.
+
+    Invariant: `_waits` holds exactly the tasks that wait at the door without limit.
+    """
+
+    def __init__(self, door: DoorPort, boot: str, settings: ServiceSettings) -> None:
+        self._door = door
+        self._boot = boot
+        self._settings = settings
+        self._waits: set[asyncio.Task[Any]] = set()
+        self._closing = asyncio.Event()
+
+    def handlers(self) -> list[grpc.GenericRpcHandler[Any, Any]]:
+        """What to add to a server."""
+        table: dict[str, dict[str, tuple[Any, Behaviour]]] = {
+            "gogrpc.Connector": {
+                "SendCommandList": (pb.CommandList, self.send_command_list),
+                "SendStop": (pb.Stop, self.send_stop),
+            },
+            "gogrpc.ConnectorCommand": {
+                "SendCommandMessage": (pb.CommandMessage, self.send_command),
+                "WaitCommandMessage": (pb.CommandMessageWait, self.wait_command),
+                "CreateIteratorCommand": (pb.Empty, self.create_command_iterator),
+            },
+            "gogrpc.ConnectorEvent": {
+                "SendEventMessage": (pb.EventMessage, self.send_event),
+                "WaitEventMessage": (pb.EventMessageWait, self.wait_event),
+                "WaitTopicMessage": (pb.TopicMessageWait, self.wait_topic),
+                "CreateIteratorEvent": (pb.Empty, self.create_event_iterator),
+            },
+        }
+        return [
+            grpc.method_handlers_generic_handler(
+                service,
+                {
+                    name: grpc.unary_unary_rpc_method_handler(self._handler(kind, behaviour))
+                    for name, (kind, behaviour) in calls.items()
+                },
+            )
+            for service, calls in table.items()
+        ]
+
+    def close(self) -> None:
+        """End the waits, and what is held, with their errors; other calls go on."""
+        self._closing.set()
+        for task in self._waits:
+            task.cancel()
+
+    async def send_command_list(self, request: Any, context: Context) -> Any:
+        args = convert.register_args(request, self._worker(context))
+        result, _ = await self._door.call("register", args)
+        trailing = [(metadata.BOOT, self._router(result))]
+        missing = convert.names(result.get("missing"))
+        if missing:
+            trailing.append((metadata.MISSING, metadata.encode_names(missing)))
+        if result.get("detail"):
+            trailing.append((metadata.DETAIL, metadata.encode_text(str(result["detail"]))))
+        context.set_trailing_metadata(tuple(trailing))
+        return pb.Validate(valid=bool(result.get("valid")))
+
+    async def send_stop(self, request: Any, context: Context) -> Any:
+        result, _ = await self._door.call("beat", convert.beat_args(request, self._worker(context)))
+        context.set_trailing_metadata(((metadata.BOOT, self._router(result)),))
+        return pb.Validate(valid=bool(result.get("valid")))
+
+    def _router(self, result: Mapping[str, Any]) -> str:
+        """Boot id of the router that answered; a front end of its own outlives its router."""
+        return str(result.get("boot") or self._boot)
+
+    async def send_command(self, request: Any, context: Context) -> Any:
+        args, payload = convert.command_args(
+            request,
+            self._worker(context),
+            definite=_definite(context),
+            default_timeout=self._settings.default_timeout_ms,
+        )
+        result, _ = await self._door.call("send_command", args, payload)
+        outcome = str(result.get("outcome", "ACCEPTED"))
+        context.set_trailing_metadata(((metadata.OUTCOME, outcome),))
+        return pb.CommandMessageUUID(UUID=str(result.get("uuid", args["uuid"])))
+
+    async def wait_command(self, request: Any, context: Context) -> Any:
+        args = convert.wait_command_args(request, self._worker(context))
+        header, payload = await self._wait("wait_command", args)
+        return convert.command_message(header, payload)
+
+    async def create_command_iterator(self, request: Any, context: Context) -> Any:
+        return await self._create_iterator("command")
+
+    async def send_event(self, request: Any, context: Context) -> Any:
+        args, payload = convert.event_args(
+            request, self._worker(context), default_timeout=self._settings.default_timeout_ms
+        )
+        await self._door.call("send_event", args, payload)
+        return pb.Empty()
+
+    async def wait_event(self, request: Any, context: Context) -> Any:
+        return await self._next_event(request, context, any_event=False)
+
+    async def wait_topic(self, request: Any, context: Context) -> Any:
+        return await self._next_event(request, context, any_event=True)
+
+    async def create_event_iterator(self, request: Any, context: Context) -> Any:
+        return await self._create_iterator("event")
+
+    async def _next_event(self, request: Any, context: Context, *, any_event: bool) -> Any:
+        args = convert.wait_event_args(request, self._worker(context), any_event=any_event)
+        header, payload = await self._wait("wait_event", args)
+        if header.get("reason"):
+            context.set_trailing_metadata(_why(str(header["reason"]), str(header.get("detail", "")), ""))
+        return convert.event_message(header, payload)
+
+    async def _create_iterator(self, kind: str) -> Any:
+        result, _ = await self._door.call("create_iterator", {"kind": kind})
+        return pb.IteratorMessage(Id=str(result.get("iterator", "")))
+
+    async def _wait(self, op: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """A call that waits without limit; our own end finishes it with SHUTTING_DOWN.
+
+        The door's call is awaited by the caller's own task: however late that is cancelled, the door
+        hears of it, and takes an answer back that nobody used.
+        """
+        task = asyncio.current_task()
+        if task is None or self._closing.is_set():
+            raise _shutting_down()
+        self._waits.add(task)
+        try:
+            return await self._door.call(op, args)
+        except asyncio.CancelledError:
+            if not self._closing.is_set() or task.uncancel():
+                raise
+            raise _shutting_down() from None
+        finally:
+            self._waits.discard(task)
+
+    def _worker(self, context: Context) -> str:
+        """Who calls: what our SDK says, else the worker that this socket belongs to."""
+        return metadata.value(context.invocation_metadata(), metadata.WORKER) or self._settings.worker
+
+    def _handler(self, kind: Any, behaviour: Behaviour) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        holds = kind is pb.CommandMessage
+
+        async def handle(raw: bytes, context: Context) -> bytes:
+            began = asyncio.get_running_loop().time()
+            try:
+                reply = await behaviour(convert.parse(kind, raw), context)
+                encoded: bytes = reply.SerializeToString()
+                return encoded
+            except Refusal as refused:
+                refusal = refused
+            if holds and not _definite(context):
+                await self._hold(began)
+            return await context.abort(
+                getattr(grpc.StatusCode, refusal.grpc),
+                str(refusal),
+                _why(str(refusal.reason), refusal.detail, refusal.uuid),
+            )
+
+        return handle
+
+    async def _hold(self, began: float) -> None:
+        """Wait until the client's retry loop is over; our own end cuts it short."""
+        until = began + self._settings.hold
+        try:
+            async with asyncio.timeout_at(until):
+                await self._closing.wait()
+        except TimeoutError:
+            return
+
+
+def _definite(context: Context) -> bool:
+    return metadata.value(context.invocation_metadata(), metadata.DEFINITE) == "1"
+
+
+def _shutting_down() -> Refusal:
+    return Refusal(Reason.SHUTTING_DOWN, "the worker service is closing")
+
+
+def _why(reason: str, detail: str, uuid: str) -> metadata.Pairs:
+    pairs = [(metadata.REASON, metadata.encode_text(reason)), (metadata.DETAIL, metadata.encode_text(detail))]
+    if uuid:
+        pairs.append((metadata.UUID, metadata.encode_text(uuid)))
+    return tuple(pairs)

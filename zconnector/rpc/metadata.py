@@ -1,0 +1,74 @@
+"""The metadata that our own SDK and the service exchange beside the Gandalf messages.
+
+A Gandalf worker sends none and ignores it all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote, unquote
+
+WORKER = "x-zconnector-worker"
+"""Request: identity of the worker process; leases and registrations are its."""
+DEFINITE = "x-zconnector-definite"
+"""Request to SendCommandMessage: `1`: tell errors at once, do not hold them for a second."""
+BOOT = "x-zconnector-boot"
+"""Answer to SendCommandList and SendStop: boot id of the router."""
+MISSING = "x-zconnector-missing"
+"""Answer to SendCommandList that is not valid: JSON list of the command names that are lacking."""
+OUTCOME = "x-zconnector-outcome"
+"""Answer to SendCommandMessage: ACCEPTED or UNKNOWN."""
+REASON = "x-zconnector-reason"
+"""Any error, and an event that says why: one of the reasons of WIRE.md section 10."""
+DETAIL = "x-zconnector-detail"
+"""The same for people, percent-encoded (metadata is ASCII)."""
+UUID = "x-zconnector-uuid"
+"""Any error about one message: its uuid."""
+AUTHORIZATION = "authorization"
+"""Request over TCP: `Bearer TOKEN`."""
+
+Pairs = tuple[tuple[str, str], ...]
+
+_ROOM = 4_000
+"""Bytes of one value: gRPC peers refuse more than 8 KiB of metadata in all."""
+
+
+def value(pairs: Iterable[tuple[str, str | bytes]] | None, key: str) -> str:
+    """The first value of a key; "" where absent."""
+    for name, found in pairs or ():
+        if name == key:
+            return found.decode("ascii", "replace") if isinstance(found, bytes) else found
+    return ""
+
+
+def encode_text(text: str) -> str:
+    """Any text as printable ASCII, cut to what fits."""
+    encoded = quote(text, safe=" !#$&'()*+,/:;=?@[]-._~")
+    return encoded if len(encoded) <= _ROOM else encoded[:_ROOM].rpartition("%")[0]
+
+
+def decode_text(encoded: str) -> str:
+    """What `encode_text` encoded."""
+    return unquote(encoded)
+
+
+def encode_names(names: Sequence[str]) -> str:
+    """As many names as fit, as a JSON list in ASCII."""
+    kept: list[str] = []
+    room = _ROOM
+    for name in names:
+        room -= len(json.dumps(name)) + 2
+        if room < 0:
+            break
+        kept.append(name)
+    return json.dumps(kept)
+
+
+def decode_names(encoded: str) -> list[str]:
+    """What `encode_names` encoded; [] for anything else."""
+    try:
+        names = json.loads(encoded)
+    except json.JSONDecodeError:
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []

@@ -1,0 +1,145 @@
+"""The process's gRPC server for workers: one address, the Gandalf API, health and reflection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from zconnector.errors import ConfigError
+from zconnector.messages.kinds import MAX_FRAME
+from zconnector.rpc.address import OwnedSocket, usable_path
+from zconnector.rpc.gandalf import SERVICES, GandalfService, ServiceSettings
+from zconnector.rpc.port import DoorPort
+from zconnector.rpc.token import TlsSettings, TokenInterceptor
+
+MAX_CALLS = 50_000
+"""Calls held at once: a waiting one costs some 17 KB."""
+
+_OPTIONS = (
+    # Twice what we take: what is too large then reaches the service, which says so in its own words.
+    ("grpc.max_receive_message_length", 2 * MAX_FRAME),
+    ("grpc.max_send_message_length", MAX_FRAME),
+    # A worker that is frozen keeps its socket open; an unanswered ping ends its waits.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Clients may ping as they like: to be cut off for it would leave a worker deaf.
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.so_reuseport", 0),
+)
+
+HEALTH_SERVICES = ("", *SERVICES)
+
+
+class WorkerServer:
+    """Serves workers on one address from `start` to `stop`.
+
+    `address` is what workers dial, once started; it differs from what was asked for where a path was
+    too long or a port was 0.
+    """
+
+    def __init__(self, door: DoorPort, boot: str, settings: ServiceSettings | None = None) -> None:
+        self._service = GandalfService(door, boot, settings or ServiceSettings())
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack aio
+        self._server: grpc.aio.Server | None = None
+        self._socket: OwnedSocket | None = None
+        self.address = ""
+
+    async def start(
+        self, address: str, *, tls: TlsSettings | None = None, runtime_dir: Path | None = None
+    ) -> str:
+        """Bind and serve; returns the address to dial.
+
+        `unix:PATH` is served in a directory of mode 0700; `HOST:PORT` (or `tcp://HOST:PORT`) only with
+        TLS and a worker token.
+
+        Raises:
+            ConfigError: the address cannot be served, or TCP is asked for without TLS.
+        """
+        if address.startswith("unix:"):
+            if tls is not None:
+                raise ConfigError(f"TLS is for TCP; {address} is a unix socket")
+            server = self._make_server(None)
+            self.address = self._bind_unix(server, Path(address.removeprefix("unix:")), runtime_dir)
+        else:
+            if tls is None:
+                raise ConfigError(f"workers over TCP ({address}) need TLS and a worker token")
+            server = self._make_server(tls)
+            self.address = _bind_tcp(server, address.removeprefix("tcp://"), tls)
+        try:
+            await server.start()
+        except BaseException:
+            self._release()
+            raise
+        self._server = server
+        await self.set_serving(True)
+        return self.address
+
+    async def set_serving(self, serving: bool) -> None:
+        """What the health service says."""
+        answer = health_pb2.HealthCheckResponse
+        status = answer.SERVING if serving else answer.NOT_SERVING
+        for name in HEALTH_SERVICES:
+            await self._health.set(name, status)
+
+    async def stop(self, grace: float) -> None:
+        """Take no new calls, end the waits with UNAVAILABLE, give the others `grace` seconds."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        await self._health.enter_graceful_shutdown()
+        self._service.close()
+        try:
+            await server.stop(grace)
+        finally:
+            self._release()
+
+    def _make_server(self, tls: TlsSettings | None) -> grpc.aio.Server:
+        server = grpc.aio.server(
+            interceptors=[TokenInterceptor(tls.token)] if tls is not None else [],
+            options=_OPTIONS,
+            maximum_concurrent_rpcs=MAX_CALLS,
+        )
+        handlers: Any = self._service.handlers()
+        server.add_generic_rpc_handlers(handlers)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        return server
+
+    def _bind_unix(self, server: grpc.aio.Server, wanted: Path, runtime_dir: Path | None) -> str:
+        path = usable_path(wanted.absolute(), runtime_dir)
+        socket = OwnedSocket(path)
+        socket.claim()
+        self._socket = socket
+        try:
+            server.add_insecure_port(f"unix:{path}")
+            path.chmod(0o600)
+        except (RuntimeError, OSError) as error:
+            self._release()
+            raise ConfigError(f"cannot serve workers on {path}: {error}") from None
+        return f"unix:{path}"
+
+    def _release(self) -> None:
+        if self._socket is not None:
+            self._socket.release()
+            self._socket = None
+
+
+def _bind_tcp(server: grpc.aio.Server, address: str, tls: TlsSettings) -> str:
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdigit():
+        raise ConfigError(f"{address!r} is no address: unix:PATH or HOST:PORT")
+    credentials = tls.credentials()
+    try:
+        bound = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise ConfigError(f"cannot serve workers on {address}: {error}") from None
+    return f"{host}:{bound}"

@@ -1,0 +1,52 @@
+"""The worker SDK: workers and clients of a connector, in Python.
+
+from zconnector.worker import Worker
+
+worker = Worker(major=1, minor=0)
+
+@worker.command("CREATE_ISSUE")
+async def create_issue(ctx, payload):
+    return {"id": 17}
+
+worker.run()
+"""
+
+from zconnector.worker.client import Client, Event, Handle, Reply
+from zconnector.worker.connection import Tls
+from zconnector.worker.errors import (
+    CallFailed,
+    Fail,
+    NoReply,
+    NotSent,
+    OutcomeUnknown,
+    RegistrationRefused,
+    Rejected,
+    SendError,
+    WorkerError,
+)
+from zconnector.worker.handlers import Context
+from zconnector.worker.payload import PayloadError
+from zconnector.worker.sync import SyncClient, SyncHandle
+from zconnector.worker.worker import Worker
+
+__all__ = [
+    "CallFailed",
+    "Client",
+    "Context",
+    "Event",
+    "Fail",
+    "Handle",
+    "NoReply",
+    "NotSent",
+    "OutcomeUnknown",
+    "PayloadError",
+    "RegistrationRefused",
+    "Rejected",
+    "Reply",
+    "SendError",
+    "SyncClient",
+    "SyncHandle",
+    "Tls",
+    "Worker",
+    "WorkerError",
+]

@@ -1,0 +1,355 @@
+"""The client: sends commands and events to a connector, and hears replies and events."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid as uuid_module
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from zconnector.errors import REASONS, Reason
+from zconnector.messages.kinds import Outcome
+from zconnector.rpc import metadata
+from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
+from zconnector.worker.connection import Backoff, Connection, Tls, parse_addresses, pause
+from zconnector.worker.errors import CallFailed, NoReply, NotSent, OutcomeUnknown, Rejected, SendError
+from zconnector.worker.payload import encode
+
+SPARE = 0.08
+"""Seconds beyond a command's timeout that the connector has to say how it ended."""
+SHORT = 10.0
+"""Seconds for a call that the connector answers at once."""
+REPLIES_PER_ITERATOR = 1_000
+"""An iterator keeps a position for each reply waited for; a fresh one now and then keeps them few."""
+
+_OUTCOMES = (Outcome.SUCCESS, Outcome.FAIL)
+_RECEIPTS = (Outcome.ON_GOING, Outcome.REJECTED, Outcome.NO_ROUTE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How a command ended."""
+
+    ok: bool
+    event: str
+    """`SUCCES` or `FAIL`."""
+    payload: str
+    reason: str = ""
+    """Of a FAIL that no worker made: one of the reasons of WIRE.md section 10."""
+    detail: str = ""
+
+    def json(self) -> Any:
+        """The payload, parsed. Raises orjson.JSONDecodeError."""
+        return orjson.loads(self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as it arrived."""
+
+    uuid: str
+    topic: str
+    event: str
+    payload: str
+    reference: str
+    """uuid of the message that it is about; "" for a plain event."""
+    timestamp: int
+    """Seconds since 1970; 0 when unknown."""
+
+    def json(self) -> Any:
+        """The payload, parsed. Raises orjson.JSONDecodeError."""
+        return orjson.loads(self.payload)
+
+
+class Handle:
+    """A command with its receipt."""
+
+    def __init__(self, client: Client, uuid: str, command: str) -> None:
+        self._client = client
+        self.uuid = uuid
+        self.command = command
+        self.progress: list[Event] = []
+        """Events of the worker's own about this command, that came while a reply was awaited."""
+
+    async def reply(self, timeout: float | None = None) -> Reply:  # noqa: ASYNC109  # the wait is the server's
+        """Wait for how the command ended; `timeout` in seconds, None: without limit.
+
+        Raises:
+            NoReply: not within the time given; ask again.
+            CallFailed: the connector refused the question.
+        """
+        return await self._client._reply(self, timeout)
+
+
+class Client:
+    """A client of one connector: `async with Client("unix:/path") as client`.
+
+    `name` stands for this client when it listens to events: one that comes back under the same name
+    goes on where it was. Safe for many tasks at once on one event loop.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        name: str = "",
+        tls: Tls | None = None,
+        connection: Connection | None = None,
+    ) -> None:
+        self._addresses = parse_addresses(address) if connection is None else list(connection.addresses)
+        self._tls = tls
+        self._own = connection is None
+        self._open = connection
+        self.name = name or f"client-{uuid_module.uuid4().hex[:12]}"
+        self._rng = random.Random()
+        self._closing = asyncio.Event()
+        self._iterator = ""
+        self._iterator_uses = 0
+        self._iterator_lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Client:
+        if self._open is None:
+            self._open = Connection(self._addresses, tls=self._tls)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        if self._own and self._open is not None:
+            await self._open.close()
+
+    @property
+    def _connection(self) -> Connection:
+        if self._open is None:
+            raise RuntimeError("use the client in `async with`")
+        return self._open
+
+    async def send_command(
+        self,
+        type: str,  # the field's name everywhere
+        command: str,
+        payload: object = "",
+        *,
+        timeout: float = 10.0,  # noqa: ASYNC109  # travels with the command
+        major: int = 0,
+        uuid: str = "",
+        context: str = "",
+        admin: bool = False,
+    ) -> Handle:
+        """Send a command to whichever connector of that type declares it; returns once it is stored there.
+
+        While the connector is away it is tried again with the same uuid, until `timeout` seconds are over.
+
+        Raises:
+            NotSent: nobody has it.
+            Rejected: refused, with the reason.
+            OutcomeUnknown: it may have been taken (heard within the timeout + 100 ms).
+            PayloadError: the payload cannot be carried.
+        """
+        request = pb.CommandMessage(
+            UUID=uuid or str(uuid_module.uuid4()),
+            ConnectorType=type,
+            Command=command,
+            Payload=encode(payload),
+            Major=major,
+            Context=context,
+            Admin=admin,
+        )
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        backoff = Backoff(self._rng, limit=0.5)
+        doubtful = False
+        detail = f"no connector answers on {', '.join(self._addresses)}"
+        while (left := deadline - loop.time()) > 0 and await self._connection.ready(left):
+            left = max(0.001, deadline - loop.time())
+            request.Timeout = str(max(1, round(left * 1000)))
+            try:
+                reply, trailing = await self._connection.call(
+                    "SendCommandMessage", request, seconds=left + SPARE, definite=True
+                )
+            except CallFailed as failed:
+                if not failed.away:
+                    raise _send_error(request.UUID, failed, doubtful) from None
+                doubtful = doubtful or failed.reason != Reason.DRAINING
+                detail = failed.detail
+                if await pause(self._closing, min(backoff.next(), max(0.0, deadline - loop.time()))):
+                    break
+                continue
+            if metadata.value(trailing, metadata.OUTCOME) == "UNKNOWN":
+                raise OutcomeUnknown(request.UUID, "handed over, and no receipt came in time")
+            return Handle(self, reply.UUID, command)
+        if doubtful:
+            raise OutcomeUnknown(request.UUID, detail)
+        raise NotSent(request.UUID, str(Reason.NOT_SENT), detail)
+
+    async def admin_command(
+        self,
+        type: str,
+        command: str,
+        payload: object = "",
+        *,
+        timeout: float = 10.0,  # noqa: ASYNC109
+        major: int = 0,
+    ) -> Handle:
+        """Send a command to the admin worker of a connector of that type (`ADMIN_START_WORKER` and so on).
+
+        Raises: as `send_command`.
+        """
+        return await self.send_command(type, command, payload, timeout=timeout, major=major, admin=True)
+
+    def handle(self, uuid: str, command: str) -> Handle:
+        """The handle of a command sent earlier, perhaps by another process, or of one in doubt."""
+        return Handle(self, uuid, command)
+
+    async def send_event(
+        self,
+        topic: str,
+        event: str,
+        payload: object = "",
+        *,
+        reference: str = "",
+        uuid: str = "",
+        timeout: float = 10.0,  # noqa: ASYNC109  # seconds to keep trying
+    ) -> str:
+        """Publish an event; returns its uuid once the connector has stored it.
+
+        While the connector is away it is tried again, with the same uuid.
+
+        Raises:
+            CallFailed: the connector refused it, or could not be reached within `timeout` seconds.
+        """
+        request = pb.EventMessage(
+            UUID=uuid or str(uuid_module.uuid4()),
+            Topic=topic,
+            Event=event,
+            Payload=encode(payload),
+            ReferenceUUID=reference,
+        )
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        backoff = Backoff(self._rng, limit=0.5)
+        while True:
+            left = max(0.001, deadline - loop.time())
+            try:
+                await self._connection.call("SendEventMessage", request, seconds=left)
+            except CallFailed as failed:
+                if not failed.passing or loop.time() >= deadline:
+                    raise
+                if await pause(self._closing, min(backoff.next(), max(0.0, deadline - loop.time()))):
+                    raise
+            else:
+                return str(request.UUID)
+
+    async def events(self, topic: str, event: str | None = None) -> AsyncIterator[Event]:
+        """The events of a topic (of one name, or all) from now on, for as long as one iterates.
+
+        Raises:
+            CallFailed: the connector refused the question.
+        """
+        iterator = ""
+        backoff = Backoff(self._rng)
+        while not self._closing.is_set():
+            try:
+                if not iterator:
+                    iterator = await self._create_iterator()
+                found = await self._wait(topic, event, iterator, "", None)
+            except CallFailed as failed:
+                if failed.code == "NOT_FOUND":
+                    iterator = ""
+                elif not failed.passing:
+                    raise
+                if await pause(self._closing, backoff.next()):
+                    return
+                continue
+            backoff.reset()
+            yield found[0]
+
+    async def _reply(self, handle: Handle, seconds: float | None) -> Reply:
+        loop = asyncio.get_running_loop()
+        deadline = None if seconds is None else loop.time() + seconds
+        backoff = Backoff(self._rng, limit=0.5)
+        while True:
+            left = None if deadline is None else deadline - loop.time()
+            if left is not None and left <= 0:
+                raise NoReply(handle.uuid, seconds or 0.0)
+            iterator = self._iterator
+            try:
+                iterator = await self._reply_iterator()
+                event, trailing = await self._wait(handle.command, None, iterator, handle.uuid, left)
+            except CallFailed as failed:
+                if deadline is not None and loop.time() >= deadline:
+                    raise NoReply(handle.uuid, seconds or 0.0) from None
+                if failed.code != "NOT_FOUND" and not failed.passing:
+                    raise
+                # Also when only the connection was lost: what was on the way to us then is shown again
+                # to a new iterator, which begins with the oldest event of that reference.
+                if self._iterator == iterator:
+                    self._iterator = ""
+                pausing = backoff.next() if left is None else min(backoff.next(), left)
+                if await pause(self._closing, pausing):
+                    raise
+                continue
+            if event.event in _OUTCOMES:
+                return Reply(
+                    event.event == Outcome.SUCCESS,
+                    event.event,
+                    event.payload,
+                    metadata.decode_text(metadata.value(trailing, metadata.REASON)),
+                    metadata.decode_text(metadata.value(trailing, metadata.DETAIL)),
+                )
+            if event.event not in _RECEIPTS:
+                handle.progress.append(event)
+
+    async def _reply_iterator(self) -> str:
+        async with self._iterator_lock:
+            self._iterator_uses += 1
+            if not self._iterator or self._iterator_uses > REPLIES_PER_ITERATOR:
+                self._iterator = await self._create_iterator()
+                self._iterator_uses = 1
+            return self._iterator
+
+    async def _create_iterator(self) -> str:
+        reply, _ = await self._connection.call("CreateIteratorEvent", pb.Empty(), seconds=SHORT)
+        return str(reply.Id)
+
+    async def _wait(
+        self, topic: str, event: str | None, iterator: str, reference: str, seconds: float | None
+    ) -> tuple[Event, Sequence[tuple[str, str]]]:
+        fields = {
+            "WorkerSource": self.name,
+            "Topic": topic,
+            "IteratorId": iterator,
+            "ReferenceUUID": reference,
+        }
+        request: Any
+        if event is None:
+            method, request = "WaitTopicMessage", pb.TopicMessageWait(**fields)
+        else:
+            method, request = "WaitEventMessage", pb.EventMessageWait(Event=event, **fields)
+        reply, trailing = await self._connection.call(method, request, seconds=seconds)
+        return event_of(reply), trailing
+
+
+def event_of(message: Any) -> Event:
+    """An EventMessage as the SDK shows it."""
+    timestamp = int(message.Timestamp) if message.Timestamp.isdigit() else 0
+    return Event(
+        message.UUID, message.Topic, message.Event, message.Payload, message.ReferenceUUID, timestamp
+    )
+
+
+def _send_error(uuid: str, failed: CallFailed, doubtful: bool) -> SendError:
+    """What a failed SendCommandMessage means; `doubtful`: an earlier try may have been taken."""
+    if failed.reason not in REASONS:
+        return OutcomeUnknown(uuid, failed.detail)
+    if not REASONS[Reason(failed.reason)].elsewhere:
+        return Rejected(uuid, failed.reason, failed.detail)
+    if doubtful:
+        return OutcomeUnknown(uuid, failed.detail)
+    return NotSent(uuid, failed.reason, failed.detail)

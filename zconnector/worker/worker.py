@@ -1,0 +1,157 @@
+"""The worker as a file: decorated handlers, and `run()`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import orjson
+import structlog
+
+from zconnector.errors import ConfigError
+from zconnector.worker.connection import Tls, parse_addresses
+from zconnector.worker.handlers import CommandHandler, EventHandler, Handler, Registry
+from zconnector.worker.runner import Runner, serve
+
+Decorated = TypeVar("Decorated", bound=Handler)
+
+USAGE = "worker file: NAME TIMEOUT_MS SOCKET[,SOCKET], or ZCONNECTOR_GRPC=unix:PATH in the environment"
+
+
+class Worker:
+    """A worker of one version: register handlers by decorating them, then `run()`.
+
+    Args:
+        major, minor: version of this worker; -128 to 127.
+        concurrency: commands of one name that run at once, where the handler does not say.
+    """
+
+    def __init__(self, major: int, minor: int = 0, *, concurrency: int = 1) -> None:
+        for name, number in (("major", major), ("minor", minor)):
+            if not -128 <= number <= 127:
+                raise ConfigError(f"{name} must be from -128 to 127 (got {number})")
+        self.major = major
+        self.minor = minor
+        self.concurrency = concurrency
+        self.registry = Registry()
+
+    def command(self, name: str, *, concurrency: int | None = None) -> Callable[[Decorated], Decorated]:
+        """Handle commands of a name: `handler(ctx, payload)`, async, or plain (run in a thread).
+
+        What it returns is the payload of SUCCES; raising answers FAIL (`Fail` with a payload).
+        """
+
+        def add(function: Decorated) -> Decorated:
+            wanted = self.concurrency if concurrency is None else concurrency
+            self.registry.add_command(CommandHandler(name, function, wanted))
+            return function
+
+        return add
+
+    def event(self, topic: str, event: str | None = None) -> Callable[[Decorated], Decorated]:
+        """Handle the events of a topic, of one name or of any, one after the other."""
+
+        def add(function: Decorated) -> Decorated:
+            self.registry.add_event(EventHandler(topic, event, function))
+            return function
+
+        return add
+
+    def runner(self, name: str, addresses: Sequence[str], **options: Any) -> Runner:
+        """One run of this worker, for programs that have an event loop of their own."""
+        return Runner(
+            self.registry,
+            major=self.major,
+            minor=self.minor,
+            name=name,
+            addresses=list(addresses),
+            **options,
+        )
+
+    def configuration(self) -> Any:
+        """The JSON object that the supervisor writes to stdin; read when first asked for.
+
+        Raises:
+            ConfigError: it is no JSON.
+        """
+        try:
+            return orjson.loads(sys.stdin.buffer.read() or b"{}")
+        except orjson.JSONDecodeError as error:
+            raise ConfigError(f"the configuration on stdin is no JSON: {error}") from None
+
+    def run(self, argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> NoReturn:
+        """Serve until SIGTERM, SIGINT or the connector says to leave; then exit.
+
+        A second signal ends the process at once. Exit status 0 after a drain; 78 when the connector refuses
+        the worker; 64 for wrong arguments.
+        """
+        env = os.environ if environ is None else environ
+        words = list(sys.argv if argv is None else argv)
+        try:
+            name, addresses = _where(words, env)
+            tls = _tls(env)
+        except ConfigError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(64)
+        _configure_log(env.get("ZCONNECTOR_LOG_LEVEL", "warning"))
+        sys.exit(asyncio.run(self._run(name, addresses, tls)))
+
+    async def _run(self, name: str, addresses: list[str], tls: Tls | None) -> int:
+        runner = self.runner(name, addresses, tls=tls)
+        loop = asyncio.get_running_loop()
+        signals = 0
+
+        def signalled() -> None:
+            nonlocal signals
+            signals += 1
+            if signals > 1:
+                # A plain handler's thread cannot be stopped, and would hold up an orderly exit.
+                os._exit(1)
+            runner.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signalled)
+        return await serve(runner)
+
+
+def _where(words: Sequence[str], env: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Name and addresses, from argv or the environment."""
+    if len(words) == 4:
+        if not words[2].isdigit():
+            raise ConfigError(f"timeout must be milliseconds (got {words[2]!r}); {USAGE}")
+        return words[1], parse_addresses(words[3])
+    if len(words) > 1:
+        raise ConfigError(f"{len(words) - 1} arguments; {USAGE}")
+    found = env.get("ZCONNECTOR_GRPC", "")
+    if not found:
+        raise ConfigError(f"no connector given; {USAGE}")
+    return env.get("ZCONNECTOR_WORKER", "") or Path(words[0]).stem or "worker", parse_addresses(found)
+
+
+def _tls(env: Mapping[str, str]) -> Tls | None:
+    token = env.get("ZCONNECTOR_GRPC_TOKEN", "")
+    ca = env.get("ZCONNECTOR_GRPC_CA", "")
+    return Tls(token, Path(ca) if ca else None) if token else None
+
+
+def _configure_log(level: str) -> None:
+    """One JSON object a line on stderr, unless the worker file has configured structlog itself."""
+    if structlog.is_configured():
+        return
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
