@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.unit.cluster.bench import Bench, Instance, topology
+from zconnector.errors import Reason, Refusal
+from zconnector.messages.kinds import Flag, Kind
+from zconnector.messages.message import Message
+
+
+def pushes(instance: Instance, kind: Kind) -> list[Message]:
+    return [m for m in instance.take(kind) if m.flags & Flag.PUSH]
+
+
+def body(message: Message) -> Any:
+    return orjson.loads(message.payload)
+
+
+def test_a_connector_gets_the_catalogue_of_its_own_type():
+    bench, (a, _) = topology()
+    bench.pivot("acme", "Git", "CLONE")
+    answer = a.ask(Kind.CONFIG, "GET", "ci")
+    assert [p["name"] for p in body(answer)["pivots"]] == ["Ci"]
+    assert [c["name"] for c in body(answer)["pivots"][0]["commandtypes"]] == ["DO", "OTHER"]
+    assert (answer.reference, answer.text("recipient")) == ("q1", "ci")
+
+
+def test_a_stored_pivot_is_pushed_to_every_instance_of_the_tenant_and_survives():
+    bench, (a, b) = topology()
+    other = Instance(bench, "beta", "a").begin()
+    a.take(), b.take()
+    bench.pivot("acme", "Ci", "NEW", minor=1)
+    for instance in (a, b):
+        (push,) = pushes(instance, Kind.CONFIG)
+        assert push.text("type") == "Ci"
+        assert [p["minor"] for p in body(push)["pivots"]] == [0, 1]
+    assert other.take() == []
+    bench.boot()
+    a.begin("git", "ci")
+    a.command("u1", "git", "Ci", "NEW", major=1)
+    assert len(a.take(Kind.COMMAND)) == 1
+
+
+def test_a_push_that_a_busy_instance_has_no_room_for_waits_and_the_newest_counts():
+    bench, (a, _) = topology()
+    a.drop()
+    a.hello(credit=1)
+    a.full("git", "ci")
+    a.take()
+    bench.pivot("acme", "Ci", "ONE")
+    assert len(pushes(a, Kind.CONFIG)) == 1
+    bench.pivot("acme", "Ci", "TWO")
+    bench.pivot("acme", "Ci", "THREE")
+    assert a.take() == []
+    a.beat(1)
+    (push,) = pushes(a, Kind.CONFIG)
+    assert [c["name"] for c in body(push)["pivots"][0]["commandtypes"]] == ["THREE"]
+
+
+def test_a_product_connector_adds_its_commands():
+    bench, (a, _) = topology()
+    document = {"name": "Ci", "major": 1, "minor": 0, "commandtypes": ["JENKINS"]}
+    bench.control("pivot_put", tenant="acme", json=document, product="jenkins")
+    shown = bench.control("pivot_show", tenant="acme", type="Ci")
+    assert [p["product"] for p in shown["products"]] == ["jenkins"]
+    a.command("u1", "git", "Ci", "JENKINS")
+    assert len(a.take(Kind.COMMAND)) == 1
+
+
+def test_an_implicit_pivot_where_the_cluster_is_not_strict():
+    _bench, (a, b) = topology(strict=False)
+    b.take()
+    document = {"major": 1, "minor": 0, "commands": ["CLONE"]}
+    answer = a.ask(Kind.CONFIG, "PUT_IMPLICIT", "git", document)
+    (pivot,) = body(answer)["pivots"]
+    assert pivot["implicit"] is True
+    assert len(pushes(b, Kind.CONFIG)) == 1
+    # a second worker of the same version adds its own
+    answer = a.ask(Kind.CONFIG, "PUT_IMPLICIT", "git", {**document, "commands": ["PUSH"]})
+    assert [c["name"] for c in body(answer)["pivots"][0]["commandtypes"]] == ["CLONE", "PUSH"]
+    # what an operator has said stays as it is
+    answer = a.ask(Kind.CONFIG, "PUT_IMPLICIT", "ci", document)
+    assert [c["name"] for c in body(answer)["pivots"][0]["commandtypes"]] == ["DO", "OTHER"]
+
+
+def test_an_implicit_pivot_is_refused_where_the_cluster_is_strict():
+    _, (a, _) = topology()
+    answer = a.ask(Kind.CONFIG, "PUT_IMPLICIT", "git", {"major": 1, "minor": 0, "commands": []})
+    assert answer.text("reason") == Reason.NOT_PERMITTED
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {"major": 1, "minor": 0},
+        {"major": 1, "minor": 0, "commands": "X"},
+        {"major": 1, "minor": 0, "commands": [1]},
+        {"major": "1", "minor": 0, "commands": []},
+        {"major": 300, "minor": 0, "commands": []},
+        {"major": 1, "minor": 0, "commands": [""]},
+    ],
+)
+def test_a_bad_command_list_is_refused(document: Any):
+    _, (a, _) = topology(strict=False)
+    assert a.ask(Kind.CONFIG, "PUT_IMPLICIT", "git", document).text("reason") == Reason.BAD_ARGUMENT
+
+
+def test_an_unknown_verb_and_an_unknown_connector_are_refused():
+    _, (a, _) = topology()
+    assert a.ask(Kind.CONFIG, "FLY", "git").text("reason") == Reason.BAD_ARGUMENT
+    assert a.ask(Kind.CONFIG, "GET", "ghost").text("reason") == Reason.UNDECLARED
+
+
+def test_the_logical_configuration_is_saved_and_an_operators_values_win():
+    bench, (a, b) = topology()
+    answer = a.ask(Kind.CONFIGURATION, "SAVE", "git", {"url": "x", "depth": 1})
+    assert body(answer) == {"version": 1, "values": {"url": "x", "depth": 1}}
+    b.take()
+    bench.control("config_set", tenant="acme", name="git", values={"depth": 9})
+    (push,) = pushes(b, Kind.CONFIGURATION)
+    assert push.text("recipient") == "git"
+    assert body(push) == {"version": 2, "values": {"url": "x", "depth": 9}}
+    answer = a.ask(Kind.CONFIGURATION, "SAVE", "git", {"url": "x", "depth": 1})
+    assert body(answer) == {"version": 2, "values": {"url": "x", "depth": 9}}
+    bench.boot()
+    a.begin("git")
+    assert body(a.ask(Kind.CONFIGURATION, "GET", "git"))["values"]["depth"] == 9
+    assert body(a.ask(Kind.CONFIGURATION, "GET", "ci")) == {"version": 0, "values": {}}
+    shown = bench.control("config_get", tenant="acme", name="git")
+    assert shown["operator"] == {"depth": 9}
+
+
+def test_a_configuration_that_is_no_object_is_refused():
+    _, (a, _) = topology()
+    assert a.ask(Kind.CONFIGURATION, "SAVE", "git", [1]).text("reason") == Reason.BAD_ARGUMENT
+
+
+def test_a_failing_store_refuses_the_change():
+    bench, (a, _) = topology()
+    bench.failing = True
+    answer = a.ask(Kind.CONFIGURATION, "SAVE", "git", {})
+    assert answer.text("reason") == Reason.STORAGE_FAILED
+    with pytest.raises(Refusal) as refusal:
+        bench.pivot("acme", "Ci", "NEW")
+    assert refusal.value.reason is Reason.STORAGE_FAILED
+
+
+def test_a_bad_pivot_is_refused_by_place_and_rule():
+    bench = Bench()
+    with pytest.raises(Refusal, match=r"pivot\.major: must be an integer from 0 to 127"):
+        bench.control("pivot_put", tenant="acme", yaml="name: Ci\nmajor: x\n")
+    with pytest.raises(Refusal, match="needs `yaml`"):
+        bench.control("pivot_put", tenant="acme")
+    with pytest.raises(Refusal, match="has no pivot of 'Ci'"):
+        bench.control("pivot_show", tenant="acme", type="Ci")
+    with pytest.raises(Refusal, match="is not declared"):
+        bench.control("config_set", tenant="acme", name="ghost", values={})
+
+
+def test_a_catalogue_that_would_not_fit_in_a_message_is_refused():
+    bench = Bench()
+    schema = {"description": "x" * 900_000}
+    for minor in range(3):
+        document = {
+            "name": "Ci",
+            "major": 1,
+            "minor": minor,
+            "commandtypes": [{"name": "DO", "schema": schema}],
+        }
+        bench.control("pivot_put", tenant="acme", json=document)
+    with pytest.raises(Refusal, match="must be at most 3500000"):
+        bench.control("pivot_put", tenant="acme", json={**document, "minor": 9})

@@ -1,0 +1,169 @@
+"""After UNKNOWN, and the same uuid again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.connector import Connector
+from zconnector.errors import Reason
+from zconnector.messages.kinds import Kind
+from zconnector.messages.message import Message, receipt
+
+
+def send(con: Connector, uuid: str = "c1", **args: Any) -> int:
+    given_args = {"uuid": uuid, "type": "Ci", "command": "BUILD", "timeout": 3000, **args}
+    payload = given_args.pop("payload", b"payload")
+    return con.call("send_command", payload, **given_args)
+
+
+def back(message: Message, event: str = "ON_GOING", **fields: Any) -> Message:
+    return receipt(message, event, source="ci", **fields)
+
+
+def copies(con: Connector) -> list[tuple[str, Message]]:
+    return [(to, m) for to, m in con.log if m.kind is Kind.COMMAND]
+
+
+def ready() -> Connector:
+    con = Connector()
+    con.ready()
+    return con
+
+
+# ---- after UNKNOWN
+
+
+def fails(con: Connector, reference: str = "c1") -> list[Message]:
+    """FAIL events about a command that a worker can see."""
+    seen = []
+    call = con.wait_event("BUILD", "FAIL", reference=reference)
+    if con.answered(call):
+        seen.append(Message(Kind.EVENT, con.result(call)))
+    else:
+        con.cancel(call)
+    return seen
+
+
+def unknown(con: Connector, uuid: str = "c1") -> Message:
+    """Send, hear nothing, be told UNKNOWN."""
+    call = send(con, uuid)
+    con.wait(3.0)
+    assert con.result(call)["outcome"] == "UNKNOWN"
+    return copies(con)[0][1]
+
+
+def test_an_unknown_command_fails_30_s_after_accept_until() -> None:
+    con = ready()
+    unknown(con)
+    con.wait(29.9)
+    assert fails(con) == []
+    con.wait(0.2)
+    (fail,) = fails(con)
+    assert (fail.reference, fail.text("reason"), fail.text("topic")) == ("c1", "UNRECEIPTED", "BUILD")
+
+
+def test_an_unknown_command_fails_after_a_restart_too() -> None:
+    con = ready()
+    unknown(con)
+    again = con.restart()
+    again.wait(31)
+    (fail,) = fails(again)
+    assert fail.text("reason") == "UNRECEIPTED"
+
+
+def test_a_late_receipt_forgets_it() -> None:
+    con = ready()
+    message = unknown(con)
+    con.hear("a", back(message))
+    assert con.router.outgoing.counters["late_receipts"] == 1
+    con.wait(60)
+    assert fails(con) == []
+
+
+def test_a_reply_forgets_it() -> None:
+    con = ready()
+    message = unknown(con)
+    reply = Message(
+        Kind.EVENT,
+        {
+            "uuid": "r1",
+            "topic": "BUILD",
+            "event": "SUCCES",
+            "reference": message.uuid,
+            "recipient": "git",
+            "source": "ci",
+            "tenant": "t1",
+        },
+    )
+    con.hear("a", reply)
+    con.wait(60)
+    assert fails(con) == []
+
+
+def test_a_receipt_while_it_is_being_remembered_forgets_it_too() -> None:
+    con = ready()
+    send(con)
+    message = copies(con)[0][1]
+    con.held = True
+    con.wait(3.0)
+    con.hear("a", back(message))
+    con.settle()
+    con.wait(60)
+    assert fails(con) == []
+    again = con.restart()
+    again.wait(60)
+    assert fails(again) == []
+
+
+def test_accepted_when_sent_again_forgets_it() -> None:
+    """Otherwise a command that was accepted, and takes its time, would be reported as failed."""
+    con = ready()
+    unknown(con)
+    con.clear()
+    call = send(con)
+    to, message = copies(con)[0]
+    con.hear(to, back(message))
+    assert con.result(call)["outcome"] == "ACCEPTED"
+    con.wait(60)
+    assert fails(con) == []
+
+
+def test_a_late_no_route_does_not_forget_it() -> None:
+    con = ready()
+    message = unknown(con)
+    con.hear("a", back(message, "NO_ROUTE", reason="TARGET_AWAY"))
+    con.wait(31)
+    assert len(fails(con)) == 1
+
+
+# ---- the same uuid
+
+
+def test_the_same_command_sent_twice_is_one_with_two_callers() -> None:
+    con = ready()
+    one, two = send(con), send(con)
+    ((to, message),) = copies(con)
+    con.hear(to, back(message))
+    assert con.result(one) == con.result(two) == {"uuid": "c1", "outcome": "ACCEPTED"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"command": "OTHER"}, {"major": 3}, {"payload": b"x"}, {"admin": True}], ids=str
+)
+def test_another_command_of_the_same_uuid_is_a_conflict(change: dict[str, Any]) -> None:
+    con = ready()
+    one = send(con)
+    assert con.refusal(send(con, **change)).reason is Reason.CONFLICT
+    assert not con.answered(one)
+
+
+def test_a_sender_that_goes_leaves_its_command_on_its_way() -> None:
+    con = ready()
+    one, two = send(con), send(con)
+    con.cancel(one)
+    ((to, message),) = copies(con)
+    con.hear(to, back(message))
+    assert not con.answered(one)
+    assert con.result(two)["outcome"] == "ACCEPTED"

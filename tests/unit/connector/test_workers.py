@@ -1,0 +1,183 @@
+"""Who registered, who still beats, and whose leases end when the beats do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.connector import Connector, command
+from tests.support.transcript import at
+from zconnector.connector.workers import Workers
+from zconnector.queue.leases import Lease, Version
+
+ONE = Version(1, 0)
+
+
+def lease(worker: str = "", version: Version | None = ONE, since: float = 2000.0) -> Lease:
+    return Lease("i", worker, b"client", version, 1, "token", since)
+
+
+def table() -> Workers:
+    return Workers(4.0, at(0.0))
+
+
+# ---- the table itself
+
+
+def test_a_beat_is_true_only_for_what_was_registered_since_this_start() -> None:
+    workers = table()
+    assert not workers.beat("w1", 1, 0, at(0))
+    workers.register("w1", 1, 0, ["A"], at(0))
+    assert workers.beat("w1", 1, 0, at(1))
+    for other in (("w2", 1, 0), ("w1", 1, 1), ("w1", 2, 0), ("", 1, 0)):
+        assert not workers.beat(*other, at(1))
+
+
+def test_one_that_beat_and_is_silent_is_gone_after_the_limit() -> None:
+    workers = table()
+    workers.tick(at(4.0))  # what was left of before the restart is over
+    workers.register("w1", 1, 0, ["A"], at(5))
+    workers.beat("w1", 1, 0, at(6))
+    assert workers.deadline() == pytest.approx(at(10).mono)
+    assert workers.tick(at(9.99)) == []
+    (gone,) = workers.tick(at(10.0))
+    assert gone.who == "w1"
+    assert gone.held(lease("w1"))
+    assert not gone.held(lease("w2"))
+    assert not workers.beat("w1", 1, 0, at(10)), "it must register anew"
+    assert workers.deadline() is None
+
+
+def test_one_that_never_beat_is_not_gone_for_being_silent() -> None:
+    workers = table()
+    workers.tick(at(4.0))
+    workers.register("w1", 1, 0, ["A"], at(5))
+    assert workers.deadline() is None
+    assert workers.tick(at(1000)) == []
+    assert workers.beat("w1", 1, 0, at(1000))
+
+
+def test_unnamed_workers_of_a_version_are_one() -> None:
+    workers = table()
+    workers.tick(at(4.0))
+    workers.register("", 1, 0, ["A"], at(5))
+    workers.register("named", 1, 0, ["A"], at(5))
+    for now in (6, 7, 8, 9, 10, 11):
+        workers.beat("named", 1, 0, at(now))
+    workers.beat("", 1, 0, at(7))
+    (gone,) = workers.tick(at(11))
+    assert gone.who == "version 1.0"
+    assert gone.held(lease(""))
+    assert gone.held(lease("somebody on the shared socket"))
+    assert not gone.held(lease("named")), "it beats for itself"
+    assert not gone.held(lease("", Version(2, 0)))
+    assert not gone.held(lease("", None)), "a waiter that never registered is not known to beat"
+
+
+def test_after_a_restart_leases_wait_for_their_holders_to_come_back() -> None:
+    workers = table()
+    workers.register("back", 1, 0, ["A"], at(1))
+    workers.beat("back", 1, 0, at(3))
+    assert workers.deadline() == pytest.approx(at(4).mono)
+    (gone,) = workers.tick(at(4.0))
+    from_before = at(0).mono
+    assert gone.held(lease("away", since=from_before))
+    assert not gone.held(lease("back", since=from_before))
+    assert not gone.held(lease("away", since=at(2).mono)), "taken since the restart"
+    assert workers.tick(at(5)) == [], "said once"
+
+
+def test_after_a_restart_an_unnamed_version_that_is_back_keeps_its_leases() -> None:
+    workers = table()
+    workers.register("", 1, 0, ["A"], at(1))
+    (gone,) = workers.tick(at(4.0))
+    from_before = at(0).mono
+    assert not gone.held(lease("", Version(1, 0), from_before))
+    assert gone.held(lease("", Version(2, 0), from_before))
+
+
+def test_which_version_a_waiter_serves() -> None:
+    workers = table()
+    assert workers.serving("w1", 1) is None
+    workers.register("", 1, 0, [], at(0))
+    workers.register("", 1, 2, [], at(0))
+    workers.register("", 2, 0, [], at(0))
+    workers.register("named", 1, 1, [], at(0))
+    assert workers.serving("named", 0) == (1, 1)
+    assert workers.serving("", 1) == (1, 2)
+    assert workers.serving("", 0) == (2, 0)
+    assert workers.serving("", 3) is None
+
+
+# ---- with the queue
+
+
+def ready() -> Connector:
+    con = Connector(["a"])
+    con.ready()
+    con.call("register", worker="w1", major=1, minor=0, commands=["CLONE", "PULL"])
+    con.call("register", worker="w2", major=1, minor=0, commands=["CLONE", "PULL"])
+    return con
+
+
+def beat(con: Connector, worker: str) -> bool:
+    return bool(con.result(con.call("beat", worker=worker, major=1, minor=0))["valid"])
+
+
+def test_a_worker_that_dies_holding_a_command_loses_it_to_another() -> None:
+    con = ready()
+    con.hear("a", command())
+    assert beat(con, "w1")
+    assert con.result(con.wait_command(worker="w1"))["uuid"] == "c1"
+    other = con.wait_command(worker="w2")
+    for _ in range(3):
+        con.wait(1.0)
+        beat(con, "w2")
+        assert not con.answered(other)
+    con.wait(1.0)
+    assert con.result(other)["uuid"] == "c1"
+    assert beat(con, "w2")
+    assert not beat(con, "w1"), "false tells it to finish and leave"
+
+
+def test_a_worker_that_beats_keeps_its_command() -> None:
+    con = ready()
+    con.hear("a", command())
+    con.wait_command(worker="w1")
+    other = con.wait_command(worker="w2")
+    for _ in range(60):
+        con.wait(1.0)
+        assert beat(con, "w1")
+    assert not con.answered(other)
+
+
+def test_but_no_longer_than_the_limit_of_a_lease() -> None:
+    con = ready()
+    con.hear("a", command())
+    con.wait_command(worker="w1")
+    other = con.wait_command(worker="w2")
+    for _ in range(301):
+        con.wait(1.0)
+        beat(con, "w1")
+    assert con.result(other)["uuid"] == "c1"
+
+
+def test_after_a_fast_restart_the_old_workers_are_told_to_leave() -> None:
+    """Otherwise they would stay, deaf: their iterators' waits died with the old process."""
+    again = ready().restart()
+    assert not beat(again, "w1")
+
+
+def test_a_draining_connector_tells_its_workers_to_leave() -> None:
+    con = ready()
+    assert beat(con, "w1")
+    con.router.incoming.draining = True
+    assert not beat(con, "w1")
+
+
+def test_a_cancelled_wait_swallows_nothing() -> None:
+    con = ready()
+    call = con.wait_command(worker="w1")
+    con.cancel(call)
+    con.hear("a", command())
+    assert not con.answered(call)
+    assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"

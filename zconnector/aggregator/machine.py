@@ -1,0 +1,70 @@
+"""The whole core of an aggregator process: its shoset and its router behind the `Machine` face."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zconnector.actions import Actions, Caller, ControlReply, Link, Respond, Stop
+from zconnector.aggregator.router import AggregatorRouter
+from zconnector.clock import Instant
+from zconnector.errors import Reason, Refusal
+from zconnector.settings import AggregatorSettings
+from zconnector.shoset.identity import Identity
+from zconnector.shoset.uplinks import Target
+
+
+class AggregatorMachine:
+    """Wires shells' events to shoset and router; decides nothing itself."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        members: Sequence[Target],
+        settings: AggregatorSettings,
+        rng: random.Random,
+    ) -> None:
+        self.router = AggregatorRouter(identity, settings, rng)
+        self._shoset = self.router.shoset
+        self._targets = members
+
+    def start(self, now: Instant) -> Actions:
+        return self._shoset.aim(self._targets, now)
+
+    def tick(self, now: Instant) -> Actions:
+        return self._shoset.tick(now) + self.router.tick(now)
+
+    def deadline(self) -> float | None:
+        dues = (self._shoset.deadline(), self.router.deadline())
+        return min((due for due in dues if due is not None), default=None)
+
+    def link_opened(self, link: int, now: Instant) -> Actions:
+        return self._shoset.link_opened(link, now)
+
+    def link_lost(self, link: int, why: str, now: Instant) -> Actions:
+        return self._shoset.link_lost(link, why, now)
+
+    def frames(self, link: Link, key: str, frames: Sequence[bytes], now: Instant) -> Actions:
+        return self._shoset.frames(link, key, frames, now)
+
+    def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
+        """An aggregator has no door."""
+        return [Respond(caller, error=Refusal(Reason.BAD_ARGUMENT, f"no operation {op} here"))]
+
+    def cancel(self, caller: Caller, now: Instant) -> Actions:
+        return []
+
+    def drain(self, now: Instant) -> Actions:
+        """Nothing is kept here: after GOAWAY the peers move on, so there is nothing to wait for."""
+        return [*self._shoset.leave(now), Stop()]
+
+    def status(self, now: Instant) -> dict[str, Any]:
+        return {**self.router.status(), "sessions": self._shoset.status()}
+
+    def control(self, op: str, args: Mapping[str, Any], now: Instant, reply: ControlReply) -> Actions:
+        if op == "status":
+            reply(self.status(now))
+        else:
+            reply(Refusal(Reason.BAD_ARGUMENT, f"an aggregator has no operation {op!r}"))
+        return []

@@ -1,0 +1,394 @@
+"""The aggregator's routing (DESIGN section 4), pure: between the connectors of one tenant and the cluster.
+
+It keeps no state that matters: what it forgets in a crash, the ends send again. Tenant and source of
+every message are set here from the session it came by.
+
+| from | message | to |
+|---|---|---|
+| connector | SECRET | a member, with what the session knows of the peer |
+| connector | COMMAND | serial try over the members |
+| connector | broadcast EVENT | one member, and every other connector |
+| connector | receipt | the member that the command came from |
+| connector | reply, CONFIRM, FETCH, CONFIG, CONFIGURATION | one member |
+| member | COMMAND | the connector `target`; no session: NO_ROUTE back |
+| member | receipt | whoever waits for it here, else the connector `recipient` |
+| member | EVENT, CONFIRM, answers with `recipient` | that connector |
+| member | EVENT, CONFIRM, PRESENCE without | every connector |
+| member | CONFIG, CONFIGURATION pushed | connectors of `type` |
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from zconnector.actions import Actions, Note, Serve, Stop
+from zconnector.aggregator.validation import Validations
+from zconnector.clock import Instant
+from zconnector.errors import Reason, Refusal, WireError
+from zconnector.messages.codec import encode_one
+from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Flag, Kind, Outcome
+from zconnector.messages.message import Message, clipped, receipt
+from zconnector.settings import AggregatorSettings
+from zconnector.shoset.dispatch import Verdict
+from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
+from zconnector.shoset.identity import Identity, fresh_uuid
+from zconnector.shoset.peers import Peer
+from zconnector.shoset.permissions import may_send
+from zconnector.shoset.shoset import Shoset
+
+_NAMES_AT_ONCE = 400
+"""So many names of the greatest length fit into one header."""
+_NEAR_THE_LIMIT = MAX_MESSAGE - MAX_HEADER
+"""A payload of fewer bytes leaves room for any header."""
+_LONGEST = "x" * 128
+_UP = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH, Kind.CONFIRM))
+
+
+class AggregatorRouter:
+    """The role of an aggregator instance on top of its shoset."""
+
+    def __init__(self, identity: Identity, settings: AggregatorSettings, rng: random.Random) -> None:
+        self.identity = identity
+        self.shoset = Shoset(identity, self, settings.session, rng)
+        self.counters: Counter[str] = Counter()
+        self._rng = rng
+        self._tries: Dispatches[Peer] = Dispatches(settings.max_in_flight, rng, self.shoset.send, self._ended)
+        self._validations = Validations(self.shoset, rng)
+        self._came_from: OrderedDict[str, Peer] = OrderedDict()
+        """Which member sent a command down: its receipt goes back there. Bounded like the tries."""
+        self._limit = settings.max_in_flight
+        self._latest = 0
+        self._instances: list[Any] = []
+        self._presence = 0
+
+    # ---- Role: sessions
+
+    def admit(self, hello: Message, key: str, now: Instant) -> Refusal | None:
+        if hello.text("kind") != "connector":
+            return Refusal(Reason.UNDECLARED, "an aggregator has sessions with connectors only")
+        if hello.text("tenant") != self.identity.tenant:
+            return Refusal(Reason.WRONG_TENANT, "this aggregator belongs to another tenant")
+        return None
+
+    def secret(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        return self._validations.begin(peer, message, self._members(), now)
+
+    def peer_up(self, peer: Peer, now: Instant) -> Actions:
+        if not peer.upward:
+            return self._tell_presence([peer.name], [], now)
+        names = sorted({p.name for p in self._connectors()})
+        self._presence = -1  # numbering begins anew, for all of them
+        parts = [names[at : at + _NAMES_AT_ONCE] for at in range(0, len(names), _NAMES_AT_ONCE)] or [[]]
+        actions = [action for part in parts for action in self._tell_presence(part, [], now)]
+        return [*actions, *self._validations.again(self._members(), now), Serve()]
+
+    def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
+        fields = {"peer": str(peer), "why": why}
+        actions: Actions = [Note("info", "session ended", fields)]
+        actions += self._tries.lost(peer, now)
+        if peer.upward:
+            return actions + self._validations.member_down(peer, self._members(), now)
+        if self._connector(peer.name) is None:
+            actions += self._tell_presence([], [peer.name], now)
+        return actions
+
+    def room_again(self, peer: Peer, now: Instant) -> Actions:
+        return []  # nothing is kept here for a busy peer: the ends send again
+
+    def refused(self, peer: Peer, refusal: Refusal, now: Instant) -> Actions:
+        return [Stop(refusal)]
+
+    def beat(self, peer: Peer) -> Mapping[str, Any]:
+        if peer.upward:
+            return {}
+        return {"latest": self._latest, "instances": self._instances}
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
+        if not peer.upward:
+            return []
+        self._latest = max(self._latest, int(header.get("latest", 0)))
+        instances = header.get("instances")
+        if instances is None or instances == self._instances:
+            return []
+        self._instances = list(instances)
+        return [a for connector in self._connectors() for a in self.shoset.welcome(connector, now)]
+
+    # ---- Role: messages
+
+    def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        if peer.upward:
+            return self._from_member(peer, message, now)
+        theirs = message.text("tenant")
+        if theirs and theirs != self.identity.tenant:
+            return self._wrong_tenant(peer, message, now)
+        stamped = message.with_fields(tenant=self.identity.tenant, source=peer.name)
+        if len(message.payload) > _NEAR_THE_LIMIT:
+            try:
+                encode_one(stamped.with_fields(target=_LONGEST, seq=2**53))
+            except WireError as error:
+                return self._refuse(peer, message, error, now)
+        if message.kind is Kind.COMMAND:
+            return self._command_up(peer, stamped, now)
+        if message.kind is Kind.EVENT:
+            return self._event_up(peer, stamped, now)
+        if message.kind in _UP:
+            typed = stamped.with_fields(type=peer.type) if peer.type else stamped.without("type")
+            return self._to_a_member(peer, typed, now)
+        return [Note("warning", "unexpected kind", {"peer": str(peer), "kind": message.kind.name})]
+
+    def _command_up(self, peer: Peer, command: Message, now: Instant) -> Actions:
+        if not may_send(peer.permissions, command):
+            detail = f"{peer.name} may not send {command.text('type')}:{command.text('command')}"
+            return self._answer(peer, command, Outcome.REJECTED, Reason.NOT_PERMITTED, detail, now)
+        if self._tries.full and self._tries.get(command.uuid) is None:
+            return self._answer(
+                peer, command, Outcome.NO_ROUTE, Reason.BUSY, "too many commands in flight", now
+            )
+        budget = max(0, command.number("budget", command.number("timeout"))) / 1000
+        return self._tries.start(
+            command.uuid,
+            command,
+            self._members(),
+            budget,
+            peer,
+            now,
+            without_routes=Reason.NO_CLUSTER,
+        )
+
+    def _ended(self, dispatch: Dispatch[Peer], ending: Ending, now: Instant) -> Actions:
+        """A command's try over the members is over: tell the connector it came from."""
+        if ending.answer is not None:
+            return self._deliver(dispatch.context.name, ending.answer, now)
+        if ending.verdict is Verdict.NOT_SENT:
+            return self._answer(
+                dispatch.context,
+                dispatch.message,
+                Outcome.NO_ROUTE,
+                ending.reason,
+                ending.detail,
+                now,
+            )
+        return []  # UNKNOWN: its own share at the connector ends now, and it moves on
+
+    def _event_up(self, peer: Peer, event: Message, now: Instant) -> Actions:
+        if event.is_receipt:
+            member = self._came_from.pop(event.reference, None)
+            return self._to_a_member(peer, event, now, first=member)
+        actions = self._to_a_member(peer, event, now)
+        if event.text("recipient"):
+            return actions
+        return actions + self._to_connectors(event, now, but=peer.name)
+
+    def _from_member(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        kind = message.kind
+        if message.text("tenant") not in ("", self.identity.tenant):
+            self.counters["other_tenant"] += 1
+            return [Note("error", "message of another tenant", {"uuid": message.uuid})]
+        if kind is Kind.COMMAND:
+            return self._command_down(peer, message, now)
+        if kind is Kind.SECRET and message.is_answer:
+            return self._validated(message, now)
+        if kind is Kind.EVENT and "seq" in message.header:
+            self._latest = max(self._latest, message.number("seq"))
+        if kind is Kind.EVENT and message.is_receipt:
+            return self._receipt_down(peer, message, now)
+        if kind is Kind.ERROR:
+            return self._error_down(message, now)
+        if message.text("recipient"):
+            return self._deliver(message.text("recipient"), message, now)
+        if kind in (Kind.EVENT, Kind.CONFIRM, Kind.PRESENCE):
+            return self._to_connectors(message, now)
+        if kind in (Kind.CONFIG, Kind.CONFIGURATION):
+            return self._to_connectors(message, now, of_type=message.text("type"))
+        return [Note("warning", "unexpected kind", {"peer": str(peer), "kind": kind.name})]
+
+    def _command_down(self, member: Peer, command: Message, now: Instant) -> Actions:
+        target = command.text("target")
+        connector = self._connector(target)
+
+        def away(later: Instant) -> Actions:
+            return self._answer(
+                member,
+                command,
+                Outcome.NO_ROUTE,
+                Reason.TARGET_AWAY,
+                f"{target} has no session with {self.identity.name}/{self.identity.instance}",
+                later,
+            )
+
+        if connector is None:
+            return away(now)
+        self._came_from[command.uuid] = member
+        while len(self._came_from) > self._limit:
+            self._came_from.popitem(last=False)
+        return self.shoset.send(connector, (command,), now, away)
+
+    def _receipt_down(self, member: Peer, event: Message, now: Instant) -> Actions:
+        uuid = event.reference
+        dispatch = self._tries.get(uuid)
+        if dispatch is None:
+            if event.text("event") == Outcome.NO_ROUTE:
+                return []
+            return self._deliver(event.text("recipient"), event, now)
+        name = event.text("event")
+        if name == Outcome.NO_ROUTE:
+            return self._tries.decline(uuid, member, _reason(event), event.text("detail"), now)
+        verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
+        return self._tries.settle(uuid, verdict, event, now)
+
+    def _validated(self, answer: Message, now: Instant) -> Actions:
+        asked = self._validations.answered(answer)
+        if asked is None:
+            return []
+        if answer.header.get("valid"):
+            permissions = answer.header.get("permissions", [])
+            asked.peer.permissions = tuple(str(item) for item in permissions)
+            return self.shoset.validate(asked.peer, now)
+        reason = _reason(answer)
+        return self.shoset.refuse(asked.peer, reason, answer.text("detail"), now, asked.original)
+
+    def _error_down(self, error: Message, now: Instant) -> Actions:
+        """The cluster ends a connector's session (revoked)."""
+        actions: Actions = []
+        for connector in self._connectors():
+            if connector.name == error.text("name"):
+                actions += self.shoset.drop(connector, _reason(error), error.text("detail"), now)
+        return actions
+
+    # ---- sending
+
+    def _members(self) -> list[Peer]:
+        return self.shoset.peers(kind="member")
+
+    def _connectors(self) -> list[Peer]:
+        return self.shoset.peers(kind="connector")
+
+    def _connector(self, name: str) -> Peer | None:
+        return next((peer for peer in self._connectors() if peer.name == name), None)
+
+    def _answer(
+        self, peer: Peer, command: Message, event: str, reason: Reason, detail: str, now: Instant
+    ) -> Actions:
+        message = receipt(command, event, reason=reason, detail=detail)
+        return self.shoset.send(peer, (message,), now, self._counted("receipt_dropped"))
+
+    def _deliver(self, name: str, message: Message, now: Instant) -> Actions:
+        connector = self._connector(name)
+        if connector is None:
+            self.counters["recipient_away"] += 1
+            return []
+        return self.shoset.send(connector, (message,), now, self._counted("delivery_dropped"))
+
+    def _to_connectors(self, message: Message, now: Instant, *, but: str = "", of_type: str = "") -> Actions:
+        actions: Actions = []
+        for connector in self._connectors():
+            if connector.name != but and (not of_type or connector.type == of_type):
+                actions += self.shoset.send(connector, (message,), now, self._counted("event_dropped"))
+        return actions
+
+    def _to_a_member(
+        self, peer: Peer, message: Message, now: Instant, *, first: Peer | None = None
+    ) -> Actions:
+        """Hand a message to one live member, the next one when it is not taken."""
+        members = self._members()
+        self._rng.shuffle(members)
+        if first is not None and first in members:
+            members.remove(first)
+            members.insert(0, first)
+        return self._hand_on(peer, message, members, now)
+
+    def _hand_on(self, peer: Peer, message: Message, members: list[Peer], now: Instant) -> Actions:
+        if not members:
+            self.counters["no_member"] += 1
+            if message.kind in (Kind.CONFIG, Kind.CONFIGURATION):
+                answer = {
+                    "reference": message.uuid,
+                    "reason": Reason.NO_CLUSTER,
+                    "detail": "no live cluster member",
+                }
+                return self.shoset.send(peer, (Message(message.kind, answer, flags=Flag.ANSWER),), now)
+            return []
+        rest = members[1:]
+        return self.shoset.send(
+            members[0], (message,), now, lambda later: self._hand_on(peer, message, rest, later)
+        )
+
+    def _tell_presence(self, up: list[str], down: list[str], now: Instant) -> Actions:
+        members = self._members()
+        if not members:
+            return []
+        self._presence += 1
+        header = {"number": self._presence, "entries": up, **({"down": down} if down else {})}
+        told = Message(Kind.PRESENCE, header)
+        dropped = self._counted("presence_dropped")  # the member notices the gap, and a new session begins
+        return [a for member in members for a in self.shoset.send(member, (told,), now, dropped)]
+
+    def _refuse(self, peer: Peer, message: Message, refusal: Refusal, now: Instant) -> Actions:
+        """Tell a connector that its message goes no further."""
+        if message.kind is Kind.COMMAND:
+            mine = message.with_fields(tenant=self.identity.tenant, source=peer.name)
+            return self._answer(peer, mine, Outcome.REJECTED, refusal.reason, refusal.detail, now)
+        header = {"reason": refusal.reason, "detail": clipped(refusal.detail), "reference": message.uuid}
+        return self.shoset.send(peer, (Message(Kind.ERROR, header),), now)
+
+    def _wrong_tenant(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """Not forwarded; the sender is refused, the cluster hears of it (DESIGN section 4)."""
+        self.counters["wrong_tenant"] += 1
+        fields = {"peer": str(peer), "uuid": message.uuid}
+        actions: Actions = [Note("warning", "message for another tenant", fields)]
+        refusal = Refusal(Reason.WRONG_TENANT, f"{peer.name} belongs to tenant {self.identity.tenant}")
+        actions += self._refuse(peer, message, refusal, now)
+        report = Message(
+            Kind.EVENT,
+            {
+                "uuid": fresh_uuid(self._rng),
+                "tenant": self.identity.tenant,
+                "source": peer.name,
+                "topic": "ERROR",
+                "event": str(Reason.WRONG_TENANT),
+                "timestamp": now.wall,
+            },
+            orjson.dumps({"connector": peer.name, "uuid": message.uuid, "kind": message.kind.name}),
+        )
+        return actions + self._to_a_member(peer, report, now)
+
+    def _counted(self, name: str) -> Any:
+        def count(_: Instant) -> Actions:
+            self.counters[name] += 1
+            return []
+
+        return count
+
+    # ---- time
+
+    def tick(self, now: Instant) -> Actions:
+        """Tries whose share is over, secrets that no member has answered."""
+        return self._tries.tick(now) + self._validations.tick(self._members(), now)
+
+    def deadline(self) -> float | None:
+        """When `tick` is due."""
+        dues = [d for d in (self._tries.deadline(), self._validations.deadline()) if d is not None]
+        return min(dues) if dues else None
+
+    def status(self) -> dict[str, Any]:
+        """What `zconnector status` shows beside the sessions."""
+        return {
+            "tenant": self.identity.tenant,
+            "name": self.identity.name,
+            "instance": self.identity.instance,
+            "in_flight": len(self._tries),
+            "latest": self._latest,
+            "counters": dict(self.counters),
+        }
+
+
+def _reason(message: Message) -> Reason:
+    try:
+        return Reason(message.text("reason"))
+    except ValueError:
+        return Reason.TIMED_OUT

@@ -1,0 +1,291 @@
+"""Commands through a member: resolved, committed, forwarded, receipted (WIRE.md section 6).
+
+A command under way is a flight:
+
+| state | event | next |
+|---|---|---|
+| - | a copy; a stored resolution or a live candidate | RESOLVING |
+| RESOLVING | committed, same body | FORWARDING |
+| RESOLVING | committed, another body | - (REJECTED CONFLICT) |
+| RESOLVING | commit failed | - (NO_ROUTE STORAGE_FAILED) |
+| FORWARDING | receipt of the target | - (handed back) |
+| FORWARDING | NO_ROUTE, not taken, lost, share over | next instance |
+| FORWARDING | exhausted, no copy in doubt, resolved by this flight, another candidate | RESOLVING (moved) |
+| FORWARDING | exhausted, no copy in doubt | - (NO_ROUTE) |
+| FORWARDING | exhausted, a copy in doubt | - (silence: the source's own share ends) |
+| any | a further copy | joins: forwarded again to the same target, over the way it came |
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from zconnector.actions import Actions, Reach, Then
+from zconnector.clock import Instant
+from zconnector.cluster.context import Context
+from zconnector.cluster.store import Reassign, Resolve, Resolved, entry_of
+from zconnector.errors import REASONS, Reason, Refusal, StorageError
+from zconnector.messages.kinds import Outcome
+from zconnector.messages.message import Message, body_digest, receipt
+from zconnector.shoset.dispatch import Verdict
+from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
+from zconnector.shoset.peers import Peer
+from zconnector.shoset.permissions import may_send
+
+ACCEPT_SLACK_MS = 30_000
+MAX_BUDGET_MS = 600_000
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One command under way.
+
+    Invariant: `handed` counts, for each instance, the copies that it took and has not definitely
+    declined; a flight with any of them is in doubt.
+    """
+
+    key: str
+    tenant: str
+    digest: str
+    command: Message
+    origin: Peer
+    """The instance that the newest copy came by."""
+    ends: float
+    """Monotonic time when the budget of the newest copy is over."""
+    target: str = ""
+    resolving: bool = True
+    fresh: bool = False
+    """Resolved by this flight: nobody before it can have handed a copy to the target."""
+    declined: set[str] = field(default_factory=set)
+    """Targets that certainly could not be reached."""
+    handed: Counter[Peer] = field(default_factory=Counter)
+
+    @property
+    def in_doubt(self) -> bool:
+        return any(count > 0 for count in self.handed.values())
+
+
+class Commands:
+    """All commands under way, bounded by `limit`."""
+
+    def __init__(self, context: Context, limit: int) -> None:
+        self._context = context
+        self._limit = limit
+        self._flights: dict[str, Flight] = {}
+        self._tries: Dispatches[Flight] = Dispatches(limit, context.rng, self._send, self._ended)
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    # ---- what comes in
+
+    def received(self, origin: Peer, message: Message, now: Instant) -> Actions:
+        """A copy of a command, from an aggregator instance."""
+        command = message.with_fields(tenant=origin.tenant)
+        refusal = self._forbidden(command)
+        if refusal is not None:
+            return self._refuse(origin, command, refusal, now)
+        key = _key(origin.tenant, command.uuid)
+        digest = body_digest(command)
+        budget = min(max(command.number("budget", command.number("timeout")), 1), MAX_BUDGET_MS)
+        ends = now.mono + budget / 1000
+        flight = self._flights.get(key)
+        if flight is not None:
+            return self._join(flight, origin, command, digest, ends, now)
+        if len(self._flights) >= self._limit:
+            busy = Refusal(Reason.BUSY, f"{self._limit} commands are in flight")
+            return self._refuse(origin, command, busy, now)
+        flight = Flight(key, origin.tenant, digest, command, origin, ends)
+        return self._begin(flight, now)
+
+    def receipt(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """A receipt, from the instance that it came by."""
+        event = message.with_fields(tenant=peer.tenant)
+        key = _key(peer.tenant, event.reference)
+        flight = self._flights.get(key)
+        if event.text("event") == Outcome.NO_ROUTE:
+            if flight is None:
+                return []
+            flight.handed[peer] -= 1
+            return self._tries.decline(key, peer, _reason(event), event.text("detail"), now)
+        if flight is None:
+            return self._hand_back(event, None, now)
+        if flight.resolving:  # of a copy from before this member's restart; the target knows it twice
+            return self._hand_back(event, flight.origin, now)
+        if event.text("source") != flight.target:
+            self._context.counters["receipt_of_another"] += 1
+            return []
+        rejected = event.text("event") == Outcome.REJECTED
+        return self._tries.settle(key, Verdict.REJECTED if rejected else Verdict.ACCEPTED, event, now)
+
+    def lost(self, peer: Peer, now: Instant) -> Actions:
+        """An aggregator instance is gone."""
+        return self._tries.lost(peer, now)
+
+    def tick(self, now: Instant) -> Actions:
+        """Move on from every instance whose share is over."""
+        return self._tries.tick(now)
+
+    def deadline(self) -> float | None:
+        """When `tick` is due."""
+        return self._tries.deadline()
+
+    # ---- resolution
+
+    def _forbidden(self, command: Message) -> Refusal | None:
+        source = self._context.components.connector(command.text("tenant"), command.text("source"))
+        if source is None:
+            return Refusal(Reason.NOT_PERMITTED, f"{command.text('source')!r} is not declared here")
+        if not may_send(source.permissions, command):
+            what = f"{command.text('type')}:{command.text('command')}"
+            return Refusal(Reason.NOT_PERMITTED, f"{source.name} may not send {what}")
+        return None
+
+    def _begin(self, flight: Flight, now: Instant) -> Actions:
+        command = flight.command
+        candidate = self._candidate(flight, now)
+        if isinstance(candidate, Refusal):
+            # A copy of a command that was resolved before keeps its answer, whatever has changed since.
+            try:
+                known = self._context.reads.resolution(flight.tenant, command.uuid)
+            except StorageError as error:
+                failed = Refusal(Reason.STORAGE_FAILED, "the resolution could not be read")
+                broken = self._context.commits.broken(error)
+                return broken + self._refuse(flight.origin, command, failed, now)
+            if known is None:
+                return self._refuse(flight.origin, command, candidate, now)
+            self._flights[flight.key] = flight
+            return self._resolved(flight, known, now)
+        self._flights[flight.key] = flight
+        entry = entry_of(command.with_fields(target=candidate), "COMMAND", now.wall)
+        resolve = Resolve(flight.tenant, command.uuid, flight.digest, candidate, entry)
+        return [Reach("member.before_resolution"), *self._commit(flight, resolve)]
+
+    def _candidate(self, flight: Flight, now: Instant) -> str | Refusal:
+        """A connector that may have the command, or why there is none."""
+        command, context = flight.command, self._context
+        if now.wall > command.number("accept_until") + ACCEPT_SLACK_MS:
+            return Refusal(Reason.EXPIRED, "first seen too long after accept_until")
+        connector_type = command.text("type")
+        connectors = context.components.connectors(flight.tenant, connector_type)
+        if not connectors:
+            return Refusal(Reason.NO_SUCH_TYPE, f"no connector of type {connector_type!r} is declared")
+        refusal = context.catalogues.of(flight.tenant, connector_type).declared(command)
+        if refusal is not None:
+            return refusal
+        names = [c.name for c in connectors if c.name not in flight.declined]
+        live = [name for name in names if context.presence.routes(flight.tenant, name)]
+        if not live:
+            return Refusal(Reason.TARGET_AWAY, f"no connector of type {connector_type} has a session")
+        return context.rng.choice(live)
+
+    def _commit(self, flight: Flight, write: Resolve | Reassign) -> Actions:
+        def committed(now: Instant, results: Sequence[Any]) -> Actions:
+            if self._flights.get(flight.key) is not flight:
+                return []
+            return [Reach("member.after_resolution"), *self._resolved(flight, results[0], now)]
+
+        def failed(now: Instant) -> Actions:
+            if self._flights.pop(flight.key, None) is not flight:
+                return []
+            refusal = Refusal(Reason.STORAGE_FAILED, "the resolution could not be stored")
+            return self._refuse(flight.origin, flight.command, refusal, now)
+
+        return self._context.commits.commit([write], committed, failed)
+
+    def _resolved(self, flight: Flight, resolved: Resolved, now: Instant) -> Actions:
+        if resolved.digest != flight.digest:
+            del self._flights[flight.key]
+            refusal = Refusal(Reason.CONFLICT, "this uuid was used for another command")
+            return self._refuse(flight.origin, flight.command, refusal, now)
+        flight.target = resolved.target
+        flight.fresh = resolved.fresh
+        flight.resolving = False
+        return self._forward(flight, now)
+
+    def _join(
+        self, flight: Flight, origin: Peer, command: Message, digest: str, ends: float, now: Instant
+    ) -> Actions:
+        if digest != flight.digest:
+            refusal = Refusal(Reason.CONFLICT, "this uuid is in use for another command")
+            return self._refuse(origin, command, refusal, now)
+        flight.origin, flight.command, flight.ends = origin, command, ends
+        return [] if flight.resolving else self._forward(flight, now)
+
+    # ---- forwarding
+
+    def _forward(self, flight: Flight, now: Instant) -> Actions:
+        return self._tries.start(
+            flight.key,
+            flight.command.with_fields(target=flight.target),
+            self._context.presence.routes(flight.tenant, flight.target),
+            max(0.0, flight.ends - now.mono),
+            flight,
+            now,
+            first=flight.origin,
+            without_routes=Reason.TARGET_AWAY,
+        )
+
+    def _send(
+        self, peer: Peer, messages: Sequence[Message], now: Instant, refused: Then | None = None
+    ) -> Actions:
+        """Send one copy and keep count of it."""
+        flight = self._flights[_key(peer.tenant, messages[0].uuid)]
+        flight.handed[peer] += 1
+
+        def not_taken(later: Instant) -> Actions:
+            flight.handed[peer] -= 1
+            return refused(later) if refused else []
+
+        sent = self._context.sessions.send(peer, messages, now, not_taken)
+        return [*sent, Reach("member.after_forward")]
+
+    def _ended(self, dispatch: Dispatch[Flight], ending: Ending, now: Instant) -> Actions:
+        flight = dispatch.context
+        if ending.answer is not None:
+            self._flights.pop(flight.key, None)
+            return self._hand_back(ending.answer, flight.origin, now)
+        if flight.in_doubt:
+            self._flights.pop(flight.key, None)
+            self._context.counters["unknown"] += 1
+            return []
+        flight.declined.add(flight.target)
+        if flight.fresh and now.mono < flight.ends:
+            other = self._candidate(flight, now)
+            if isinstance(other, str):
+                flight.resolving = True
+                move = Reassign(flight.tenant, flight.command.uuid, flight.target, other)
+                return self._commit(flight, move)
+        self._flights.pop(flight.key, None)
+        detail = f"{flight.target}: {ending.detail}"
+        return self._refuse(flight.origin, flight.command, Refusal(ending.reason, detail), now)
+
+    # ---- answers
+
+    def _refuse(self, origin: Peer, command: Message, refusal: Refusal, now: Instant) -> Actions:
+        """A receipt of our own: REJECTED is final, NO_ROUTE means that another way may do."""
+        event = Outcome.NO_ROUTE if REASONS[refusal.reason].elsewhere else Outcome.REJECTED
+        self._context.counters[f"{event}.{refusal.reason}"] += 1
+        answer = receipt(command, event, reason=refusal.reason, detail=refusal.detail)
+        return self._context.send(origin, answer, now, "receipt_dropped")
+
+    def _hand_back(self, event: Message, origin: Peer | None, now: Instant) -> Actions:
+        """A receipt to the command's source, first over the instance that the command came by."""
+        tenant, recipient = event.text("tenant"), event.text("recipient")
+        return self._context.deliver(tenant, recipient, event, now, "receipt_dropped", origin)
+
+
+def _key(tenant: str, uuid: str) -> str:
+    return f"{tenant}/{uuid}"  # a tenant's name holds no slash
+
+
+def _reason(event: Message) -> Reason:
+    """Why an instance could not hand a command on; never one that would be final."""
+    try:
+        reason = Reason(event.text("reason"))
+    except ValueError:
+        return Reason.TARGET_AWAY
+    return reason if REASONS[reason].elsewhere else Reason.TARGET_AWAY

@@ -1,0 +1,125 @@
+"""Replies through a member (WIRE.md section 7): passed on at once, journalled, confirmed after that.
+
+The confirmation of the connector that received a reply takes it out of the outbox of the one that
+made it; so it is passed on only once the reply is in the journal.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from zconnector.actions import Actions, Reach
+from zconnector.clock import Instant
+from zconnector.cluster.context import Context
+from zconnector.cluster.store import AppendReply, entry_of
+from zconnector.errors import StorageError
+from zconnector.messages.kinds import Kind
+from zconnector.messages.message import Message
+from zconnector.shoset.peers import Peer
+
+RECENT = 20_000
+"""Journalled replies that are remembered without asking the store."""
+
+_ReplyId = tuple[str, str]
+"""Tenant and uuid."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """Confirmations that wait for the journal: the instance they came by, and their header."""
+
+    confirms: list[tuple[Peer, Message]] = field(default_factory=list)
+
+
+class Replies:
+    """Replies on their way into the journal, bounded by `limit`.
+
+    Invariant: a uuid is in `_pending` exactly while its commit has no outcome.
+    """
+
+    def __init__(self, context: Context, limit: int) -> None:
+        self._context = context
+        self._limit = limit
+        self._pending: dict[_ReplyId, _Held] = {}
+        self._recent: OrderedDict[_ReplyId, None] = OrderedDict()
+        self._batch: list[AppendReply] = []
+
+    def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """A reply, from the instance it came by. Journalled at the next `flush`."""
+        reply = message.with_fields(tenant=peer.tenant)
+        identity = (peer.tenant, reply.uuid)
+        known = identity in self._recent or identity in self._pending
+        if not known and len(self._pending) >= self._limit:
+            self._context.counters["reply_refused"] += 1
+            return []  # its outbox sends it again
+        if not known:
+            self._pending[identity] = _Held()
+            self._batch.append(AppendReply(peer.tenant, entry_of(reply, "REPLY", now.wall)))
+        recipient = reply.text("recipient")
+        return self._context.deliver(peer.tenant, recipient, reply, now, "reply_dropped", peer)
+
+    def confirmed(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """A CONFIRM of the connector that received replies, for the one that made them."""
+        confirm = message.with_fields(tenant=peer.tenant)
+        ready: list[list[Any]] = []
+        for uuid in _uuids(message):
+            identity = (peer.tenant, uuid)
+            held = self._pending.get(identity)
+            if held is not None:
+                held.confirms.append((peer, confirm.with_fields(entries=[[uuid, 0]])))
+                continue
+            try:
+                journalled = identity in self._recent or self._context.reads.has_reply(*identity)
+            except StorageError as error:
+                return self._context.commits.broken(error)
+            if journalled:
+                ready.append([uuid, 0])
+            else:  # lost in a crash of this member: the reply comes again, and its confirmation with it
+                self._context.counters["confirm_before_reply"] += 1
+        return self._pass_on(peer, confirm.with_fields(entries=ready), now) if ready else []
+
+    def flush(self) -> Actions:
+        """Commit what has come since the last flush."""
+        if not self._batch:
+            return []
+        writes, self._batch = self._batch, []
+        commit = self._context.commits.commit(
+            writes,
+            lambda now, _: self._committed(writes, now),
+            lambda now: self._failed(writes),
+        )
+        return [Reach("member.reply_before_commit"), *commit]
+
+    def _committed(self, writes: Sequence[AppendReply], now: Instant) -> Actions:
+        actions: Actions = [Reach("member.reply_after_commit")]
+        for write in writes:
+            identity = (write.tenant, write.entry.uuid)
+            self._recent[identity] = None
+            for peer, confirm in self._pending.pop(identity).confirms:
+                actions += self._pass_on(peer, confirm, now)
+        while len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+        return actions
+
+    def _failed(self, writes: Sequence[AppendReply]) -> Actions:
+        for write in writes:
+            del self._pending[write.tenant, write.entry.uuid]
+        return []  # nobody is confirmed: the outbox sends again
+
+    def _pass_on(self, peer: Peer, confirm: Message, now: Instant) -> Actions:
+        recipient = confirm.text("recipient")
+        return self._context.deliver(peer.tenant, recipient, confirm, now, "confirm_dropped", peer)
+
+
+def is_reply(event: Message) -> bool:
+    """Whether an event is for one connector: a reply to a command or to an event."""
+    return event.kind is Kind.EVENT and bool(event.text("recipient"))
+
+
+def _uuids(confirm: Message) -> Iterator[str]:
+    for entry in confirm.header["entries"]:
+        if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str):
+            yield entry[0]

@@ -1,0 +1,416 @@
+"""The cluster store in SQLite: one member, one file (`storage/sqlite.py` says how it is opened)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from zconnector.cluster.store import (
+    RESOLUTION_FLOOR_MS,
+    Appended,
+    AppendEvent,
+    AppendReply,
+    Bind,
+    Component,
+    ComponentId,
+    Declare,
+    Entry,
+    Learn,
+    PutConfiguration,
+    PutPivot,
+    PutProduct,
+    Reassign,
+    Rebind,
+    Recorded,
+    Resolve,
+    Resolved,
+    Revoke,
+    Trim,
+    Trimmed,
+    size_of,
+)
+from zconnector.configuration.logical import Layers
+from zconnector.configuration.pivot import Pivot, ProductConnector, merged
+from zconnector.errors import ConfigError, StorageError
+from zconnector.storage.sqlite import Database, Transaction
+
+_EVENTS, _COMMANDS = 0, 1
+
+MIGRATIONS = (
+    """
+CREATE TABLE journal (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL,
+    stream INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    uuid TEXT NOT NULL,
+    timestamp INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    header BLOB NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE UNIQUE INDEX journal_seq ON journal (tenant, stream, seq);
+CREATE UNIQUE INDEX journal_uuid ON journal (tenant, stream, kind, uuid);
+CREATE TABLE streams (
+    tenant TEXT NOT NULL,
+    stream INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (tenant, stream)
+) WITHOUT ROWID;
+CREATE TABLE resolutions (
+    tenant TEXT NOT NULL,
+    uuid TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    target TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, uuid)
+) WITHOUT ROWID;
+CREATE INDEX resolutions_at ON resolutions (at);
+CREATE TABLE components (
+    tenant TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    type TEXT NOT NULL,
+    permissions BLOB NOT NULL,
+    hashed TEXT NOT NULL,
+    key TEXT NOT NULL,
+    revoked INTEGER NOT NULL,
+    endpoint TEXT NOT NULL,
+    server_key TEXT NOT NULL,
+    PRIMARY KEY (tenant, kind, name, instance)
+) WITHOUT ROWID;
+CREATE TABLE pivots (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    major INTEGER NOT NULL,
+    minor INTEGER NOT NULL,
+    document BLOB NOT NULL,
+    PRIMARY KEY (tenant, name, major, minor)
+);
+CREATE TABLE products (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    product TEXT NOT NULL,
+    major INTEGER NOT NULL,
+    minor INTEGER NOT NULL,
+    document BLOB NOT NULL,
+    PRIMARY KEY (tenant, name, product, major, minor)
+);
+CREATE TABLE configurations (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    saved BLOB NOT NULL,
+    operator BLOB NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+""",
+)
+
+_ONE = "tenant = ? AND kind = ? AND name = ? AND instance = ?"
+_COMPONENT = "tenant, kind, name, instance, type, permissions, hashed, key, revoked, endpoint, server_key"
+
+
+class SqliteStore:
+    """A `ClusterStore` in one file. `commit` belongs to the writer's thread, the reads to the loop's."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file.
+
+        Raises:
+            StorageError: as `storage.sqlite.Database`.
+        """
+        self._database = Database(path, MIGRATIONS)
+        self._handlers: dict[type, Callable[[Transaction, Any], Any]] = {
+            Resolve: _resolve,
+            Reassign: _reassign,
+            AppendEvent: lambda t, w: _append(t, w.tenant, _EVENTS, w.entry),
+            AppendReply: lambda t, w: _append(t, w.tenant, _COMMANDS, w.entry),
+            Declare: _declare,
+            Bind: _bind,
+            Rebind: lambda t, w: _change(t, w.component, "key = ''"),
+            Revoke: lambda t, w: _change(t, w.component, "revoked = 1"),
+            Learn: _learn,
+            PutPivot: _put_pivot,
+            PutProduct: _put_product,
+            PutConfiguration: _put_configuration,
+            Trim: _trim,
+        }
+
+    def commit(self, writes: Sequence[Any]) -> list[Any]:
+        """Execute the writes in one durable transaction. Raises StorageError."""
+        with self._database.transaction() as transaction:
+            return [self._handlers[type(write)](transaction, write) for write in writes]
+
+    def close(self) -> None:
+        """Release the file."""
+        self._database.close()
+
+    # ---- reads
+
+    def events(self, tenant: str, after: int, upto: int, limit: int, max_bytes: int) -> list[Recorded]:
+        found: list[Recorded] = []
+        size = 0
+        sql = (
+            "SELECT seq, size, kind, uuid, timestamp, header, payload FROM journal "
+            "WHERE tenant = ? AND stream = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+        )
+        for seq, row_size, *rest in self._database.each(sql, (tenant, _EVENTS, after, upto, limit)):
+            size += row_size
+            if found and size > max_bytes:
+                break
+            found.append(Recorded(seq, _entry(*rest)))
+        return found
+
+    def latest(self, tenant: str) -> int:
+        rows = self._database.read(
+            "SELECT last FROM streams WHERE tenant = ? AND stream = ?", (tenant, _EVENTS)
+        )
+        return int(rows[0][0]) if rows else 0
+
+    def oldest(self, tenant: str) -> int:
+        rows = self._database.read(
+            "SELECT min(seq) FROM journal WHERE tenant = ? AND stream = ?", (tenant, _EVENTS)
+        )
+        return self.latest(tenant) + 1 if rows[0][0] is None else int(rows[0][0])
+
+    def resolution(self, tenant: str, uuid: str) -> Resolved | None:
+        sql = "SELECT target, digest FROM resolutions WHERE tenant = ? AND uuid = ?"
+        rows = self._database.read(sql, (tenant, uuid))
+        return Resolved(rows[0][0], rows[0][1], fresh=False) if rows else None
+
+    def has_reply(self, tenant: str, uuid: str) -> bool:
+        sql = "SELECT 1 FROM journal WHERE tenant = ? AND stream = ? AND kind = 'REPLY' AND uuid = ?"
+        return bool(self._database.read(sql, (tenant, _COMMANDS, uuid)))
+
+    def components(self) -> list[Component]:
+        rows = self._database.read(f"SELECT {_COMPONENT} FROM components")
+        return [_component(row) for row in rows]
+
+    def pivots(self) -> list[tuple[str, Pivot]]:
+        rows = self._database.read("SELECT tenant, document FROM pivots")
+        return [(tenant, _read_pivot(document)) for tenant, document in rows]
+
+    def products(self) -> list[tuple[str, ProductConnector]]:
+        rows = self._database.read("SELECT tenant, document FROM products")
+        try:
+            return [(tenant, ProductConnector.from_dict(orjson.loads(document))) for tenant, document in rows]
+        except ConfigError as error:
+            raise StorageError(f"stored product connector: {error}") from error
+
+    def configuration(self, tenant: str, name: str) -> Layers:
+        sql = "SELECT version, saved, operator FROM configurations WHERE tenant = ? AND name = ?"
+        return _layers(self._database.read(sql, (tenant, name)))
+
+    def latest_of_all(self) -> dict[str, int]:
+        return dict(self._database.read("SELECT tenant, last FROM streams WHERE stream = ?", (_EVENTS,)))
+
+
+def _resolve(transaction: Transaction, write: Resolve) -> Resolved:
+    known = _resolution(transaction, write.tenant, write.uuid)
+    if known is not None:
+        return known
+    _append(transaction, write.tenant, _COMMANDS, write.entry)
+    transaction.execute(
+        "INSERT INTO resolutions (tenant, uuid, digest, target, at) VALUES (?, ?, ?, ?, ?)",
+        (write.tenant, write.uuid, write.digest, write.candidate, write.entry.timestamp),
+    )
+    return Resolved(write.candidate, write.digest, fresh=True)
+
+
+def _reassign(transaction: Transaction, write: Reassign) -> Resolved:
+    transaction.execute(
+        "UPDATE resolutions SET target = ? WHERE tenant = ? AND uuid = ? AND target = ?",
+        (write.to, write.tenant, write.uuid, write.from_),
+    )
+    moved = transaction.changed > 0
+    known = _resolution(transaction, write.tenant, write.uuid)
+    return Resolved("", "", fresh=False) if known is None else known._replace(fresh=moved)
+
+
+def _resolution(transaction: Transaction, tenant: str, uuid: str) -> Resolved | None:
+    rows = transaction.execute(
+        "SELECT target, digest FROM resolutions WHERE tenant = ? AND uuid = ?", (tenant, uuid)
+    )
+    return Resolved(rows[0][0], rows[0][1], fresh=False) if rows else None
+
+
+def _append(transaction: Transaction, tenant: str, stream: int, entry: Entry) -> Appended:
+    known = transaction.execute(
+        "SELECT seq FROM journal WHERE tenant = ? AND stream = ? AND kind = ? AND uuid = ?",
+        (tenant, stream, entry.kind, entry.uuid),
+    )
+    if known:
+        return Appended(known[0][0], fresh=False)
+    header = orjson.dumps(entry.header)
+    size = size_of(entry, header)
+    rows = transaction.execute(
+        "INSERT INTO streams (tenant, stream, last, bytes) VALUES (?, ?, 1, ?) "
+        "ON CONFLICT DO UPDATE SET last = last + 1, bytes = bytes + excluded.bytes RETURNING last",
+        (tenant, stream, size),
+    )
+    seq = int(rows[0][0])
+    transaction.execute(
+        "INSERT INTO journal (tenant, stream, seq, kind, uuid, timestamp, size, header, payload) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (tenant, stream, seq, entry.kind, entry.uuid, entry.timestamp, size, header, entry.payload),
+    )
+    return Appended(seq, fresh=True)
+
+
+def _declare(transaction: Transaction, write: Declare) -> bool:
+    c = write.component
+    if transaction.execute(
+        f"SELECT 1 FROM components WHERE {_ONE} AND revoked = 0 AND key != ''", c.identity
+    ):
+        return False
+    transaction.execute(
+        f"INSERT OR REPLACE INTO components ({_COMPONENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *c.identity,
+            c.type,
+            orjson.dumps(c.permissions),
+            c.hashed,
+            c.key,
+            int(c.revoked),
+            c.endpoint,
+            c.server_key,
+        ),
+    )
+    return True
+
+
+def _bind(transaction: Transaction, write: Bind) -> str:
+    transaction.execute(
+        f"UPDATE components SET key = ? WHERE {_ONE} AND key = '' AND revoked = 0",
+        (write.key, *write.component),
+    )
+    sql = f"SELECT key FROM components WHERE {_ONE} AND revoked = 0"
+    rows = transaction.execute(sql, write.component)
+    return str(rows[0][0]) if rows else ""
+
+
+def _change(transaction: Transaction, component: ComponentId, change: str) -> bool:
+    transaction.execute(f"UPDATE components SET {change} WHERE {_ONE} AND revoked = 0", component)
+    return transaction.changed > 0
+
+
+def _learn(transaction: Transaction, write: Learn) -> None:
+    transaction.execute(
+        f"UPDATE components SET endpoint = ?, server_key = ? WHERE {_ONE} AND revoked = 0",
+        (write.endpoint, write.server_key, *write.component),
+    )
+
+
+def _put_pivot(transaction: Transaction, write: PutPivot) -> Pivot:
+    pivot = write.pivot
+    place = (write.tenant, pivot.name, pivot.major, pivot.minor)
+    sql = "SELECT document FROM pivots WHERE tenant = ? AND name = ? AND major = ? AND minor = ?"
+    rows = transaction.execute(sql, place) if pivot.implicit else []
+    if rows:
+        known = _read_pivot(rows[0][0])
+        pivot = merged(known, pivot) if known.implicit else known
+    transaction.execute(
+        "INSERT OR REPLACE INTO pivots (tenant, name, major, minor, document) VALUES (?, ?, ?, ?, ?)",
+        (*place, orjson.dumps(pivot.to_dict())),
+    )
+    return pivot
+
+
+def _put_product(transaction: Transaction, write: PutProduct) -> None:
+    product = write.product
+    transaction.execute(
+        "INSERT OR REPLACE INTO products (tenant, name, product, major, minor, document) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            write.tenant,
+            product.name,
+            product.product,
+            product.major,
+            product.minor,
+            orjson.dumps(product.to_dict()),
+        ),
+    )
+
+
+def _put_configuration(transaction: Transaction, write: PutConfiguration) -> Layers:
+    sql = "SELECT version, saved, operator FROM configurations WHERE tenant = ? AND name = ?"
+    known = _layers(transaction.execute(sql, (write.tenant, write.name)))
+    layers = known.with_layer(write.values, operator=write.operator)
+    transaction.execute(
+        "INSERT OR REPLACE INTO configurations (tenant, name, version, saved, operator) "
+        "VALUES (?, ?, ?, ?, ?)",
+        (
+            write.tenant,
+            write.name,
+            layers.version,
+            orjson.dumps(dict(layers.saved)),
+            orjson.dumps(dict(layers.operator)),
+        ),
+    )
+    return layers
+
+
+def _trim(transaction: Transaction, write: Trim) -> Trimmed:
+    total = transaction.execute("SELECT coalesce(sum(bytes), 0) FROM streams")[0][0]
+    oldest = transaction.execute(
+        "SELECT id, tenant, stream, timestamp, size FROM journal ORDER BY id LIMIT ?", (write.limit,)
+    )
+    gone = 0
+    for identity, tenant, stream, timestamp, size in oldest:
+        if timestamp >= write.before and total <= write.max_bytes:
+            break
+        gone += 1
+        total -= size
+        transaction.execute("DELETE FROM journal WHERE id = ?", (identity,))
+        transaction.execute(
+            "UPDATE streams SET bytes = bytes - ? WHERE tenant = ? AND stream = ?", (size, tenant, stream)
+        )
+    first = transaction.execute("SELECT timestamp FROM journal ORDER BY id LIMIT 1")
+    horizon = min(first[0][0] if first else write.now, write.now - RESOLUTION_FLOOR_MS)
+    stale = transaction.execute(
+        "SELECT tenant, uuid FROM resolutions WHERE at < ? ORDER BY at LIMIT ?", (horizon, write.limit)
+    )
+    transaction.execute_many("DELETE FROM resolutions WHERE tenant = ? AND uuid = ?", stale)
+    return Trimmed(max(gone, len(stale)), total)
+
+
+def _entry(kind: str, uuid: str, timestamp: int, header: bytes, payload: bytes) -> Entry:
+    return Entry(kind, uuid, timestamp, orjson.loads(header), payload)
+
+
+def _read_pivot(document: bytes) -> Pivot:
+    try:
+        return Pivot.from_dict(orjson.loads(document))
+    except ConfigError as error:
+        raise StorageError(f"stored pivot: {error}") from error
+
+
+def _layers(rows: list[tuple[Any, ...]]) -> Layers:
+    if not rows:
+        return Layers()
+    version, saved, operator = rows[0]
+    return Layers(version, orjson.loads(saved), orjson.loads(operator))
+
+
+def _component(row: tuple[Any, ...]) -> Component:
+    tenant, kind, name, instance, type_, permissions, hashed, key, revoked, endpoint, server_key = row
+    return Component(
+        tenant=tenant,
+        kind=kind,
+        name=name,
+        instance=instance,
+        type=type_,
+        permissions=tuple(orjson.loads(permissions)),
+        hashed=hashed,
+        key=key,
+        revoked=bool(revoked),
+        endpoint=endpoint,
+        server_key=server_key,
+    )

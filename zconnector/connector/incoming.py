@@ -1,0 +1,138 @@
+"""Messages from the aggregators that end in the local queue (DESIGN section 4, "Receive"), pure.
+
+Persist first, then answer: a receipt, a CONFIRM, a step of the cursor each follow the commit they speak of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from zconnector.actions import Actions, Note, Reach, Then
+from zconnector.clock import Instant
+from zconnector.configuration.catalogue import Catalogue
+from zconnector.errors import Reason, Refusal
+from zconnector.messages.kinds import Kind, Outcome
+from zconnector.messages.message import Message, receipt
+from zconnector.queue.local import LocalQueue, Offered, Published
+from zconnector.queue.unknowns import GRACE_MS
+from zconnector.shoset.identity import Identity
+from zconnector.shoset.peers import Peer
+from zconnector.shoset.shoset import Shoset
+
+ADMIN_COMMANDS = (
+    "ADMIN_GET_WORKER",
+    "ADMIN_START_WORKER",
+    "ADMIN_STOP_WORKER",
+    "ADMIN_GET_LAST_VERSION_WORKER",
+    "ADMIN_UPDATE",
+)
+
+
+class Incoming:
+    """Commands, events and replies that others sent to this connector."""
+
+    def __init__(self, identity: Identity, shoset: Shoset, queue: LocalQueue, flush: Then) -> None:
+        """`flush` sends what is due in the outbox."""
+        self.counters: Counter[str] = Counter()
+        self.catalogue = Catalogue()
+        self.draining = False
+        self._identity = identity
+        self._shoset = shoset
+        self._queue = queue
+        self._flush = flush
+
+    # ---- commands
+
+    def command(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """Check, commit, then receipt; a known uuid gets its answer again whatever has changed since."""
+        command = message.without("budget")
+        if not self._queue.knows_command(command.uuid):
+            if self.draining:
+                refused = Offered("FAILED", Reason.DRAINING, "the connector is stopping")
+                return self._answer(peer, command, refused, now)
+            refusal = self._check(command, now)
+            if refusal is not None:
+                refused = Offered("REFUSED", refusal.reason, refusal.detail)
+                return self._answer(peer, command, refused, now)
+        return self._queue.offer(
+            command, now, lambda later, offered: self._answer(peer, command, offered, later)
+        )
+
+    def _check(self, command: Message, now: Instant) -> Refusal | None:
+        late = now.wall - command.number("accept_until") - GRACE_MS
+        if late > 0:
+            detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"
+            return Refusal(Reason.EXPIRED, detail, command.uuid)
+        name = command.text("command")
+        if command.header.get("admin"):
+            if name in ADMIN_COMMANDS:
+                return None
+            detail = f"{name!r} is no admin command; there are {', '.join(ADMIN_COMMANDS)}"
+            return Refusal(Reason.UNKNOWN_COMMAND, detail, command.uuid)
+        return self.catalogue.check(command)
+
+    def _answer(self, peer: Peer, command: Message, offered: Offered, now: Instant) -> Actions:
+        """The receipt of a command, over the session it came by, else over any."""
+        self.counters[f"commands.{offered.outcome}"] += 1
+        events = {"REFUSED": Outcome.REJECTED, "FAILED": Outcome.NO_ROUTE}
+        event = events.get(offered.outcome, Outcome.ON_GOING)
+        message = receipt(
+            command,
+            event,
+            source=self._identity.name,
+            reason=str(offered.reason or ""),
+            detail=offered.detail,
+        )
+        fields = {"uuid": command.uuid, "outcome": offered.outcome, "reason": message.text("reason")}
+        actions: Actions = [Note("debug", "command received", fields)]
+        actions += self.back(peer, message, now)
+        if event == Outcome.ON_GOING:
+            actions.append(Reach("target.after_receipt"))
+        # A completed command that came again has put its reply into the outbox once more.
+        return actions + self._flush(now) if offered.outcome == "DUPLICATE" else actions
+
+    # ---- events
+
+    def reply(self, peer: Peer, event: Message, now: Instant) -> Actions:
+        """A reply to something we sent: commit it, then CONFIRM, and it leaves the other's outbox."""
+
+        def committed(later: Instant, published: Published) -> Actions:
+            if published.outcome not in ("STORED", "DUPLICATE"):
+                return []  # not confirmed: its sender keeps it and sends it again
+            header = {"entries": [[event.uuid, 0]], "source": self._identity.name}
+            confirm = Message(Kind.CONFIRM, {**header, "recipient": event.text("source")})
+            return [
+                *self._queue.forget_unknown(event.reference, later),
+                *self.back(peer, confirm, later),
+                Reach("source.reply_after_confirm"),
+            ]
+
+        self.counters["replies"] += 1
+        return self._queue.publish(event, now, outbox=False, done=committed)
+
+    def event(self, event: Message, now: Instant, stored: Callable[[Instant, bool], Actions]) -> Actions:
+        """A broadcast event; `stored` hears whether it is (now, or since an earlier copy)."""
+
+        def committed(later: Instant, published: Published) -> Actions:
+            kept = published.outcome in ("STORED", "DUPLICATE")
+            if kept and "seq" in event.header:
+                self._queue.sequenced(event.uuid, event.number("seq"), later)
+            return stored(later, kept)
+
+        self.counters["events"] += 1
+        plain = event.without("recipient")
+        return self._queue.publish(plain, now, outbox=False, done=committed)
+
+    def back(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """Send over the session that something came by; when it is gone or full, over another."""
+        others = [p for p in self._shoset.peers(upward=True) if p is not peer]
+        return self._over([peer, *others], message, now)
+
+    def _over(self, peers: list[Peer], message: Message, now: Instant) -> Actions:
+        if not peers:
+            self.counters["answers_dropped"] += 1  # the next copy of what it answers brings it again
+            return []
+        return self._shoset.send(
+            peers[0], (message,), now, lambda later: self._over(peers[1:], message, later)
+        )

@@ -1,0 +1,102 @@
+"""The whole core of a connector process: its shoset and its router behind the `Machine` face."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zconnector.actions import Actions, Caller, ControlReply, Link, Note, Stop
+from zconnector.clock import Instant
+from zconnector.connector.initialisation import Step
+from zconnector.connector.router import ConnectorRouter
+from zconnector.errors import Reason, Refusal
+from zconnector.queue.local import LocalQueue
+from zconnector.settings import ConnectorSettings
+from zconnector.shoset.identity import Identity
+from zconnector.shoset.uplinks import Target
+
+_DRAIN_LIMIT = 2.0
+"""Seconds that commands of ours under way may take to hear their receipt."""
+
+
+class ConnectorMachine:
+    """Wires the shell's events to shoset and router; decides only when a drain is over."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        aggregators: Sequence[Target],
+        queue: LocalQueue,
+        settings: ConnectorSettings,
+        rng: random.Random,
+        now: Instant,
+    ) -> None:
+        self.router = ConnectorRouter(identity, queue, settings, rng, now)
+        self._shoset = self.router.shoset
+        self._targets = aggregators
+        self._drain_ends: float | None = None
+        self._grpc = ""
+        """Where workers are served; "" while they are not."""
+
+    def start(self, now: Instant) -> Actions:
+        served = self.router.serve_from_cache(now)
+        return served + self._shoset.aim(self._targets, now)
+
+    def serving(self, address: str, now: Instant) -> Actions:
+        """The gRPC service answers on this address."""
+        self._grpc = address
+        self.router.initialisation.done(Step.SERVING)
+        return [Note("info", "serving workers", {})]
+
+    def admin_running(self, now: Instant) -> Actions:
+        """The admin worker runs."""
+        self.router.initialisation.done(Step.ADMIN_WORKER)
+        return []
+
+    def tick(self, now: Instant) -> Actions:
+        actions = self._shoset.tick(now) + self.router.tick(now)
+        return actions + self._drained(now)
+
+    def deadline(self) -> float | None:
+        dues = (self._shoset.deadline(), self.router.deadline(), self._drain_ends)
+        return min((due for due in dues if due is not None), default=None)
+
+    def link_opened(self, link: int, now: Instant) -> Actions:
+        return self._shoset.link_opened(link, now)
+
+    def link_lost(self, link: int, why: str, now: Instant) -> Actions:
+        return self._shoset.link_lost(link, why, now)
+
+    def frames(self, link: Link, key: str, frames: Sequence[bytes], now: Instant) -> Actions:
+        return self._shoset.frames(link, key, frames, now) + self._drained(now)
+
+    def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
+        return self.router.call(caller, op, args, payload, now)
+
+    def cancel(self, caller: Caller, now: Instant) -> Actions:
+        return self.router.cancel(caller, now)
+
+    def drain(self, now: Instant) -> Actions:
+        """Take nothing new, let our commands under way hear their receipts, then GOAWAY."""
+        self.router.incoming.draining = True
+        self._drain_ends = now.mono + _DRAIN_LIMIT
+        return self._drained(now)
+
+    def _drained(self, now: Instant) -> Actions:
+        if self._drain_ends is None:
+            return []
+        if len(self.router.outgoing) and now.mono < self._drain_ends:
+            return []
+        self._drain_ends = None
+        return [*self._shoset.leave(now), Stop()]
+
+    def status(self, now: Instant) -> dict[str, Any]:
+        return {**self.router.status(now), "grpc": self._grpc, "sessions": self._shoset.status()}
+
+    def control(self, op: str, args: Mapping[str, Any], now: Instant, reply: ControlReply) -> Actions:
+        if op == "status":
+            reply(self.status(now))
+        else:
+            reply(Refusal(Reason.BAD_ARGUMENT, f"a connector has no operation {op!r}"))
+        return []

@@ -1,0 +1,143 @@
+"""One connector as a process: wiring only."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from pathlib import Path
+
+from zconnector.clock import Instant
+from zconnector.connector.admin import AdminWorker
+from zconnector.connector.machine import ConnectorMachine
+from zconnector.errors import ConfigError
+from zconnector.queue.door import DoorClient, DoorServer
+from zconnector.queue.local import LocalQueue
+from zconnector.queue.sqlite import SqliteQueueStore
+from zconnector.queue.store import scan_all
+from zconnector.rpc.gandalf import ServiceSettings
+from zconnector.rpc.server import WorkerServer
+from zconnector.rpc.token import TlsSettings
+from zconnector.runtime import enrol
+from zconnector.runtime.driver import Driver
+from zconnector.runtime.process import serve_component
+from zconnector.runtime.statedir import remove_socket, socket_path
+from zconnector.settings import ConnectorSettings
+from zconnector.shoset.enrolment import Enrolment
+from zconnector.shoset.identity import Identity, boot_id
+from zconnector.shoset.uplinks import Target
+
+_DOOR = "inproc://queue"
+DOOR_SOCKET = "door.sock"
+"""In the connector's state directory: where front ends in processes of their own find the door."""
+_STOP_GRACE = 0.5
+"""Seconds that answers to workers may still take when the process ends."""
+
+
+def run(settings: ConnectorSettings) -> int:
+    """Run a connector in the foreground; returns the exit status."""
+    return serve_component(settings, lambda driver: _build(driver, settings))
+
+
+def _build(driver: Driver, settings: ConnectorSettings) -> ConnectorMachine:
+    enrolment = enrol.load(settings)
+    if enrolment.kind != "connector":
+        raise ConfigError(f"this enrolment is for a {enrolment.kind}, not for a connector")
+    settings = replace(settings, grpc=settings.grpc or f"unix:{settings.state_dir / 'grpc.sock'}")
+    rng = random.Random()
+    now = driver.now()
+    store = SqliteQueueStore(settings.state_dir / "queue.db")
+    driver.use_store(store)
+    queue = LocalQueue(settings.queue, store, rng)
+    queue.restore(scan_all(store), now)
+    identity = Identity(
+        kind="connector",
+        tenant=enrolment.tenant,
+        name=enrolment.name,
+        instance=enrolment.instance,
+        boot=boot_id(now, rng),
+        type=enrolment.type,
+        secret=enrolment.secret.encode(),
+    )
+    machine = ConnectorMachine(identity, _targets(enrolment, queue), queue, settings, rng, now)
+    _Workers(driver, machine, settings, enrolment, identity.boot).wire()
+    return machine
+
+
+def _targets(enrolment: Enrolment, queue: LocalQueue) -> list[Target]:
+    """Where to look for the aggregator: the enrolment's instances, and those of the last WELCOME."""
+    known = {Target(e.instance, e.endpoint, e.key) for e in enrolment.endpoints}
+    kept = queue.recall("instances") or {}
+    latest = {
+        Target(str(item["instance"]), str(item["endpoint"]), str(item["key"]))
+        for item in kept.get("instances", [])
+    }
+    moved = {target.instance for target in latest}
+    return sorted(
+        latest | {target for target in known if target.instance not in moved},
+        key=lambda target: (target.instance, target.endpoint),
+    )
+
+
+def _tls(settings: ConnectorSettings) -> TlsSettings | None:
+    """What serving over TCP needs, where any of it was given."""
+    given = (settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_token_file)
+    if not any(given):
+        return None
+    if not all(given):
+        raise ConfigError("grpc_tls_cert, grpc_tls_key and grpc_token_file go together")
+    try:
+        token = Path(settings.grpc_token_file).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the worker token in {settings.grpc_token_file}: {error}") from None
+    return TlsSettings(Path(settings.grpc_tls_cert), Path(settings.grpc_tls_key), token)
+
+
+class _Workers:
+    """The shells that serve workers: the door, the gRPC service, the admin worker."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        machine: ConnectorMachine,
+        settings: ConnectorSettings,
+        enrolment: Enrolment,
+        boot: str,
+    ) -> None:
+        self._driver = driver
+        self._machine = machine
+        self._settings = settings
+        self._enrolment = enrolment
+        front_ends = f"ipc://{socket_path(settings.state_dir, DOOR_SOCKET)}"
+        self._door = DoorServer(driver.context, _DOOR, driver.call, driver.cancel, also=[front_ends])
+        self._client = DoorClient(driver.context, _DOOR)
+        service = ServiceSettings(default_timeout_ms=settings.default_timeout_ms)
+        self._server = WorkerServer(self._client, boot, service)
+        self._admin: asyncio.Task[None] | None = None
+
+    def wire(self) -> None:
+        self._driver.on_respond(self._door.respond)
+        self._driver.serve = self._serve
+        self._driver.at_close(self._close)
+        self._door.start()
+        self._client.start()
+
+    async def _serve(self) -> None:
+        """The core says that workers may be served."""
+        enrol.keep(self._settings.state_dir, self._enrolment)
+        address = await self._server.start(self._settings.grpc, tls=_tls(self._settings))
+        self._driver.feed(self._machine.serving(address, self._now()))
+        self._admin = asyncio.create_task(AdminWorker(self._client).run())
+        self._driver.feed(self._machine.admin_running(self._now()))
+
+    async def _close(self) -> None:
+        if self._admin is not None:
+            self._admin.cancel()
+            await asyncio.gather(self._admin, return_exceptions=True)
+        await self._server.stop(_STOP_GRACE)
+        self._client.close()
+        self._door.stop()
+        remove_socket(self._settings.state_dir, DOOR_SOCKET)
+
+    def _now(self) -> Instant:
+        return self._driver.now()

@@ -1,0 +1,136 @@
+"""Keeping up with the tenant: the outbox towards the others, the cursor towards the journal. Pure.
+
+Outbox: broadcast events go to every live aggregator instance until the journal CONFIRMs them,
+replies over one at a time until their receiver does (WIRE.md sections 7, 8). Cursor: what is missing
+is FETCHed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+from zconnector.actions import Actions, Commit, Note, Reach
+from zconnector.clock import Instant
+from zconnector.messages.kinds import Kind
+from zconnector.messages.message import Message
+from zconnector.queue.local import LocalQueue, OutboxEntry
+from zconnector.shoset.identity import fresh_uuid
+from zconnector.shoset.peers import Peer
+from zconnector.shoset.shoset import Shoset
+
+
+class Replication:
+    """What this connector owes the others, and what they may still owe it.
+
+    Invariant: only the latest FETCH counts; the cursor moves past a span only when every event of it
+    that the answer brought is committed.
+    """
+
+    def __init__(self, shoset: Shoset, queue: LocalQueue, rng: random.Random) -> None:
+        self.counters: Counter[str] = Counter()
+        self.latest = 0
+        self._told = False
+        """Whether anybody has said how far the sequence reaches. Until then 0 is no number to begin at:
+        the whole journal would be fetched."""
+        self._shoset = shoset
+        self._queue = queue
+        self._rng = rng
+        self._fetch = ""
+        """uuid of the latest FETCH, until it is answered."""
+        self._fetch_failed = False
+
+    # ---- outbox
+
+    def flush(self, now: Instant) -> Actions:
+        """Send whatever is due in the outbox, as far as there are sessions with room."""
+        actions: Actions = []
+        while entries := self._queue.outbox_due(now):
+            for entry in entries:
+                live = self._shoset.peers(upward=True)
+                peers = [peer for peer in live if peer.room]
+                if not peers:  # what is left stays due until a session comes up or has room again
+                    for peer in live:
+                        self._shoset.await_room(peer)
+                    return actions
+                self._queue.outbox_sent(entry.key, now)
+                actions += self._send(entry, peers, now)
+        return actions
+
+    def _send(self, entry: OutboxEntry, peers: list[Peer], now: Instant) -> Actions:
+        if entry.recipient:
+            self._rng.shuffle(peers)
+            return [*self._reply_over(peers, entry.message, now), Reach("target.after_reply")]
+        return [a for peer in peers for a in self._shoset.send(peer, (entry.message,), now)]
+
+    def _reply_over(self, routes: list[Peer], reply: Message, now: Instant) -> Actions:
+        if not routes:
+            return []  # every session is busy: it is due again after its backoff
+        return self._shoset.send(
+            routes[0], (reply,), now, lambda later: self._reply_over(routes[1:], reply, later)
+        )
+
+    def confirmed(self, message: Message, now: Instant) -> Actions:
+        """A CONFIRM: of the journal (with numbers), or of a reply's receiver (numbers 0)."""
+        pairs = [
+            (entry[0], entry[1])
+            for entry in message.header["entries"]
+            if isinstance(entry, list)
+            and len(entry) == 2
+            and isinstance(entry[0], str)
+            and type(entry[1]) is int
+        ]
+        actions = self._queue.outbox_confirm([uuid for uuid, _ in pairs], now)
+        for uuid, seq in pairs:
+            if seq > 0:
+                if self._queue.knows_event(uuid):
+                    self._queue.sequenced(uuid, seq, now)
+                actions += self.heard_of(seq, now)
+        return actions
+
+    # ---- cursor
+
+    def heard_of(self, latest: int, now: Instant) -> Actions:
+        """The tenant's sequence has reached at least this number."""
+        self._told = True
+        self.latest = max(self.latest, latest)
+        cursor = self._queue.cursor
+        return [] if cursor is not None and cursor >= self.latest else self.look(now)
+
+    def look(self, now: Instant) -> Actions:
+        """FETCH what has been missing for long enough, if there is anybody to ask.
+
+        A FETCH without an answer is superseded: the queue names the same span again after a second.
+        """
+        peers = self._shoset.peers(upward=True)
+        span = self._queue.gap(self.latest, now) if peers and self._told else None
+        if span is None:
+            return []
+        self._fetch = fresh_uuid(self._rng)
+        self._fetch_failed = False
+        self.counters["fetches"] += 1
+        header = {"uuid": self._fetch, "after": span[0], "upto": span[1]}
+        return self._shoset.send(self._rng.choice(peers), (Message(Kind.FETCH, header),), now)
+
+    def stored(self, event: Message, kept: bool) -> None:
+        """What became of an event; one that could not be stored spoils the FETCH that brought it."""
+        if not kept and "seq" in event.header:
+            self._fetch_failed = True
+
+    def answered(self, answer: Message, now: Instant) -> Actions:
+        """The end of a FETCH: its events are with the queue already; after their commit the cursor moves."""
+        if answer.reference != self._fetch:
+            return []
+        self._fetch = ""
+        upto, latest, missed = (answer.number(name) for name in ("upto", "latest", "missed"))
+
+        def after_the_events(later: Instant, _: Any) -> Actions:
+            actions: Actions = []
+            if not self._fetch_failed:
+                actions += self._queue.fetched(upto, latest, missed, later)
+            if missed:
+                actions.append(Note("warning", "events lost to retention", {"missed": missed}))
+            return actions + self.heard_of(latest, later)
+
+        return [Commit((), after_the_events, lambda later, error: self.heard_of(latest, later))]

@@ -1,0 +1,305 @@
+"""The connector's router: what comes by which way goes where (DESIGN section 4). Pure.
+
+| from | message | to |
+|---|---|---|
+| aggregator | COMMAND | `Incoming`: check, local queue, receipt |
+| aggregator | receipt | the event queue, where `Outgoing` waits for it by uuid |
+| aggregator | reply (EVENT with `recipient`, without `seq`) | local queue, then CONFIRM |
+| aggregator | broadcast or fetched EVENT | local queue, cursor |
+| aggregator | CONFIRM, FETCH answer | `Replication` |
+| aggregator | PRESENCE | replies for who has returned are sent |
+| aggregator | CONFIG, CONFIGURATION | `Setup` |
+| worker | send_command | `Outgoing` |
+| worker | send_event | completion of a command, reply to an event, or broadcast |
+| worker | wait_*, create_iterator | local queue |
+| worker | register, beat | `Setup`, `Workers` |
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
+from zconnector.clock import Instant
+from zconnector.connector.incoming import Incoming
+from zconnector.connector.initialisation import Initialisation, Step
+from zconnector.connector.outgoing import Outgoing
+from zconnector.connector.replication import Replication
+from zconnector.connector.requests import Requests
+from zconnector.connector.sending import EventSending
+from zconnector.connector.setup import Setup
+from zconnector.connector.workers import Workers
+from zconnector.errors import Reason, Refusal
+from zconnector.messages.kinds import Kind
+from zconnector.messages.message import Message
+from zconnector.queue.local import LocalQueue
+from zconnector.settings import ConnectorSettings
+from zconnector.shoset.identity import Identity
+from zconnector.shoset.peers import Peer
+from zconnector.shoset.shoset import Shoset
+from zconnector.shoset.uplinks import Target
+
+
+class ConnectorRouter:
+    """The role of a connector on top of its shoset, its local queue below it."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        queue: LocalQueue,
+        settings: ConnectorSettings,
+        rng: random.Random,
+        now: Instant,
+    ) -> None:
+        self.identity = identity
+        self.queue = queue
+        self.shoset = Shoset(identity, self, settings.session, rng)
+        self.initialisation = Initialisation()
+        self.workers = Workers(settings.queue.beat_missed, now)
+        self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng)
+        self.replication = Replication(self.shoset, queue, rng)
+        self.incoming = Incoming(identity, self.shoset, queue, self.replication.flush)
+        self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
+        self.requests = Requests(self.shoset, rng)
+        self.setup = Setup(
+            identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
+        )
+        self._instances: list[Any] | None = None
+
+    # ---- Role: sessions
+
+    def admit(self, hello: Message, key: str, now: Instant) -> Refusal | None:
+        return Refusal(Reason.UNDECLARED, "a connector binds no shoset")
+
+    def secret(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        return []
+
+    def peer_up(self, peer: Peer, now: Instant) -> Actions:
+        self.initialisation.done(Step.COMMUNICATION)
+        actions: Actions = [Note("info", "session live", {"peer": str(peer)})]
+        actions += self.setup.validated(now)
+        actions += self.requests.session_up(now)
+        self.queue.outbox_wake(now)
+        return actions + self.replication.flush(now) + self.replication.look(now)
+
+    def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
+        return [
+            Note("info", "session ended", {"peer": str(peer), "why": why}),
+            *self.outgoing.session_down(peer, now),
+            *self.requests.session_down(peer, now),
+        ]
+
+    def room_again(self, peer: Peer, now: Instant) -> Actions:
+        return self.replication.flush(now)
+
+    def refused(self, peer: Peer, refusal: Refusal, now: Instant) -> Actions:
+        """The cluster does not want us (any more): what was kept for a fast start must not serve."""
+        if refusal.reason is Reason.REPLACED:
+            return [Stop(refusal)]
+        return self.setup.refused(refusal, now)
+
+    def beat(self, peer: Peer) -> Mapping[str, Any]:
+        return {} if self.queue.cursor is None else {"cursor": self.queue.cursor}
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
+        actions: Actions = []
+        instances = header.get("instances")
+        if instances and instances != self._instances:
+            self._instances = list(instances)
+            targets = _targets(instances)
+            if targets:
+                actions += self.setup.keep_instances(instances, now)
+                actions += self.shoset.aim(targets, now)
+        if "latest" in header:
+            actions += self.replication.heard_of(int(header["latest"]), now)
+        return actions
+
+    # ---- Role: messages
+
+    def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        kind = message.kind
+        if kind is Kind.COMMAND:
+            return self.incoming.command(peer, message, now)
+        if kind is Kind.EVENT:
+            return self._event(peer, message, now)
+        if kind is Kind.CONFIRM:
+            return self.replication.confirmed(message, now)
+        if kind is Kind.PRESENCE:
+            for name in message.header["entries"]:
+                self.queue.outbox_wake(now, str(name))
+            return self.replication.flush(now)
+        if kind is Kind.FETCH and message.is_answer:
+            return self.replication.answered(message, now)
+        if kind in (Kind.CONFIG, Kind.CONFIGURATION):
+            if message.is_answer:
+                return self.requests.answer(message, peer, now)
+            return self.setup.pushed(message, now)
+        return [Note("warning", "unexpected kind", {"peer": str(peer), "kind": kind.name})]
+
+    def _event(self, peer: Peer, event: Message, now: Instant) -> Actions:
+        if event.is_receipt:
+            return self.queue.announce(event, now) + self.outgoing.receipt(event, peer, now)
+        if event.text("recipient") and "seq" not in event.header:
+            return self.incoming.reply(peer, event, now)
+        actions: Actions = []
+        if "seq" in event.header:
+            actions += self.replication.heard_of(event.number("seq"), now)
+            if event.text("source") == self.identity.name:
+                actions += self.queue.outbox_confirm([event.uuid], now)
+
+        def stored(later: Instant, kept: bool) -> Actions:
+            self.replication.stored(event, kept)
+            return []
+
+        return actions + self.incoming.event(event, now, stored)
+
+    # ---- the door
+
+    def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
+        """A worker's call (WIRE.md section 14). A Refusal becomes its answer."""
+        try:
+            return self._call(caller, op, args, payload, now)
+        except Refusal as refusal:
+            return [Respond(caller, error=refusal)]
+
+    def _call(
+        self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant
+    ) -> Actions:
+        if op == "send_command":
+            if self.incoming.draining:
+                raise Refusal(Reason.DRAINING, "the connector is stopping")
+            return self.outgoing.send(caller, args, payload, now)
+        if op == "send_event":
+            return self.sending.send(caller, args, payload, now)
+        if op == "wait_command":
+            worker, major = _text(args, "worker"), _small(args, "major")
+            return self.queue.wait_command(
+                caller,
+                _text(args, "iterator"),
+                _text(args, "command"),
+                major,
+                worker,
+                self.workers.serving(worker, major),
+                now,
+            )
+        if op == "wait_event":
+            return self.queue.wait_event(
+                caller,
+                _text(args, "iterator"),
+                _text(args, "topic"),
+                None if args.get("event") is None else _text(args, "event"),
+                _text(args, "reference"),
+                _text(args, "worker"),
+                now,
+            )
+        if op == "create_iterator":
+            kind = _text(args, "kind")
+            if kind not in ("command", "event"):
+                raise Refusal(Reason.BAD_ARGUMENT, f"kind must be command or event (got {kind!r:.40})")
+            return self.queue.create_iterator(
+                kind,
+                now,
+                lambda _later, made: [
+                    Respond(caller, error=made)
+                    if isinstance(made, Refusal)
+                    else Respond(caller, {"iterator": made})
+                ],
+            )
+        if op == "register":
+            return self.setup.register(caller, args, now)
+        if op == "beat":
+            going_on = not self.incoming.draining and self.workers.beat(
+                _text(args, "worker"), _small(args, "major"), _small(args, "minor"), now
+            )
+            return [Respond(caller, {"valid": going_on, "boot": self.identity.boot})]
+        if op == "status":
+            return [Respond(caller, self.status(now))]
+        raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")
+
+    def cancel(self, caller: Caller, now: Instant) -> Actions:
+        self.outgoing.cancel(caller)
+        return self.queue.cancel(caller, now)
+
+    # ---- time
+
+    def tick(self, now: Instant) -> Actions:
+        actions: Actions = []
+        for gone in self.workers.tick(now):
+            actions.append(Note("info", "worker gone", {"worker": gone.who}))
+            actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
+        actions += self.outgoing.tick(now)
+        actions += self.requests.tick(now)
+        actions += self.queue.tick(now)
+        actions += self.replication.look(now)
+        return actions + self.replication.flush(now)
+
+    def deadline(self) -> float | None:
+        dues = [
+            self.workers.deadline(),
+            self.outgoing.deadline(),
+            self.requests.deadline(),
+            self.queue.deadline(),
+        ]
+        return min((due for due in dues if due is not None), default=None)
+
+    def serve_from_cache(self, now: Instant) -> Actions:
+        """Begin: a connector that was validated before serves its workers at once."""
+        return [Serve()] if self.setup.restore(now) else []
+
+    def status(self, now: Instant) -> dict[str, Any]:
+        """What `zconnector status` shows beside the sessions."""
+        return {
+            "tenant": self.identity.tenant,
+            "name": self.identity.name,
+            "type": self.identity.type,
+            "initialisation": self.initialisation.status(self._waiting_for()),
+            "healthy": self.queue.healthy,
+            "queue": self.queue.depths(),
+            "cursor": self.queue.cursor,
+            "latest": self.replication.latest,
+            "in_flight": len(self.outgoing),
+            "workers": self.workers.status(now),
+            "versions": [str(version) for version in self.incoming.catalogue.versions],
+            "counters": {
+                **self.outgoing.counters,
+                **self.incoming.counters,
+                **self.sending.counters,
+                **self.replication.counters,
+            },
+        }
+
+    def _waiting_for(self) -> str:
+        if self.shoset.peers(upward=True):
+            return ", ".join(self.requests.waiting())
+        sessions = self.shoset.status()["up"]
+        if any(session["state"] == "PENDING" for session in sessions):
+            return "a cluster member, to validate the secret"
+        return "; ".join(
+            f"aggregator instance {s['instance']} at {s['endpoint']}: {s['last_error'] or s['state']}"
+            for s in sessions
+        )
+
+
+def _targets(instances: Any) -> list[Target]:
+    """The aggregator instances of a WELCOME; those that are no instance at all are passed over."""
+    return [
+        Target(str(item["instance"]), str(item["endpoint"]), str(item["key"]))
+        for item in instances
+        if isinstance(item, dict) and {"instance", "endpoint", "key"} <= item.keys()
+    ]
+
+
+def _text(args: Mapping[str, Any], name: str) -> str:
+    value = args.get(name, "")
+    if not isinstance(value, str):
+        raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be str, not {type(value).__name__}")
+    return value
+
+
+def _small(args: Mapping[str, Any], name: str) -> int:
+    value = args.get(name, 0)
+    if type(value) is not int or not -128 <= value <= 127:
+        raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be an int from -128 to 127 (got {value!r})")
+    return value

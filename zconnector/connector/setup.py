@@ -1,0 +1,230 @@
+"""What the cluster tells a connector about itself, and what is kept of it for a fast start. Pure.
+
+| document in the local queue | holds |
+|---|---|
+| validation | whether the cluster validated the secret when it was last asked |
+| configuration | the logical configuration in force |
+| catalogue | pivots and product connectors of this connector's type |
+| instances | the aggregator instances of the last WELCOME |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from zconnector.actions import Actions, Caller, Commit, Note, Respond, Serve, Stop
+from zconnector.clock import Instant
+from zconnector.configuration.catalogue import Catalogue
+from zconnector.configuration.logical import LogicalConfiguration
+from zconnector.connector.incoming import Incoming
+from zconnector.connector.initialisation import Initialisation, Step
+from zconnector.connector.requests import Requests
+from zconnector.connector.workers import Workers
+from zconnector.errors import ConfigError, Reason, Refusal
+from zconnector.messages.kinds import Kind
+from zconnector.messages.message import Message
+from zconnector.queue.local import LocalQueue
+from zconnector.settings import ConnectorSettings
+from zconnector.shoset.identity import Identity
+
+_MAX_NAMES = 1_000
+
+
+class Setup:
+    """Validation, logical configuration, versions: from the cluster to where they are used."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        queue: LocalQueue,
+        requests: Requests,
+        initialisation: Initialisation,
+        incoming: Incoming,
+        workers: Workers,
+        settings: ConnectorSettings,
+    ) -> None:
+        self.configuration: LogicalConfiguration | None = None
+        self._identity = identity
+        self._queue = queue
+        self._requests = requests
+        self._initialisation = initialisation
+        self._incoming = incoming
+        self._workers = workers
+        self._settings = settings
+        self._valid = False
+        self._serving = False
+
+    def restore(self, now: Instant) -> bool:
+        """Take up what was kept. Returns whether workers may be served at once."""
+        validation = self._queue.recall("validation") or {}
+        catalogue = self._queue.recall("catalogue")
+        configuration = self._queue.recall("configuration")
+        if not validation.get("valid") or catalogue is None or configuration is None:
+            return False
+        try:
+            known = Catalogue.from_dict(catalogue)
+            self.configuration = LogicalConfiguration.from_dict(configuration)
+        except ConfigError:
+            return False  # written by another version: the cluster will tell it anew
+        self._incoming.catalogue = known
+        self._valid = True
+        self._serving = True
+        self._initialisation.from_cache = True
+        return True
+
+    # ---- the steps
+
+    def validated(self, now: Instant) -> Actions:
+        """A session is live, so the cluster has validated the secret: ask for the rest."""
+        self._initialisation.done(Step.SECRET)
+        actions: Actions = []
+        if not self._valid:
+            self._valid = True
+            actions += self._queue.remember("validation", {"valid": True}, now)
+        mine = {
+            "type": self._identity.type,
+            "strict": self._settings.strict,
+            "max_timeout_ms": self._settings.max_timeout_ms,
+        }
+        actions += self._requests.ask(
+            "logical configuration",
+            Kind.CONFIGURATION,
+            "SAVE",
+            orjson.dumps(mine),
+            self._configuration_answered,
+            now,
+        )
+        return actions + self._requests.ask(
+            "pivots and product connectors", Kind.CONFIG, "GET", b"", self._config_answered, now
+        )
+
+    def refused(self, refusal: Refusal, now: Instant) -> Actions:
+        """The secret is not (or no longer) valid: forget that it was, then stop."""
+
+        def stop(_: Instant) -> Actions:
+            return [Stop(refusal)]
+
+        return [
+            Note("error", "refused by the cluster", {"reason": str(refusal.reason)}),
+            *self._queue.remember("validation", {"valid": False}, now),
+            Commit((), lambda later, _: stop(later), lambda later, _: stop(later)),
+        ]
+
+    def pushed(self, message: Message, now: Instant) -> Actions:
+        """A change in the cluster, told unasked."""
+        if message.kind is Kind.CONFIG:
+            return self._apply_config(message, now)
+        return self._apply_configuration(message, now)
+
+    def keep_instances(self, instances: list[Any], now: Instant) -> Actions:
+        return self._queue.remember("instances", {"instances": instances}, now)
+
+    def _configuration_answered(self, answer: Message | Refusal, now: Instant) -> Actions:
+        if isinstance(answer, Refusal):
+            return []
+        return self._apply_configuration(answer, now)
+
+    def _config_answered(self, answer: Message | Refusal, now: Instant) -> Actions:
+        if isinstance(answer, Refusal):
+            return []
+        return self._apply_config(answer, now)
+
+    def _apply_configuration(self, message: Message, now: Instant) -> Actions:
+        try:
+            document = orjson.loads(message.payload)
+            self.configuration = LogicalConfiguration.from_dict(document)
+        except (orjson.JSONDecodeError, ConfigError) as error:
+            return [Note("error", "logical configuration not readable", {"error": str(error)})]
+        self._initialisation.done(Step.CONFIGURATION)
+        kept = self._queue.remember("configuration", self.configuration.to_dict(), now)
+        return kept + self._serve()
+
+    def _apply_config(self, message: Message, now: Instant) -> Actions:
+        try:
+            catalogue = Catalogue.from_dict(orjson.loads(message.payload))
+        except (orjson.JSONDecodeError, ConfigError) as error:
+            return [Note("error", "pivots not readable", {"error": str(error)})]
+        self._incoming.catalogue = catalogue
+        self._initialisation.done(Step.VERSIONS)
+        kept = self._queue.remember("catalogue", catalogue.to_dict(), now)
+        return kept + self._serve()
+
+    def _serve(self) -> Actions:
+        if self._serving or not self._initialisation.may_serve:
+            return []
+        self._serving = True
+        return [Serve()]
+
+    # ---- SendCommandList
+
+    def register(self, caller: Caller, args: Mapping[str, Any], now: Instant) -> Actions:
+        """A worker names its version and commands; valid when none of its configuration is missing.
+
+        Raises:
+            Refusal: BAD_ARGUMENT.
+        """
+        worker, major, minor = args.get("worker", ""), args.get("major", 0), args.get("minor", 0)
+        names = args.get("commands", [])
+        if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
+            raise Refusal(Reason.BAD_ARGUMENT, "commands must be a list of names")
+        if len(names) > _MAX_NAMES or any(len(n.encode()) > 256 for n in names):
+            raise Refusal(Reason.BAD_ARGUMENT, f"at most {_MAX_NAMES} commands, each of at most 256 bytes")
+        for value in (major, minor):
+            if type(value) is not int or not -128 <= value <= 127:
+                raise Refusal(
+                    Reason.BAD_ARGUMENT, f"a version's numbers are from -128 to 127 (got {value!r})"
+                )
+        if not self._settings.strict and self._undeclared(major, minor, names):
+            return self._put_implicit(caller, args, now)
+        return self._registered(caller, str(worker), major, minor, names, now)
+
+    def _registered(
+        self, caller: Caller, worker: str, major: int, minor: int, names: list[str], now: Instant
+    ) -> Actions:
+        try:
+            missing = self._incoming.catalogue.missing(major, minor, names)
+        except Refusal as refusal:
+            return [Respond(caller, {"valid": False, "missing": [], "detail": refusal.detail})]
+        if missing:
+            detail = f"version {major}.{minor} lacks {', '.join(missing)}"
+            fields = {"worker": worker, "missing": missing}
+            return [
+                Note("warning", "worker refused", fields),
+                Respond(caller, {"valid": False, "missing": missing, "detail": detail}),
+            ]
+        self._workers.register(worker, major, minor, names, now)
+        return [Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})]
+
+    def _undeclared(self, major: int, minor: int, names: list[str]) -> bool:
+        """Whether a pivot must be made, or an implicit one extended, for this list."""
+        pivots = [
+            p for p in self._incoming.catalogue.pivots if (p.version.major, p.version.minor) == (major, minor)
+        ]
+        if not pivots:
+            return True
+        declared = {command.name for pivot in pivots for command in pivot.commandtypes}
+        return all(pivot.implicit for pivot in pivots) and not set(names) <= declared
+
+    def _put_implicit(self, caller: Caller, args: Mapping[str, Any], now: Instant) -> Actions:
+        """Not strict: the list becomes the type's pivot, in the cluster too; the call is held until it is."""
+        major, minor, names = args.get("major", 0), args.get("minor", 0), list(args["commands"])
+
+        def answered(answer: Message | Refusal, later: Instant) -> Actions:
+            if isinstance(answer, Refusal):
+                return [Respond(caller, {"valid": False, "missing": [], "detail": answer.detail})]
+            applied = self._apply_config(answer, later)
+            worker = str(args.get("worker", ""))
+            return applied + self._registered(caller, worker, major, minor, names, later)
+
+        return self._requests.ask(
+            f"implicit pivot {major}.{minor} ({caller.client.hex()}/{caller.call})",
+            Kind.CONFIG,
+            "PUT_IMPLICIT",
+            orjson.dumps({"major": major, "minor": minor, "commands": names}),
+            answered,
+            now,
+            refusable=True,
+        )

@@ -1,0 +1,118 @@
+"""Workers as the router knows them: who registered, who still beats (DESIGN section 7), pure.
+
+A worker that names itself (metadata of our SDK, or a socket of its own) is watched by that name. On a shared
+socket all workers of one major version look alike: their beats are one beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from zconnector.clock import Instant
+from zconnector.queue.leases import Lease, Version
+
+
+@dataclass(slots=True)
+class Registration:
+    """One worker, or all unnamed workers of one version."""
+
+    worker: str
+    major: int
+    minor: int
+    commands: tuple[str, ...]
+    heard: float
+    beaten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Who is gone, and which leases end with it."""
+
+    who: str
+    held: Callable[[Lease], bool]
+
+
+class Workers:
+    """Registrations since this router started.
+
+    Invariant: what was registered before a restart is not here, so SendStop is false for it and
+    the old workers leave or register anew instead of staying deaf.
+    """
+
+    def __init__(self, beat_missed: float, now: Instant) -> None:
+        self._beat_missed = beat_missed
+        self._started = now.mono
+        self._known: dict[tuple[str, int, int], Registration] = {}
+        self._grace_over = False
+
+    def register(self, worker: str, major: int, minor: int, commands: Iterable[str], now: Instant) -> None:
+        key = (worker, major, minor)
+        self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono)
+
+    def beat(self, worker: str, major: int, minor: int, now: Instant) -> bool:
+        """A SendStop: true tells the worker to go on."""
+        known = self._known.get((worker, major, minor))
+        if known is None:
+            return False
+        known.heard = now.mono
+        known.beaten = True
+        return True
+
+    def serving(self, worker: str, major: int) -> Version | None:
+        """The version a waiter serves: the one registered under its name, or by the unnamed workers."""
+        named = [known for known in self._known.values() if known.worker and known.worker == worker]
+        alike = [known for known in self._known.values() if not known.worker and major in (0, known.major)]
+        known = max(named or alike, key=lambda k: (k.major, k.minor), default=None)
+        return None if known is None else Version(known.major, known.minor)
+
+    def tick(self, now: Instant) -> list[Gone]:
+        """Forget the silent ones, and say whose leases end with them."""
+        silent = [
+            key
+            for key, known in self._known.items()
+            if known.beaten and now.mono - known.heard >= self._beat_missed
+        ]
+        gone = [self._gone(self._known.pop(key)) for key in silent]
+        if not self._grace_over and now.mono - self._started >= self._beat_missed:
+            self._grace_over = True
+            gone.append(Gone("workers of before the restart", self._left_behind))
+        return gone
+
+    def _gone(self, known: Registration) -> Gone:
+        if known.worker:
+            return Gone(known.worker, lambda lease: lease.worker == known.worker)
+        version = Version(known.major, known.minor)
+        return Gone(
+            f"version {known.major}.{known.minor}",
+            lambda lease: lease.version == version and not self._is_named(lease.worker),
+        )
+
+    def _left_behind(self, lease: Lease) -> bool:
+        """Whether a lease from before the restart has a holder that has not come back."""
+        if lease.since > self._started or self._is_named(lease.worker):
+            return False
+        return not any(
+            not known.worker and lease.version == (known.major, known.minor) for known in self._known.values()
+        )
+
+    def _is_named(self, worker: str) -> bool:
+        return any(known.worker and known.worker == worker for known in self._known.values())
+
+    def deadline(self) -> float | None:
+        dues = [known.heard + self._beat_missed for known in self._known.values() if known.beaten]
+        if not self._grace_over:
+            dues.append(self._started + self._beat_missed)
+        return min(dues, default=None)
+
+    def status(self, now: Instant) -> list[dict[str, Any]]:
+        return [
+            {
+                "worker": known.worker,
+                "version": f"{known.major}.{known.minor}",
+                "commands": list(known.commands),
+                "last_beat_s": round(now.mono - known.heard, 3),
+            }
+            for known in self._known.values()
+        ]
