@@ -1,0 +1,54 @@
+"""scripts/chaos.sh: one run of chaos from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.chaos.runner import Chaos, Report
+from zconnector.errors import ZConnectorError
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="chaos.sh", description="Torment a topology and check a ledger.")
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long faults and traffic go on (1)")
+    parser.add_argument("--seed", type=int, default=None, help="decides the schedule (a random one)")
+    parser.add_argument("--state-dir", type=Path, default=None, help="keep state and logs here")
+    given = parser.parse_args()
+    if given.minutes <= 0:
+        parser.error("--minutes must be above 0")
+    return given
+
+
+async def run(state_dir: Path, given: argparse.Namespace) -> Report:
+    seed = random.SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
+    return await Chaos(state_dir, given.minutes * 60, seed, lambda text: print(text, flush=True)).run()
+
+
+def main() -> int:
+    given = arguments()
+    try:
+        if given.state_dir is not None:
+            report = asyncio.run(run(given.state_dir, given))
+        else:
+            with tempfile.TemporaryDirectory(prefix="zconnector-chaos-") as directory:
+                report = asyncio.run(run(Path(directory), given))
+    except ZConnectorError as error:
+        print(f"chaos: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print(json.dumps(report.summary()))
+    return 0 if report.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
