@@ -51,7 +51,8 @@ class Town:
         """Start a component armed, with nothing under way that would reach the point before the test does."""
         for connector in ("git", "ci"):
             await self.hands.until(connector, lambda s: s["queue"]["outbox"]["count"] == 0, 40)
-        armed = await self.hands.restart(name, crash_at=point)
+        await self.hands.end(name)
+        armed = await self.hands.start(name, crash_at=point)
         # It serves from what it kept before it has sessions; until then others still see those of the dead.
         for connector in ("git", "ci"):
             await self.hands.until(connector, all_live)
