@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.queue.bodies import Messages
@@ -191,8 +191,7 @@ class Events:
         return actions
 
     def deadline(self) -> float | None:
-        times = [time for time in (self._retained.deadline(), self._retry_at) if time is not None]
-        return min(times, default=None)
+        return earliest(self._retained.deadline(), self._retry_at)
 
     def depths(self) -> dict[str, Any]:
         return {
