@@ -162,7 +162,14 @@ class Client(Agent):
     def _send_other(self, job: Job) -> None:
         """The same uuid with another body."""
         other = Job(
-            job.uuid, job.type, job.command, self._body(other=True), job.timeout, self.now, resent=True, done=True
+            job.uuid,
+            job.type,
+            job.command,
+            self._body(other=True),
+            job.timeout,
+            self.now,
+            resent=True,
+            done=True,
         )
         self._send(other)
 

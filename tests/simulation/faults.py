@@ -16,6 +16,7 @@ from tests.simulation.disk import SLOW_DISK
 from tests.simulation.network import JITTER, Connection
 from tests.simulation.nodes import ConnectorNode, InstanceNode, Node
 from tests.simulation.scheduler import MS, SECOND
+from tests.simulation.workers import Worker
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -109,7 +110,13 @@ def freeze(world: World, rng: random.Random) -> Undo | None:
     if not node.well:
         return None
     node.freeze()
-    return node.thaw
+    world.trouble(node, begins=True)
+
+    def undo() -> None:
+        node.thaw()
+        world.trouble(node, begins=False)
+
+    return undo
 
 
 def drain(world: World, rng: random.Random) -> Undo:
@@ -163,16 +170,15 @@ def one_way(world: World, rng: random.Random) -> Undo:
 def isolate(world: World, rng: random.Random) -> Undo:
     """A machine is cut off from all others."""
     node = _any_node(world, rng).name
-    return _block(world, [way for other in world.nodes for way in ((node, other), (other, node)) if other != node])
+    return _block(
+        world, [way for other in world.nodes for way in ((node, other), (other, node)) if other != node]
+    )
 
 
 def swizzle(world: World, rng: random.Random) -> Undo:
     """Clog a random subset of the ways one after the other; they are released in another order."""
     ways = [
-        (one, other)
-        for one in world.nodes
-        for other in world.nodes
-        if one != other and rng.random() < 0.25
+        (one, other) for one in world.nodes for other in world.nodes if one != other and rng.random() < 0.25
     ]
     rng.shuffle(ways)
     clogged: list[tuple[str, str]] = []
@@ -294,11 +300,11 @@ def slow_disk(world: World, rng: random.Random) -> Undo:
 
 
 def wall_jump(world: World, rng: random.Random) -> Undo | None:
-    """An hour, there or back; half of the jumps are put right later."""
+    """An hour, there or back; most jumps are put right later."""
     node = _any_node(world, rng)
     jump = rng.choice((-3_600_000, 3_600_000))
     node.clock.wall_offset += jump
-    if rng.random() < 0.5:
+    if rng.random() < 0.15:
         return None
 
     def undo() -> None:
@@ -310,16 +316,22 @@ def wall_jump(world: World, rng: random.Random) -> Undo | None:
 # ---- workers and readers
 
 
+def _worker(world: World, rng: random.Random) -> Worker:
+    """One that has something to lose, if there is any."""
+    busy = [worker for worker in world.workers if worker.ongoing]
+    return rng.choice(busy or world.workers)
+
+
 def worker_dies(world: World, rng: random.Random) -> None:
-    rng.choice(world.workers).die()
+    _worker(world, rng).die()
 
 
 def worker_hangs(world: World, rng: random.Random) -> None:
-    rng.choice(world.workers).hang(int(rng.uniform(1.0, 9.0) * SECOND))
+    _worker(world, rng).hang(int(rng.uniform(1.0, 9.0) * SECOND))
 
 
 def waits_cancelled(world: World, rng: random.Random) -> None:
-    rng.choice(world.workers).cancel_waits()
+    _worker(world, rng).cancel_waits()
     rng.choice(world.subscribers).cancel_wait()
 
 

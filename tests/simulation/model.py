@@ -232,7 +232,9 @@ class Model:
             self._broken(at, "wrong uuid", uuid, text)
         self.checked["redelivery"] += 1
         if 0 <= command.completed and at - command.completed < self._dedupe:
-            text = f"{uuid} was handed out at {node} {(at - command.completed) / MS:.0f} ms after its completion"
+            text = (
+                f"{uuid} was handed out at {node} {(at - command.completed) / MS:.0f} ms after its completion"
+            )
             self._broken(at, "redelivery", uuid, text)
         self._check_lease(at, node, uuid, command)
         command.handed = _Handed(at, self._order, node, worker, iterator)
@@ -249,7 +251,9 @@ class Model:
             (node, "", ""),
         )
         if not any(self._may_end.get(end, -1) > before.order for end in ends):
-            text = f"{uuid} was handed out at {node} again, {(at - before.at) / MS:.0f} ms after {before.worker}"
+            text = (
+                f"{uuid} was handed out at {node} again, {(at - before.at) / MS:.0f} ms after {before.worker}"
+            )
             self._broken(at, "overlapping leases", uuid, text)
 
     def lease_may_end(self, at: int, node: str, worker: str, iterator: str) -> None:
@@ -334,7 +338,9 @@ class Model:
         event = self._events.get((tenant_of(node), uuid))
         self.checked["cross-tenant"] += 1
         if event is None:
-            self._broken(at, "cross-tenant", uuid, f"{node} stored {uuid}, which nobody of its tenant published")
+            self._broken(
+                at, "cross-tenant", uuid, f"{node} stored {uuid}, which nobody of its tenant published"
+            )
             return
         event.stored.setdefault(node, at)
 
@@ -347,7 +353,9 @@ class Model:
         command = self._command(node, reference)
         self.checked["wrong uuid"] += 1
         if all(attempt.node != node for attempt in command.attempts):
-            self._broken(at, "wrong uuid", reference, f"a reply to {reference} came to {node}, which never sent it")
+            self._broken(
+                at, "wrong uuid", reference, f"a reply to {reference} came to {node}, which never sent it"
+            )
         if event not in (Outcome.SUCCESS, Outcome.FAIL):
             return
         if uuid == derived_uuid(reference, Reason.UNRECEIPTED):
@@ -367,7 +375,9 @@ class Model:
             if attempt.node == node and attempt.outcome == "ACCEPTED":
                 crashed = any(restart >= attempt.ended for restart in self._restarts.get(node, ()))
                 if not crashed and not self._troubled(node, attempt.ended, at):
-                    self._broken(at, "wrong uuid", uuid, f"{uuid} was receipted, and then FAILed as unreceipted")
+                    self._broken(
+                        at, "wrong uuid", uuid, f"{uuid} was receipted, and then FAILed as unreceipted"
+                    )
 
     def restarted(self, at: int, node: str) -> None:
         """A connector's process began anew on its disk."""
@@ -388,9 +398,7 @@ class Model:
 
     def _troubled(self, node: str, since: int, until: int) -> bool:
         margin = 500 * MS
-        return any(
-            begin <= until and end >= since - margin for begin, end in self._troubles.get(node, ())
-        )
+        return any(begin <= until and end >= since - margin for begin, end in self._troubles.get(node, ()))
 
     def defect(self, at: int, node: str, what: str) -> None:
         """Something that must never happen, whatever the faults."""
@@ -431,7 +439,9 @@ class Model:
                 self._broken(at, "lost command", uuid, f"{uuid} was receipted and never executed")
             senders = {a.node for a in command.attempts if a.outcome == "ACCEPTED"}
             for node in sorted(senders - command.replies.keys()):
-                self._broken(at, "lost command", uuid, f"{uuid} was receipted, and {node} never got the reply")
+                self._broken(
+                    at, "lost command", uuid, f"{uuid} was receipted, and {node} never got the reply"
+                )
         self.checked["unexpected execution"] += 1
         for payload in sorted(command.payloads):
             same = {attempt.outcome for attempt in command.attempts if attempt.payload == payload}
@@ -442,7 +452,9 @@ class Model:
     def _finish_attempt(self, at: int, command: _Command, attempt: Attempt) -> None:
         uuid, node = attempt.uuid, attempt.node
         if not attempt.outcome:
-            self._broken(at, "unanswered", uuid, f"{uuid} sent at {attempt.at / 1e6:.3f} s was never answered")
+            self._broken(
+                at, "unanswered", uuid, f"{uuid} sent at {attempt.at / 1e6:.3f} s was never answered"
+            )
         if attempt.outcome == "UNKNOWN" and not self._troubled(node, attempt.at, attempt.ended):
             self.checked["unknown for ever"] += 1
             later = any(a.outcome == "ACCEPTED" and a.node == node for a in command.attempts)

@@ -166,6 +166,7 @@ class Node:
         if not self.stopped:
             self.start()
 
+
 class MemberNode(Node):
     """The cluster member."""
 
@@ -182,7 +183,13 @@ class MemberNode(Node):
     def build(self, process: Process, rng: random.Random) -> Machine:
         assert self.disk is not None
         identity = Identity(
-            "member", "", "cluster", "1", boot_id(self.clock.now(), rng), endpoint=self.endpoint, server_key=self.key
+            "member",
+            "",
+            "cluster",
+            "1",
+            boot_id(self.clock.now(), rng),
+            endpoint=self.endpoint,
+            server_key=self.key,
         )
         settings = ClusterSettings(state_dir=_NOWHERE, session=SESSION)
         router = ClusterRouter(identity, settings, ClusterReads(self.disk, self.store), rng, self._secret)
@@ -282,7 +289,10 @@ class ConnectorNode(Node):
             secret=secret_of(self.name).encode(),
         )
         kept = queue.recall("instances") or {}
-        latest = {str(i["instance"]): Target(i["instance"], i["endpoint"], i["key"]) for i in kept.get("instances", [])}
+        latest = {
+            str(i["instance"]): Target(i["instance"], i["endpoint"], i["key"])
+            for i in kept.get("instances", [])
+        }
         enrolled = {n.instance: Target(n.instance, f"sim://{n.name}/1", n.key) for n in self._aggregators}
         targets = sorted({**enrolled, **latest}.values(), key=lambda t: (t.instance, t.endpoint))
         machine = ConnectorMachine(identity, targets, queue, settings, rng, now)

@@ -428,9 +428,7 @@ class Process:
             given(action.args, action.payload)
         self._answer(number, action.args, action.payload, action.error)
 
-    def _answer(
-        self, number: int, args: Mapping[str, Any], payload: bytes, error: Refusal | None
-    ) -> None:
+    def _answer(self, number: int, args: Mapping[str, Any], payload: bytes, error: Refusal | None) -> None:
         answered, _ = self._calls.pop(number)
         self._crossing[number] = None
         self._scheduler.after(100, self._reaches, number, answered, args, payload, error)

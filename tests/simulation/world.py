@@ -269,7 +269,10 @@ class World:
         model.finish(now, [node.name for node in self.connectors])
         self._judge_drained(now)
         refused = self.network.refused
-        told = sum(node.told + (node.process.told if node.running and node.process else 0) for node in self.nodes.values())
+        told = sum(
+            node.told + (node.process.told if node.running and node.process else 0)
+            for node in self.nodes.values()
+        )
         model.checked["silent drop"] += refused
         if told != refused:
             text = f"{refused} transmissions were not taken, and the cores were told of {told}"
