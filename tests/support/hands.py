@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.support.dev import Dev
+from tests.support.dev import Dev, all_ended
 from zconnector.cli.child import tethered
 from zconnector.cli.topology import Component, read_plan
 from zconnector.runtime.control import request
@@ -115,6 +115,11 @@ class Run:
         status = await asyncio.wait_for(asyncio.shield(self._gone), DEADLINE)
         assert status == -signal.SIGKILL, f"status {status}: {self._log.read_text()[-3000:]}"
 
+    async def ended(self) -> None:
+        """Wait for its end, whatever that is."""
+        assert self._gone is not None
+        await asyncio.wait_for(asyncio.shield(self._gone), DEADLINE)
+
     async def kill(self) -> None:
         if self.alive:
             self.signal(signal.SIGKILL)
@@ -157,6 +162,15 @@ class Hands:
             await self._runs[name].kill()
         else:
             await self.dev.kill(name)
+
+    async def end(self, name: str) -> None:
+        """SIGTERM, and wait for the end: everything that was under way towards its disk is there."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGTERM)
+        if name in self._runs:
+            await self._runs[name].ended()
+        else:
+            await all_ended([pid], DEADLINE)
 
     async def restart(self, name: str, *settings: str, crash_at: str = "", run: Run | None = None) -> Run:
         """SIGKILL and a fresh start, armed or not."""

@@ -134,8 +134,8 @@ class AggregatorRouter:
                 return self._refuse(peer, message, error, now)
         if message.kind is Kind.COMMAND:
             return self._command_up(peer, stamped, now)
-        if message.kind is Kind.EVENT:
-            return self._event_up(peer, stamped, now)
+        if message.kind is Kind.EVENT:  # its number is the cluster's to give
+            return self._event_up(peer, stamped.without("seq"), now)
         if message.kind in _UP:
             typed = stamped.with_fields(type=peer.type) if peer.type else stamped.without("type")
             return self._to_a_member(peer, typed, now)

@@ -183,6 +183,7 @@ class ConnectorRouter:
                 worker,
                 self.workers.serving(worker, major),
                 now,
+                holds_none="seen" in args,
             )
         if op == "wait_event":
             return self.queue.wait_event(
@@ -193,6 +194,7 @@ class ConnectorRouter:
                 _text(args, "reference"),
                 _text(args, "worker"),
                 now,
+                seen=_text(args, "seen") if "seen" in args else None,
             )
         if op == "create_iterator":
             kind = _text(args, "kind")

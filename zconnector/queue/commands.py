@@ -50,6 +50,8 @@ class Commands:
         self._endings = endings
         self._rng = rng
         self._waiting: dict[Caller, Waiter] = {}
+        self._parked: dict[str, dict[Caller, None]] = {}
+        """Callers that wait, by iterator."""
         self._order = 0
         self._unreadable: set[LineKey] = set()
         self._retry_at: float | None = None
@@ -137,6 +139,8 @@ class Commands:
         worker: str,
         serving: Version | None,
         now: Instant,
+        *,
+        holds_none: bool = False,
     ) -> Actions:
         """Answer with the oldest command of that name and version, now or when there is one."""
         refusal = self._iterators.check(iterator, "command")
@@ -144,14 +148,30 @@ class Commands:
             refusal = Refusal(Reason.BAD_ARGUMENT, f"call {caller.call} is pending already")
         if refusal is not None:
             return [Respond(caller, error=refusal)]
+        before = self._start_over(iterator, now) if holds_none else []
         self._order += 1
         waiter = Waiter(caller, iterator, name, major, worker, serving, self._order)
         self._iterators.hold(iterator)
         self._waiting[caller] = waiter
+        self._parked.setdefault(iterator, {})[caller] = None
         key = (name, waiter.admin)
         line = self._register.line(key)
         line.park(waiter)
-        return self._serve(key, line, waiter, now)
+        return before + self._serve(key, line, waiter, now)
+
+    def _start_over(self, iterator: str, now: Instant) -> Actions:
+        """Whoever takes one command at a time waits: what this iterator took has not reached it.
+
+        So it was lost with a connection, a front end or this process, and nobody works on it; an
+        older wait can reach nobody any more.
+        """
+        actions: Actions = []
+        for caller in list(self._parked.get(iterator, ())):
+            self._leave(self._waiting[caller], now)
+            refusal = Refusal(Reason.REPLACED, "a newer wait of this iterator took its place")
+            actions.append(Respond(caller, error=refusal))
+        held = self._register.held_by(iterator)
+        return actions + self._release(held, "lost on the way to its worker", now)
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller is gone without an answer, or without having used it; so are its iterator's leases.
@@ -168,14 +188,17 @@ class Commands:
             if held is None or held.lease is None:
                 return []
             iterator = held.lease.iterator
-        return self.release(lambda lease: lease.iterator == iterator, "wait cancelled", now)
+        return self._release(self._register.held_by(iterator), "wait cancelled", now)
 
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
         """Give back what matching leases hold."""
+        held = [c for c in self._register.leased() if c.lease is not None and holder(c.lease)]
+        return self._release(held, why, now)
+
+    def _release(self, held: list[Command], why: str, now: Instant) -> Actions:
         actions: Actions = []
-        for command in self._register.leased():
-            if command.lease is not None and holder(command.lease):
-                actions += self._end_lease(command, why, now)
+        for command in held:
+            actions += self._end_lease(command, why, now)
         return actions + self._commits.flush(now)
 
     def tick(self, now: Instant) -> Actions:
@@ -277,6 +300,10 @@ class Commands:
         self._register.line(key).leave(waiter)
         self._register.tidy(key)
         del self._waiting[waiter.caller]
+        parked = self._parked[waiter.iterator]
+        del parked[waiter.caller]
+        if not parked:
+            del self._parked[waiter.iterator]
         self._iterators.let_go(waiter.iterator, now)
 
     def complete(self, reply: Message, worker: str, now: Instant, done: OnCompleted) -> Actions:

@@ -155,7 +155,16 @@ class Events:
             return []
         return self._wake_each(self._retained.announce(message, now), now)
 
-    def wait(self, caller: Caller, iterator: str, lane: LaneKey, worker: str, now: Instant) -> Actions:
+    def wait(
+        self,
+        caller: Caller,
+        iterator: str,
+        lane: LaneKey,
+        worker: str,
+        now: Instant,
+        *,
+        seen: str | None = None,
+    ) -> Actions:
         """Answer with the next event of the lane, now or when there is one."""
         refusal = self._iterators.check(iterator, "event")
         if refusal is None and caller in self._by_caller:
@@ -163,12 +172,27 @@ class Events:
         if refusal is not None:
             return [Respond(caller, error=refusal)]
         stream = self._streams.open(iterator, lane, worker, self._retained.end)
+        before = self._start_over(stream, seen, now) if seen is not None else []
         self._iterators.hold(iterator)
-        stream.waits += 1
+        stream.waits[caller] = None
         wait = _Wait(caller, stream)
         self._by_caller[caller] = wait
         self._waits.setdefault(lane, OrderedDict())[caller] = wait
-        return self._serve(wait, now) + self._commits.flush(now)
+        return before + self._serve(wait, now) + self._commits.flush(now)
+
+    def _start_over(self, stream: Stream, seen: str, now: Instant) -> Actions:
+        """The reader says what reached it last: that is its position, and an older wait reaches nobody."""
+        actions: Actions = []
+        for caller in list(stream.waits):
+            self._end(self._by_caller[caller], now)
+            refusal = Refusal(Reason.REPLACED, "a newer wait of this iterator took its place")
+            actions.append(Respond(caller, error=refusal))
+        last = self._retained.find(seen) if seen else None
+        if last is not None:
+            self._streams.resume(stream, last.key)
+        elif not seen:
+            self._streams.resume(stream, stream.begin)
+        return actions
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller is gone; an event that it had just been handed is shown again."""
@@ -251,7 +275,7 @@ class Events:
         del self._waits[lane][wait.caller]
         if not self._waits[lane]:
             del self._waits[lane]
-        wait.stream.waits -= 1
+        del wait.stream.waits[wait.caller]
         self._iterators.let_go(wait.stream.iterator, now)
 
     def _poisoned(self, event: Event, message: Message, now: Instant) -> Actions:

@@ -179,14 +179,17 @@ class LocalQueue:
         worker: str,
         serving: Version | None,
         now: Instant,
+        *,
+        holds_none: bool = False,
     ) -> Actions:
         """Respond with the oldest command of a name and version, now or when there is one.
 
         `Respond.args` are its header fields. A waiter of major 0 takes any version; a command of major 0
         goes to any waiter. Admin commands go to the worker "ADMIN" only, and it gets no others.
-        NOT_FOUND for an iterator that is unknown or not for commands.
+        `holds_none`: this iterator is read by one who has no command of it now, so whatever is still
+        leased to it was lost on the way. NOT_FOUND for an iterator that is unknown or not for commands.
         """
-        return self._commands.wait(caller, iterator, name, major, worker, serving, now)
+        return self._commands.wait(caller, iterator, name, major, worker, serving, now, holds_none=holds_none)
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller of a wait is gone: nothing stays swallowed, and its iterator's leases are freed.
@@ -236,16 +239,19 @@ class LocalQueue:
         reference: str,
         worker: str,
         now: Instant,
+        *,
+        seen: str | None = None,
     ) -> Actions:
         """Respond with the next event of (topic, event, reference), now or when there is one.
 
         `event` None: any of the topic; `reference` "": any. Each iterator sees each matching event once, in
         order of arrival, over restarts too. Where it begins is fixed at its first wait: with a reference
         at the oldest retained event; else after the last one delivered for (worker, topic, event); a worker
-        of a new name begins with what arrives after its first wait (see `streams.py`).
+        of a new name begins with what arrives after its first wait (see `streams.py`). `seen`: uuid of the
+        last event that reached its reader ("": none yet); what was handed out after it is shown again.
         """
         lane = LaneKey(topic, event, reference)
-        return self._events.wait(caller, iterator, lane, worker, now)
+        return self._events.wait(caller, iterator, lane, worker, now, seen=seen)
 
     def knows_event(self, uuid: str) -> bool:
         """Whether an event is stored here (announcements are not)."""

@@ -50,6 +50,8 @@ class Register:
         self._ended: deque[tuple[float, Command]] = deque()
         self._leased: dict[int, Command] = {}
         self._handed: dict[Caller, Command] = {}
+        self._held: dict[str, dict[int, None]] = {}
+        """Keys of leased commands by the iterator that took them."""
         self._limits: list[tuple[float, int, str]] = []
         self._lines: dict[LineKey, Line] = {}
         self._floors: dict[str, int] = {}
@@ -143,8 +145,13 @@ class Register:
 
     def unlease(self, command: Command) -> None:
         """The lease, where there is one, is over; the state is the caller's affair."""
-        command.lease = None
+        lease, command.lease = command.lease, None
         self._leased.pop(command.key, None)
+        if lease is not None:
+            held = self._held[lease.iterator]
+            del held[command.key]
+            if not held:
+                del self._held[lease.iterator]
         if command.caller is not None:
             if self._handed.get(command.caller) is command:
                 del self._handed[command.caller]
@@ -153,6 +160,10 @@ class Register:
     def leased(self) -> list[Command]:
         """Commands with a lease, by key."""
         return [self._leased[key] for key in sorted(self._leased)]
+
+    def held_by(self, iterator: str) -> list[Command]:
+        """Commands leased to an iterator, in the order in which it took them."""
+        return [self._leased[key] for key in self._held.get(iterator, ())]
 
     def handed_to(self, caller: Caller) -> Command | None:
         """What a call was answered with, while that lease lasts."""
@@ -218,6 +229,7 @@ class Register:
 
     def _hold(self, command: Command, lease: Lease) -> None:
         self._leased[command.key] = command
+        self._held.setdefault(lease.iterator, {})[command.key] = None
         heapq.heappush(self._limits, (lease.since + self._settings.lease_limit, command.key, lease.token))
 
     def _is_lease(self, key: int, token: str) -> bool:

@@ -39,12 +39,14 @@ class Stream:
     iterator: str
     lane: LaneKey
     worker: str
+    begin: int
+    """Where it stood at its first wait."""
     position: int
     again: list[int] = field(default_factory=list)
     """Keys up to `position` whose hand-off was cancelled after a later one."""
     handed: deque[tuple[Caller, int, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     """(caller, key, position before) of the last hand-offs."""
-    waits: int = 0
+    waits: dict[Caller, None] = field(default_factory=dict)
 
 
 class Streams:
@@ -64,7 +66,8 @@ class Streams:
         match orjson.loads(key):
             case ["i", iterator, topic, event, reference] if exists(iterator):
                 lane = LaneKey(topic, event, reference)
-                stream = Stream(iterator, lane, meta["worker"], position, list(meta["again"]))
+                begin = int(meta.get("begin", position))
+                stream = Stream(iterator, lane, meta["worker"], begin, position, list(meta["again"]))
                 self._streams[iterator, lane] = stream
                 self._of_iterator.setdefault(iterator, set()).add(lane)
             case ["w", worker, topic, event]:
@@ -81,7 +84,7 @@ class Streams:
             return stream
         history = (worker, lane.topic, lane.event)
         position = 0 if lane.reference else self._history.get(history, end)
-        stream = Stream(iterator, lane, worker, position)
+        stream = Stream(iterator, lane, worker, position, position)
         self._streams[iterator, lane] = stream
         self._of_iterator.setdefault(iterator, set()).add(lane)
         if not lane.reference:
@@ -107,6 +110,19 @@ class Streams:
             history = (stream.worker, stream.lane.topic, stream.lane.event)
             if self._history.get(history, -1) < key:
                 self._move_history(history, key)
+
+    def resume(self, stream: Stream, position: int) -> None:
+        """The reader has everything up to a position and nothing beyond it."""
+        if position in stream.again:
+            stream.again.remove(position)
+        if stream.position == position:
+            return
+        for caller, _, _ in stream.handed:
+            self._handed.pop(caller, None)
+        stream.handed.clear()
+        stream.again = [key for key in stream.again if key < position]
+        stream.position = position
+        self._store(stream)
 
     def skip(self, stream: Stream, key: int) -> None:
         """An event is not for this stream to show (its payload cannot be handed out)."""
@@ -145,7 +161,12 @@ class Streams:
 
     def _store(self, stream: Stream) -> None:
         key = orjson.dumps(["i", stream.iterator, *stream.lane]).decode()
-        meta = {"at": stream.position, "worker": stream.worker, "again": list(stream.again)}
+        meta = {
+            "at": stream.position,
+            "begin": stream.begin,
+            "worker": stream.worker,
+            "again": list(stream.again),
+        }
         self._commits.ride(Put(POSITIONS, key, meta))
 
     def _move_history(self, history: HistoryKey, position: int) -> None:

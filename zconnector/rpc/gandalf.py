@@ -128,7 +128,7 @@ class GandalfService:
         return pb.CommandMessageUUID(UUID=str(result.get("uuid", args["uuid"])))
 
     async def wait_command(self, request: Any, context: Context) -> Any:
-        args = convert.wait_command_args(request, self._worker(context))
+        args = {**convert.wait_command_args(request, self._worker(context)), **_seen(context)}
         header, payload = await self._wait("wait_command", args)
         return convert.command_message(header, payload)
 
@@ -153,6 +153,7 @@ class GandalfService:
 
     async def _next_event(self, request: Any, context: Context, *, any_event: bool) -> Any:
         args = convert.wait_event_args(request, self._worker(context), any_event=any_event)
+        args |= _seen(context)
         header, payload = await self._wait("wait_event", args)
         if header.get("reason"):
             context.set_trailing_metadata(_why(str(header["reason"]), str(header.get("detail", "")), ""))
@@ -214,6 +215,14 @@ class GandalfService:
                 await self._closing.wait()
         except TimeoutError:
             return
+
+
+def _seen(context: Context) -> dict[str, str]:
+    """What a reader of one message at a time says of the last one; nothing for others."""
+    pairs = context.invocation_metadata() or ()
+    if all(key != metadata.SEEN for key, _ in pairs):
+        return {}
+    return {"seen": metadata.value(pairs, metadata.SEEN)}
 
 
 def _definite(context: Context) -> bool:

@@ -35,6 +35,8 @@ class Peer:
     endpoint: str = ""
     server_key: str = ""
     hello: Mapping[str, Any] = field(default_factory=dict)
+    shown: bool = False
+    """Of a peer below: it has sent a SECRET."""
     validated: bool = False
     permissions: tuple[str, ...] = ()
     """What it may send (`permissions.may_send`), as the cluster said when it was validated."""

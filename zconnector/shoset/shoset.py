@@ -414,8 +414,9 @@ class Shoset:
             credit=message.number("credit"),
             heard=now.mono,
         )
+        room = self._make_room(now)
         self._below[link] = peer
-        return [self._welcome(peer, {})]
+        return [*room, self._welcome(peer, {})]
 
     def _hello_refusal(self, hello: Message, key: str, now: Instant) -> Refusal | None:
         theirs = hello.header["versions"]
@@ -426,13 +427,28 @@ class Shoset:
             )
         if self._leaving:
             return Refusal(Reason.DRAINING, "this process is stopping")
-        pending = sum(1 for peer in self._below.values() if not peer.validated)
-        if len(self._below) >= self._settings.max_sessions or pending >= self._settings.max_unvalidated:
+        if self._full() and self._idler() is None:
             return Refusal(Reason.BUSY, "too many sessions")
         return self._role.admit(hello, key, now)
 
+    def _full(self) -> bool:
+        pending = sum(1 for peer in self._below.values() if not peer.validated)
+        return len(self._below) >= self._settings.max_sessions or pending >= self._settings.max_unvalidated
+
+    def _idler(self) -> Peer | None:
+        """The oldest peer that has a place and no secret to show for it."""
+        return next((peer for peer in self._below.values() if not peer.validated and not peer.shown), None)
+
+    def _make_room(self, now: Instant) -> Actions:
+        """Who only says HELLO and beats gives way to who comes next: else it shuts everybody out."""
+        idler = self._idler() if self._full() else None
+        if idler is None:
+            return []
+        return self.drop(idler, Reason.BUSY, "no secret shown, and others are waiting", now)
+
     def _from_below(self, peer: Peer, message: Message, now: Instant) -> Actions:
         if message.kind is Kind.SECRET:
+            peer.shown = True
             return self._role.secret(peer, message, now)
         if message.kind is Kind.GOAWAY:
             return self._forget(peer, "GOAWAY", now)

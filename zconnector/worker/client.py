@@ -171,7 +171,7 @@ class Client:
             request.Timeout = str(max(1, round(left * 1000)))
             try:
                 reply, trailing = await self._connection.call(
-                    "SendCommandMessage", request, seconds=left + SPARE, definite=True
+                    "SendCommandMessage", request, seconds=left + SPARE, said=((metadata.DEFINITE, "1"),)
                 )
             except CallFailed as failed:
                 if not failed.away:
@@ -252,13 +252,14 @@ class Client:
         Raises:
             CallFailed: the connector refused the question.
         """
-        iterator = ""
+        iterator = seen = ""
         backoff = Backoff(self._rng)
         while not self._closing.is_set():
             try:
                 if not iterator:
-                    iterator = await self._create_iterator()
-                found = await self._wait(topic, event, iterator, "", None)
+                    iterator, seen = await self._create_iterator(), ""
+                said = ((metadata.SEEN, seen),)
+                found = await self._wait(topic, event, iterator, "", None, said)
             except CallFailed as failed:
                 if failed.code == "NOT_FOUND":
                     iterator = ""
@@ -268,6 +269,7 @@ class Client:
                     return
                 continue
             backoff.reset()
+            seen = found[0].uuid
             yield found[0]
 
     async def _reply(self, handle: Handle, seconds: float | None) -> Reply:
@@ -319,7 +321,13 @@ class Client:
         return str(reply.Id)
 
     async def _wait(
-        self, topic: str, event: str | None, iterator: str, reference: str, seconds: float | None
+        self,
+        topic: str,
+        event: str | None,
+        iterator: str,
+        reference: str,
+        seconds: float | None,
+        said: metadata.Pairs = (),
     ) -> tuple[Event, Sequence[tuple[str, str]]]:
         fields = {
             "WorkerSource": self.name,
@@ -332,7 +340,7 @@ class Client:
             method, request = "WaitTopicMessage", pb.TopicMessageWait(**fields)
         else:
             method, request = "WaitEventMessage", pb.EventMessageWait(Event=event, **fields)
-        reply, trailing = await self._connection.call(method, request, seconds=seconds)
+        reply, trailing = await self._connection.call(method, request, seconds=seconds, said=said)
         return event_of(reply), trailing
 
 

@@ -148,18 +148,17 @@ class Connection:
         request: Any,
         *,
         seconds: float | None,
-        definite: bool = False,
+        said: metadata.Pairs = (),
     ) -> tuple[Any, Any]:
         """One call: the reply and its trailing metadata. `seconds` None: it waits without limit, and ends
-        with `cancel_waits`.
+        with `cancel_waits`. `said`: metadata of this call.
 
         Raises:
             CallFailed: it has no reply.
             asyncio.CancelledError: also when `cancel_waits` ended it.
         """
         index = self._current
-        sent = [*self._metadata, (metadata.DEFINITE, "1")] if definite else self._metadata
-        call = self._stubs[index][method](request, timeout=seconds, metadata=sent)
+        call = self._stubs[index][method](request, timeout=seconds, metadata=[*self._metadata, *said])
         if seconds is None:
             self._waits.add(call)
         try:

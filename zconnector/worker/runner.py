@@ -237,14 +237,14 @@ class Runner:
         handle: Callable[[Any], Coroutine[Any, Any, None]],
     ) -> None:
         """Wait for one message after another and handle each to its end."""
-        iterator = ""
+        iterator = seen = ""
         backoff = Backoff(self._rng)
         while not self._draining.is_set():
             try:
                 if not iterator:
                     made, _ = await self._connection.call(create, pb.Empty(), seconds=SHORT)
-                    iterator = made.Id
-                message = await self._next(wait, request(iterator))
+                    iterator, seen = made.Id, ""
+                message = await self._next(wait, request(iterator), seen)
             except CallFailed as failed:
                 if failed.code == "NOT_FOUND":
                     iterator = ""
@@ -255,14 +255,16 @@ class Runner:
             if message is None:
                 return
             backoff.reset()
+            seen = message.UUID
             await handle(message)
 
-    async def _next(self, method: str, request: Any) -> Any | None:
+    async def _next(self, method: str, request: Any, seen: str) -> Any | None:
         """The next message; None when the wait was cancelled by the drain."""
         if self._draining.is_set():
             return None
         try:
-            reply, _ = await self._connection.call(method, request, seconds=None)
+            said = ((metadata.SEEN, seen),)
+            reply, _ = await self._connection.call(method, request, seconds=None, said=said)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if self._draining.is_set() and current is not None and not current.cancelling():

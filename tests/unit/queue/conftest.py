@@ -190,10 +190,18 @@ class Bench:
         return Caller(b"client", next(self._calls))
 
     def wait(
-        self, iterator: str, name: str = "BUILD", major: int = 0, worker: str = "w", serving: Any = None
+        self,
+        iterator: str,
+        name: str = "BUILD",
+        major: int = 0,
+        worker: str = "w",
+        serving: Any = None,
+        *,
+        holds_none: bool = False,
     ) -> Caller:
         caller = self.caller()
-        self.do(self.queue.wait_command(caller, iterator, name, major, worker, serving, self.now))
+        args = (caller, iterator, name, major, worker, serving, self.now)
+        self.do(self.queue.wait_command(*args, holds_none=holds_none))
         return caller
 
     def listen(
@@ -203,9 +211,12 @@ class Bench:
         event: str | None = "STARTED",
         reference: str = "",
         worker: str = "w",
+        *,
+        seen: str | None = None,
     ) -> Caller:
         caller = self.caller()
-        self.do(self.queue.wait_event(caller, iterator, topic, event, reference, worker, self.now))
+        args = (caller, iterator, topic, event, reference, worker, self.now)
+        self.do(self.queue.wait_event(*args, seen=seen))
         return caller
 
     def cancel(self, caller: Caller) -> None:

@@ -1,0 +1,142 @@
+"""A reader of one message at a time says what reached it: what was lost comes again, nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.queue.conftest import Bench
+
+Lose = Callable[["Bench"], None]
+
+
+def nothing(bench: Bench) -> None:
+    """Only the connection broke."""
+
+
+def killed(bench: Bench) -> None:
+    """The router died after the hand-over was on the disk."""
+    bench.restart()
+
+
+either = pytest.mark.parametrize("lose", [nothing, killed])
+
+
+@either
+def test_a_command_lost_on_the_way_is_handed_out_again(bench: Bench, lose: Lose) -> None:
+    iterator, other = bench.iterator(), bench.iterator()
+    bench.offer(bench.command("u1"))
+    bench.offer(bench.command("u2"))
+    assert bench.got(bench.wait(iterator, holds_none=True)) == "u1"
+    assert bench.got(bench.wait(other, holds_none=True)) == "u2"
+    lose(bench)
+    assert bench.got(bench.wait(iterator, holds_none=True)) == "u1"
+    assert bench.state() == {"LEASED": 2}  # what another iterator holds is another's
+    assert bench.got(bench.wait(iterator)) is None  # who says nothing may still work on it
+    assert bench.state() == {"LEASED": 2}
+
+
+def test_the_command_may_go_to_who_waits_longest(bench: Bench) -> None:
+    iterator, other = bench.iterator(), bench.iterator()
+    bench.offer(bench.command("u1"))
+    bench.wait(iterator, holds_none=True)
+    waiting = bench.wait(other, holds_none=True)
+    again = bench.wait(iterator, holds_none=True)
+    assert (bench.got(waiting), bench.got(again)) == ("u1", None)
+
+
+def test_an_older_wait_of_the_iterator_ends(bench: Bench) -> None:
+    iterator = bench.iterator()
+    stale = bench.wait(iterator, holds_none=True)
+    fresh = bench.wait(iterator, holds_none=True)
+    assert bench.got(stale) == "REPLACED"
+    bench.offer(bench.command("u1"))
+    assert bench.got(fresh) == "u1"
+    bench.cancel(stale)  # the server notices at last: the command in work is not its
+    assert bench.state() == {"LEASED": 1}
+
+
+def test_a_completion_under_way_is_not_disturbed(bench: Bench) -> None:
+    iterator = bench.iterator()
+    bench.offer(bench.command("u1"))
+    bench.wait(iterator, holds_none=True)
+    bench.held = True
+    bench.complete("u1")
+    again = bench.wait(iterator, holds_none=True)
+    bench.settle()
+    assert bench.state() == {"DONE": 1}
+    assert bench.got(again) is None
+
+
+def with_events(bench: Bench, *uuids: str) -> None:
+    for uuid in uuids:
+        bench.publish(bench.event(uuid))
+
+
+@either
+def test_an_event_lost_on_the_way_is_shown_again(bench: Bench, lose: Lose) -> None:
+    iterator = bench.iterator("event")
+    first = bench.listen(iterator, seen="")
+    with_events(bench, "e1", "e2", "e3")
+    assert bench.got(first) == "e1"
+    assert bench.got(bench.listen(iterator, seen="e1")) == "e2"
+    lose(bench)
+    assert bench.got(bench.listen(iterator, seen="e1")) == "e2"
+    assert bench.got(bench.listen(iterator, seen="e2")) == "e3"
+    assert bench.got(bench.listen(iterator, seen="e3")) is None
+
+
+@either
+def test_the_first_event_lost_on_the_way_is_shown_again(bench: Bench, lose: Lose) -> None:
+    with_events(bench, "e0")
+    iterator = bench.iterator("event")
+    first = bench.listen(iterator, seen="")
+    with_events(bench, "e1", "e2")
+    assert bench.got(first) == "e1"
+    lose(bench)
+    assert bench.got(bench.listen(iterator, seen="")) == "e1"  # and not e0, which was before its time
+
+
+def test_an_event_that_arrived_is_not_shown_again_when_the_router_forgot(bench: Bench) -> None:
+    """It died between the hand-over and the commit of the position."""
+    iterator = bench.iterator("event")
+    first = bench.listen(iterator, seen="")
+    with_events(bench, "e1")
+    assert bench.got(first) == "e1"
+    bench.held = True
+    with_events(bench, "e2", "e3")
+    bench.settle(2)
+    bench.listen(iterator, seen="e1")
+    bench.held = False
+    bench.restart()
+    assert bench.got(bench.listen(iterator, seen="e2")) == "e3"
+
+
+def test_an_event_that_nobody_has_any_more_changes_nothing(bench: Bench) -> None:
+    iterator = bench.iterator("event")
+    bench.listen(iterator, seen="")
+    with_events(bench, "e1", "e2")
+    assert bench.got(bench.listen(iterator, seen="e9")) == "e2"
+
+
+def test_an_older_wait_for_events_ends(bench: Bench) -> None:
+    iterator = bench.iterator("event")
+    stale = bench.listen(iterator, seen="")
+    fresh = bench.listen(iterator, seen="")
+    assert bench.got(stale) == "REPLACED"
+    with_events(bench, "e1")
+    assert bench.got(fresh) == "e1"
+    bench.cancel(stale)
+    assert bench.got(bench.listen(iterator, seen="e1")) is None
+
+
+def test_a_cancel_that_comes_late_shows_nothing_twice(bench: Bench) -> None:
+    iterator = bench.iterator("event")
+    lost = bench.listen(iterator, seen="")
+    with_events(bench, "e1")
+    assert bench.got(bench.listen(iterator, seen="")) == "e1"
+    bench.cancel(lost)
+    assert bench.got(bench.listen(iterator, seen="e1")) is None
