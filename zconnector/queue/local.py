@@ -84,7 +84,9 @@ class LocalQueue:
             self._cursor.includes,
         )
         self._iterators.on_evict = self._events.forget_iterator
-        self._unknowns = Unknowns(self._commits, self._publish_here, settings.max_commands)
+        self._unknowns = Unknowns(
+            self._commits, self._publish_here, self._events.was_taken, settings.max_commands
+        )
         self._documents = Documents(self._commits)
 
     # --- time, health, restart ---------------------------------------------------------------------
