@@ -105,8 +105,10 @@ class Network:
 
     # ---- sockets
 
-    def listen(self, endpoint: str, process: Endpoint) -> None:
-        self._listening[endpoint] = process
+    def listen(self, endpoint: str, process: Endpoint, *, unless_taken: bool = False) -> None:
+        taken = self._listening.get(endpoint)
+        if not unless_taken or taken is None or not taken.alive:
+            self._listening[endpoint] = process
 
     def open(self, process: Endpoint, link: int, endpoint: str, server_key: str) -> Connection:
         """A DEALER begins to connect; `opened` or `lost` follows."""

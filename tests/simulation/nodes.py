@@ -233,7 +233,12 @@ class InstanceNode(Node):
         settings = AggregatorSettings(state_dir=_NOWHERE, session=SESSION)
         machine = AggregatorMachine(identity, [Target("1", MemberNode.endpoint, MEMBER_KEY)], settings, rng)
         self.around.variant.aggregator(machine)
-        self.around.network.listen(self.endpoint, process)
+        network = self.around.network
+        network.listen(self.endpoint, process)
+        for older in range(1, self.endpoints):
+            # A moved instance is found at its former addresses too, once nobody else answers there: a
+            # connector that was away for the whole of the move must come back without an operator.
+            network.listen(f"sim://{self.name}/{older}", process, unless_taken=True)
         return machine
 
     def replace(self) -> None:
@@ -249,6 +254,10 @@ class InstanceNode(Node):
         older, self.older = self.older, []
         for process in older:
             process.kill()
+        if self.process is not None and self.process.alive:
+            for endpoint in range(1, self.endpoints):
+                address = f"sim://{self.name}/{endpoint}"
+                self.around.network.listen(address, self.process, unless_taken=True)
 
 
 class ConnectorNode(Node):

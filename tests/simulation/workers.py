@@ -165,6 +165,8 @@ class Worker(Agent):
             self._model.handed(
                 self.now, self.node.name, str(header["uuid"]), payload, self.source, iterator, header
             )
+            if self._hung:
+                self._model.lease_may_end(self.now, self.node.name, self.source, "")
 
         def answered(header: Args, payload: bytes, error: Refusal | None) -> None:
             self._waits.pop(name, None)
