@@ -60,8 +60,8 @@ class Fault:
     longest: float
     """Seconds that it lasts at most."""
     inject: Callable[[World, random.Random], Undo | None]
-    at_once: bool = True
-    """Whether it is undone although another fault of its kind goes on."""
+    alone: bool = False
+    """Nothing else goes wrong before and meanwhile: what is promised then can be checked exactly."""
 
 
 # ---- processes
@@ -130,6 +130,19 @@ def replace(world: World, rng: random.Random) -> Undo:
     node = rng.choice([node for node in world.nodes.values() if isinstance(node, InstanceNode)])
     node.replace()
     return node.retire
+
+
+def silent_instance(world: World, rng: random.Random) -> Undo:
+    """One of the instances stops answering, without a word."""
+    node = rng.choice([n for n in world.nodes.values() if isinstance(n, InstanceNode) and n.tenant == "t1"])
+    ended = world.failover_begins(node)
+    node.freeze()
+
+    def undo() -> None:
+        ended()
+        node.thaw()
+
+    return undo
 
 
 # ---- network
@@ -342,6 +355,7 @@ FAULTS: dict[str, Fault] = {
     "freeze": Fault(8, 10.0, freeze),
     "drain": Fault(5, 6.0, drain),
     "replace": Fault(3, 10.0, replace),
+    "silent instance": Fault(3, 20.0, silent_instance, alone=True),
     "partition": Fault(6, 12.0, partition),
     "one-way partition": Fault(6, 12.0, one_way),
     "isolate": Fault(4, 10.0, isolate),
@@ -359,6 +373,10 @@ FAULTS: dict[str, Fault] = {
     "worker hangs": Fault(6, 0.0, worker_hangs),
     "waits cancelled": Fault(6, 0.0, waits_cancelled),
 }
+
+
+CALM = 15.0
+"""Seconds without a fault before one that is to be alone."""
 
 
 class Injector:
@@ -387,9 +405,24 @@ class Injector:
         if self._stopped:
             return
         kind = self._rng.choices(self._kinds, self._weights)[0]
-        fault = FAULTS[kind]
-        world = self._world
-        world.disturbed()
+        if FAULTS[kind].alone:
+            for number in list(self._undo):
+                self._over(number, "fault")
+            self._world.heal()
+            self._world.scheduler.after(int(CALM * SECOND), self._alone, kind)
+        else:
+            self._inject(kind)
+            self._wait()
+
+    def _alone(self, kind: str) -> None:
+        if self._stopped:
+            return
+        lasts = self._inject(kind)
+        self._world.scheduler.after(lasts + SECOND, self._wait)
+
+    def _inject(self, kind: str) -> int:
+        """Returns how long it will last."""
+        fault, world = FAULTS[kind], self._world
         world.trace.step(world.scheduler.now, "world", kind)
         undo = fault.inject(world, self._rng)
         self.injected[kind] += 1
@@ -397,15 +430,15 @@ class Injector:
             self._number += 1
             self._undo[self._number] = undo
             # Mostly short: what lasts long hides what comes after it.
-            lasts = fault.longest * self._rng.random() ** 2
-            world.scheduler.after(int(lasts * SECOND), self._over, self._number, kind)
-        self._wait()
+            lasts = int(fault.longest * self._rng.random() ** 2 * SECOND)
+            world.scheduler.after(lasts, self._over, self._number, kind)
+            return lasts
+        return 0
 
     def _over(self, number: int, kind: str) -> None:
         undo = self._undo.pop(number, None)
         if undo is not None:
             world = self._world
-            world.disturbed()
             world.trace.step(world.scheduler.now, "world", f"end of {kind}")
             undo()
 

@@ -190,8 +190,14 @@ class Model:
             text = f"{attempt.uuid} was answered {late / MS:.0f} ms too late: {attempt.outcome}"
             self._broken(at, "unanswered", attempt.uuid, text)
 
-    def failover(self, attempt: Attempt, instances: int) -> None:
-        """Nothing but one of so many instances was silent while this was under way."""
+    def one_silent(self, begin: int, end: int, nodes: list[str], instances: int) -> None:
+        """One of so many instances was silent for these connectors, and nothing else was wrong."""
+        for command in self._commands.values():
+            for attempt in command.attempts:
+                if attempt.node in nodes and begin <= attempt.at and attempt.outcome and attempt.ended <= end:
+                    self._check_failover(attempt, instances)
+
+    def _check_failover(self, attempt: Attempt, instances: int) -> None:
         self.checked["slow failover"] += 1
         limit = attempt.timeout // instances + FAILOVER_SLACK
         took = attempt.ended - attempt.at

@@ -109,7 +109,9 @@ class Summary:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="simulate.sh", description="Run simulated worlds; judge each of them.")
+    parser = argparse.ArgumentParser(
+        prog="simulate.sh", description="Run simulated worlds; judge each of them."
+    )
     parser.add_argument("--seeds", type=int, default=100, help="how many worlds (100)")
     parser.add_argument("--first-seed", type=int, default=1, help="seed of the first one (1)")
     parser.add_argument("--seed", type=int, default=None, help="this one only, with a transcript if it fails")
@@ -117,7 +119,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (1)")
     parser.add_argument("--mutant", default="", choices=["", *MUTANTS], help="plant this bug")
     parser.add_argument("--hunt", action="store_true", help="find a failing seed for each mutant")
-    parser.add_argument("--speed", action="store_true", help="measure speed on the standard topology, no faults")
+    parser.add_argument(
+        "--speed", action="store_true", help="measure speed on the standard topology, no faults"
+    )
     parser.add_argument("--watch", action="append", default=[], help="transcript of what mentions this text")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     given = parser.parse_args()

@@ -52,6 +52,8 @@ class Worker(Agent):
         self._hung_until = 0
         self._leaving = False
         self.ongoing = 0
+        self.ended: dict[str, int] = {}
+        """When each of its former processes that named itself ended."""
 
     @property
     def identity(self) -> str:
@@ -101,6 +103,8 @@ class Worker(Agent):
 
     def _end(self) -> None:
         self._model.lease_may_end(self.now, self.node.name, self.source, "")
+        if self._named:
+            self.ended[self.identity] = self.now
         self.life += 1
         self._waits.clear()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,9 @@ DRAIN = 120 * SECOND
 """Virtual time in which everything must come to its end once faults have stopped: a reply is sent again after at
 most 30 s, an unknown outcome ends 30 s after `accept_until`, a lease 45 s after it began."""
 PROBE = 5 * SECOND
-MAX_PER_SECOND = 3_000
+LEASE_ENDS = 8 * SECOND
+"""A dead worker's lease has ended by then: it is silent for 4 s at most, and beats each second."""
+MAX_PER_SECOND = 600
 """Messages that one world of this size may send in a second; beyond it something retries without bound."""
 
 
@@ -88,7 +90,6 @@ class World:
         self.subscribers: list[Subscriber] = []
         self._make_agents()
         self.injector = Injector(self, self._kinds(), plan.fault_pause)
-        self._disturbed_at = 0
         self._messages_before = 0
         self._peak = 0
 
@@ -189,9 +190,29 @@ class World:
         if isinstance(node, ConnectorNode):
             self.model.trouble(self.scheduler.now, node.name, begins)
 
-    def disturbed(self) -> None:
-        """A fault begins or ends."""
-        self._disturbed_at = self.scheduler.now
+    def failover_begins(self, silent: InstanceNode) -> Callable[[], None]:
+        """All is well, but for one instance that says nothing from now on; returns what ends that.
+
+        Only where all really is well: else nothing can be said about the commands of that time.
+        """
+        tenant, begin = silent.tenant, self.scheduler.now
+        mine = [n for n in self.connectors if n.spec.tenant == tenant]
+        if not all(self._settled(node) for node in (self.nodes["member"], *mine)):
+            return lambda: None
+
+        def ends() -> None:
+            names = [node.name for node in mine]
+            count = sum(1 for of, _ in self.plan.topology.instances if of == tenant)
+            self.model.one_silent(begin, self.scheduler.now, names, count)
+
+        return ends
+
+    def _settled(self, node: Node) -> bool:
+        """Whether a node runs, has all its sessions, and nothing under way."""
+        if not node.well or node.process is None:
+            return False
+        status = node.process.machine.status(node.clock.now())
+        return not any(count for _, count in _left(node.role, status)[:2])
 
     # ---- running it
 
@@ -210,7 +231,7 @@ class World:
             scheduler.at(WARM_UP, self.injector.start)
             scheduler.run_until(max(WARM_UP, end - DRAIN))
             self.injector.stop()
-            self._heal()
+            self.heal()
         else:
             scheduler.run_until(max(WARM_UP, end - DRAIN))
         for each in (*self.clients, *self.publishers):
@@ -223,7 +244,7 @@ class World:
     def injector_kinds(self) -> bool:
         return bool(self.plan.faults)
 
-    def _heal(self) -> None:
+    def heal(self) -> None:
         """Whatever faults have left behind."""
         for node in self.nodes.values():
             if node.process is not None:
@@ -261,8 +282,28 @@ class World:
         sent = self.network.messages - self._messages_before
         self._messages_before = self.network.messages
         self._peak = max(self._peak, sent)
+        for node in self.connectors:
+            self._probe_leases(node)
         if sent > MAX_PER_SECOND * PROBE // SECOND:
             model.broken(now, "unbounded", "network", f"{sent} messages in {PROBE // SECOND} s")
+
+    def _probe_leases(self, node: ConnectorNode) -> None:
+        """No lease of a worker that is long dead; where the connector itself was in trouble, it has time."""
+        now = self.scheduler.now
+        if not node.well or node.machine is None or now - node.troubled_at < 2 * LEASE_ENDS:
+            return
+        gone = {
+            identity
+            for worker in self.workers
+            if worker.node is node
+            for identity, ended in worker.ended.items()
+            if now - ended > LEASE_ENDS
+        }
+        self.model.checked["lease kept"] += 1
+        for command in node.machine.router.queue._register.leased():
+            if command.lease is not None and command.lease.worker in gone:
+                text = f"{command.uuid} is leased to {command.lease.worker}, which died long ago"
+                self.model.broken(now, "lease kept", command.uuid, text)
 
     def _judge(self) -> None:
         now, model = self.scheduler.now, self.model
