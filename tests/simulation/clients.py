@@ -19,6 +19,8 @@ from zconnector.shoset.identity import fresh_uuid
 TOPIC = "NEWS"
 LONGEST_RETRY = 30 * SECOND
 """A client gives a command up so long after its first try. Within the dedupe window, as it must be."""
+ANSWERED = 0.05
+"""Share of the events that a subscriber replies to."""
 TIMEOUTS = (1_000, 3_000, 10_000)
 """Milliseconds; one of them for each command."""
 
@@ -264,10 +266,15 @@ class Publisher(Agent):
 class Subscriber(Agent):
     """Reads every event of a topic through one iterator, over restarts of its connector."""
 
-    def __init__(self, node: ConnectorNode, model: Model, name: str, *, named: bool) -> None:
+    def __init__(
+        self, node: ConnectorNode, model: Model, name: str, *, named: bool = True, careful: bool = False
+    ) -> None:
+        """`named`: it gives a WorkerSource; `careful`: it says with each wait what it has `seen` last."""
         super().__init__(node, name)
         self._model = model
         self._named = named
+        self._careful = careful
+        self._seen = ""
         self._iterator = ""
         self._pending: Pending | None = None
         self._waits = 0
@@ -290,6 +297,8 @@ class Subscriber(Agent):
     def _wait(self) -> None:
         node, model, iterator = self.node.name, self._model, self._iterator
         args = {"iterator": iterator, "topic": TOPIC, "worker": self.name if self._named else ""}
+        if self._careful:
+            args["seen"] = self._seen
         self._handed = ""
         self._waits += 1
         wait = self._waits
@@ -297,13 +306,20 @@ class Subscriber(Agent):
         def given(event: Args, payload: bytes) -> None:
             if wait == self._waits:
                 self._handed = str(event["uuid"])
-            model.shown(self.now, node, iterator, str(event["uuid"]), payload)
+            if not self._careful:
+                model.shown(self.now, node, iterator, str(event["uuid"]), payload)
 
-        def answered(_: Args, __: bytes, error: Refusal | None) -> None:
+        def answered(event: Args, payload: bytes, error: Refusal | None) -> None:
             if wait != self._waits:
                 return
             self._pending = None
             if error is None:
+                uuid = str(event["uuid"])
+                if self._careful:
+                    self._seen = uuid
+                    model.seen(self.now, node, iterator, uuid, payload)
+                if self.rng.random() < ANSWERED:
+                    self._answer(event)
                 self._wait()
             elif error.reason is Reason.NOT_FOUND:
                 model.defect(self.now, node, f"iterator {iterator} of {self.name} is not known any more")
@@ -315,6 +331,11 @@ class Subscriber(Agent):
         if door is not None and not door.frozen and door.alive:
             model.subscribed(self.now, node, iterator)
 
+    def _answer(self, event: Args) -> None:
+        """Reply to an event, as a worker that has handled it does."""
+        args = {"topic": str(event["event"]), "event": Outcome.SUCCESS, "reference": str(event["uuid"])}
+        self.call("send_event", {**args, "worker": self.name}, _ignored)
+
     def cancel_wait(self) -> None:
         """Take the wait back, also when its answer is just on the way, and wait anew."""
         pending = self._pending
@@ -322,7 +343,11 @@ class Subscriber(Agent):
             return
         self._pending = None
         self._waits += 1
-        if self._handed:
+        if self._handed and not self._careful:
             self._model.taken_back(self.now, self.node.name, self._iterator, self._handed)
         self.cancel(pending)
         self.after(self.some(0, 200 * MS), self._wait)
+
+
+def _ignored(_: Args, __: bytes, ___: Refusal | None) -> None:
+    return

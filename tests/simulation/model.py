@@ -316,6 +316,16 @@ class Model:
             self._broken(at, "event twice", uuid, f"iterator {iterator} of {node} was shown {uuid} twice")
         reader.shown[uuid] = at
 
+    def seen(self, at: int, node: str, iterator: str, uuid: str, payload: bytes) -> None:
+        """A reader that says with each wait what it has is given an event: never again, whatever crashed."""
+        self.counts["events shown"] += 1
+        self._check_tenant(at, node, uuid, payload)
+        reader = self._readers.setdefault(iterator, _Reader(node, at))
+        self.checked["event twice"] += 1
+        if uuid in reader.shown:
+            self._broken(at, "event twice", uuid, f"iterator {iterator} of {node} had {uuid} already")
+        reader.shown[uuid] = at
+
     def _may_be_shown_again(self, node: str, before: int) -> bool:
         """Whether a crash may have taken the position of a hand-over with it."""
         for restart in self._restarts.get(node, ()):
@@ -336,6 +346,8 @@ class Model:
     def event_stored(self, at: int, node: str, meta: Mapping[str, Any]) -> None:
         """An event is durable at a connector."""
         uuid, reference = str(meta["uuid"]), str(meta["reference"])
+        if meta["directed"] and meta["source"] == node.partition("/")[2]:
+            return  # a reply of its own to somebody's event: it keeps a copy
         if meta["directed"]:
             self._reply_stored(at, node, uuid, reference, str(meta["event"]))
             return

@@ -164,6 +164,8 @@ class Worker(Agent):
             return
         iterator = self._iterators[name]
         args = {"iterator": iterator, "command": name, "major": MAJOR, "worker": self.source}
+        if self._named:  # our SDK tells it: one command at a time, so what was handed before is lost
+            args["seen"] = ""
 
         def given(header: Args, payload: bytes) -> None:
             self._model.handed(

@@ -43,11 +43,11 @@ class Plan:
     faults: tuple[str, ...] = tuple(FAULTS)
     """Kinds that may happen. A world knows a random part of them, unless `all_faults`."""
     all_faults: bool = False
-    fault_pause: float = 6.0
-    """Mean seconds between two faults."""
-    command_pause: float = 2.0
-    """Mean seconds between two commands of the whole of a tenant."""
-    event_pause: float = 3.0
+    fault_pause: float | None = None
+    """Mean seconds between two faults; None: as the seed says."""
+    command_pause: float | None = None
+    """Mean seconds between two commands of a whole tenant; None: as the seed says."""
+    event_pause: float | None = None
     calm: bool = False
     """No odd clients and workers: what speed is measured on."""
 
@@ -89,7 +89,8 @@ class World:
         self.publishers: list[Publisher] = []
         self.subscribers: list[Subscriber] = []
         self._make_agents()
-        self.injector = Injector(self, self._kinds(), plan.fault_pause)
+        pause = plan.fault_pause or self._rng.choice((2.0, 4.0, 8.0, 16.0))
+        self.injector = Injector(self, self._kinds(), pause)
         self._messages_before = 0
         self._peak = 0
 
@@ -136,7 +137,9 @@ class World:
     def _make_agents(self) -> None:
         plan = self.plan
         manners = Manners(0, 0, 0, 0, 0) if plan.calm else Manners()
-        habits = Habits(0, 0, 0, 0) if plan.calm else Habits()
+        habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.2)))
+        command_pause = plan.command_pause or self._rng.choice((0.7, 2.0, 4.0))
+        event_pause = plan.event_pause or self._rng.choice((1.0, 3.0, 6.0))
         used: dict[str, list[str]] = {tenant: [] for tenant in plan.topology.tenants}
         for node in self.connectors:
             spec = node.spec
@@ -154,17 +157,18 @@ class World:
                     types,
                     used[spec.tenant],
                     borrowed,
-                    pause=plan.command_pause * share,
+                    pause=command_pause * share,
                 )
             )
-            self.publishers.append(Publisher(node, self.model, pause=plan.event_pause * share))
+            self.publishers.append(Publisher(node, self.model, pause=event_pause * share))
             for number, named in enumerate(spec.workers):
                 name = f"worker {node.name} {number}"
                 self.workers.append(Worker(node, name, self.model, named=named, habits=habits))
-            self.subscribers.append(Subscriber(node, self.model, f"reader {node.name}", named=True))
+            self.subscribers.append(Subscriber(node, self.model, f"reader {node.name}"))
         if not plan.calm:
-            node = self.connectors[0]
-            self.subscribers.append(Subscriber(node, self.model, f"nobody {node.name}", named=False))
+            one, other = self.connectors[0], self.connectors[1]
+            self.subscribers.append(Subscriber(one, self.model, f"nobody {one.name}", named=False))
+            self.subscribers.append(Subscriber(other, self.model, f"careful {other.name}", careful=True))
 
     def _kinds(self) -> list[str]:
         """Which faults this world knows: a part of them, so that no common one hides the rest."""
