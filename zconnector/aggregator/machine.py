@@ -8,7 +8,7 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, ControlReply, Link, Respond, Stop
 from zconnector.aggregator.router import AggregatorRouter
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal
 from zconnector.settings import AggregatorSettings
 from zconnector.shoset.identity import Identity
@@ -36,8 +36,7 @@ class AggregatorMachine:
         return self._shoset.tick(now) + self.router.tick(now)
 
     def deadline(self) -> float | None:
-        dues = (self._shoset.deadline(), self.router.deadline())
-        return min((due for due in dues if due is not None), default=None)
+        return earliest(self._shoset.deadline(), self.router.deadline())
 
     def link_opened(self, link: int, now: Instant) -> Actions:
         return self._shoset.link_opened(link, now)

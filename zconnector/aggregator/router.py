@@ -28,7 +28,7 @@ import orjson
 
 from zconnector.actions import Actions, Note, Serve, Stop
 from zconnector.aggregator.validation import Validations
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one
 from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Flag, Kind, Outcome
@@ -372,8 +372,7 @@ class AggregatorRouter:
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
-        dues = [d for d in (self._tries.deadline(), self._validations.deadline()) if d is not None]
-        return min(dues) if dues else None
+        return earliest(self._tries.deadline(), self._validations.deadline())
 
     def status(self) -> dict[str, Any]:
         """What `zconnector status` shows beside the sessions."""

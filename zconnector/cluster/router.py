@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Caller, ControlReply, Link, Note, Respond, Serve, Stop
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.cluster.admission import Admission
 from zconnector.cluster.catalogues import Catalogues
 from zconnector.cluster.commands import Commands
@@ -180,13 +180,12 @@ class ClusterRouter:
         return actions
 
     def deadline(self) -> float | None:
-        dues = (
+        return earliest(
             self._shoset.deadline(),
             self._commands.deadline(),
             self._retention.deadline(),
             self._drained_by,
         )
-        return min((due for due in dues if due is not None), default=None)
 
     def link_opened(self, link: int, now: Instant) -> Actions:
         return []  # a member opens no links

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Caller, ControlReply, Link, Note, Stop
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.connector.initialisation import Step
 from zconnector.connector.router import ConnectorRouter
 from zconnector.errors import Reason, Refusal
@@ -59,8 +59,7 @@ class ConnectorMachine:
         return actions + self._drained(now)
 
     def deadline(self) -> float | None:
-        dues = (self._shoset.deadline(), self.router.deadline(), self._drain_ends)
-        return min((due for due in dues if due is not None), default=None)
+        return earliest(self._shoset.deadline(), self.router.deadline(), self._drain_ends)
 
     def link_opened(self, link: int, now: Instant) -> Actions:
         return self._shoset.link_opened(link, now)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zconnector.actions import Actions, Note
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.errors import REASONS, Reason, Refusal
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
@@ -95,9 +95,7 @@ class Requests:
         return actions
 
     def deadline(self) -> float | None:
-        dues = [request.due for request in self._waiting.values() if request.due is not None]
-        tries = self._tries.deadline()
-        return min([*dues, *([] if tries is None else [tries])], default=None)
+        return earliest(self._tries.deadline(), *(request.due for request in self._waiting.values()))
 
     def waiting(self) -> list[str]:
         """Names of the requests without an answer."""

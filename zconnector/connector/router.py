@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation, Step
 from zconnector.connector.outgoing import Outgoing
@@ -238,13 +238,12 @@ class ConnectorRouter:
         return actions + self.replication.flush(now)
 
     def deadline(self) -> float | None:
-        dues = [
+        return earliest(
             self.workers.deadline(),
             self.outgoing.deadline(),
             self.requests.deadline(),
             self.queue.deadline(),
-        ]
-        return min((due for due in dues if due is not None), default=None)
+        )
 
     def serve_from_cache(self, now: Instant) -> Actions:
         """Begin: a connector that was validated before serves its workers at once."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.queue.leases import Lease, Version
 
 
@@ -101,10 +101,11 @@ class Workers:
         return any(known.worker and known.worker == worker for known in self._known.values())
 
     def deadline(self) -> float | None:
-        dues = [known.heard + self._beat_missed for known in self._known.values() if known.beaten]
-        if not self._grace_over:
-            dues.append(self._started + self._beat_missed)
-        return min(dues, default=None)
+        first = None if self._grace_over else self._started + self._beat_missed
+        for known in self._known.values():
+            if known.beaten:
+                first = earliest(first, known.heard + self._beat_missed)
+        return first
 
     def status(self, now: Instant) -> list[dict[str, Any]]:
         return [

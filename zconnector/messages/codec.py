@@ -26,6 +26,8 @@ from zconnector.messages.message import Message
 
 _PREFIX = struct.Struct(">2sBBHH")
 _KINDS = {int(kind): kind for kind in Kind}
+_FLAGS = {int(flag): flag for flag in (Flag.NONE, *Flag)}
+"""What mostly comes: to look it up costs a tenth of making it."""
 ACCEPTED_VERSIONS = tuple(v for v in (VERSION, VERSION - 1) if v >= 1)
 
 Frames = list[bytes]
@@ -114,5 +116,8 @@ def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
         raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
     if type(fields) is not dict:
         raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
-    check_header(kind, Flag(flags), fields)
-    return Message(kind, fields, payload, Flag(flags))
+    known = _FLAGS.get(flags)
+    if known is None:
+        known = Flag(flags)
+    check_header(kind, known, fields)
+    return Message(kind, fields, payload, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from zconnector.errors import Reason, WireError
@@ -97,14 +98,20 @@ ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH))
 
 NAMES = ("tenant", "source", "target", "type", "recipient", "name", "instance", "product")
 """Fields that hold a name: they end up in keys, paths and logs, so their letters are few."""
+_NAMES = frozenset(NAMES)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 _SMALL = ("major", "minor")
 _MAX_INT = 2**53  # what every JSON reader in every language holds exactly
 
+_TEXTS = {name: rule.limit // 4 for name, rule in FIELDS.items() if rule.type is str}
+"""Characters of a text that need not be encoded to be measured: each is at most four bytes."""
+_NUMBERS = frozenset(name for name, rule in FIELDS.items() if rule.type is int and name not in _SMALL)
+
 _JSON_NAME = {str: "str", int: "int", bool: "bool", list: "list", dict: "object"}
 
 
+@lru_cache(1024)
 def is_name(text: str) -> bool:
     """Whether a text may serve as a logical name: 1 to 128 of A-Z a-z 0-9 _ . -"""
     return _NAME.fullmatch(text) is not None
@@ -115,23 +122,34 @@ def check_field(name: str, value: object) -> str:
     rule = FIELDS.get(name)
     if rule is None:
         return ""
-    if type(value) is not rule.type:
-        return f"{name} must be {_JSON_NAME[rule.type]}, not {type(value).__name__}"
-    if isinstance(value, str):
-        if len(value) > rule.limit or len(value.encode()) > rule.limit:
-            return f"{name} is longer than {rule.limit} bytes"
-        if name in NAMES and not value:
+    kind, limit = rule
+    if type(value) is not kind:
+        return f"{name} must be {_JSON_NAME[kind]}, not {type(value).__name__}"
+    if kind is str:
+        return _check_text(name, value, limit)  # type: ignore[arg-type]
+    if kind is int:
+        return _check_number(name, value)  # type: ignore[arg-type]
+    if kind is list and len(value) > limit:  # type: ignore[arg-type]
+        return f"{name} has more than {limit} items"
+    return ""
+
+
+def _check_text(name: str, value: str, limit: int) -> str:
+    if len(value) > limit or len(value.encode()) > limit:
+        return f"{name} is longer than {limit} bytes"
+    if name in _NAMES and not is_name(value):
+        if not value:
             return f"{name} must not be empty"
-        if name in NAMES and _NAME.fullmatch(value) is None:
-            return f"{name} may hold only A-Z a-z 0-9 _ . - (got {value[:40]!r})"
-    elif isinstance(value, int) and rule.type is int:
-        if name in _SMALL:
-            if not -128 <= value <= 127:
-                return f"{name} must be from -128 to 127 (got {value})"
-        elif not -_MAX_INT <= value <= _MAX_INT:
-            return f"{name} is beyond 2^53"
-    elif isinstance(value, list) and len(value) > rule.limit:
-        return f"{name} has more than {rule.limit} items"
+        return f"{name} may hold only A-Z a-z 0-9 _ . - (got {value[:40]!r})"
+    return ""
+
+
+def _check_number(name: str, value: int) -> str:
+    if name in _SMALL:
+        if not -128 <= value <= 127:
+            return f"{name} must be from -128 to 127 (got {value})"
+    elif not -_MAX_INT <= value <= _MAX_INT:
+        return f"{name} is beyond 2^53"
     return ""
 
 
@@ -142,11 +160,19 @@ def check_header(kind: Kind, flags: Flag, header: dict[str, Any]) -> None:
         WireError: BAD_HEADER, naming the field and the rule.
     """
     for name, value in header.items():
+        # What most fields are is told without a call; `check_field` knows all the rest.
+        if type(value) is str:
+            limit = _TEXTS.get(name)
+            if limit is not None and len(value) <= limit and (name not in _NAMES or is_name(value)):
+                continue
+        elif type(value) is int and name in _NUMBERS and 0 <= value <= _MAX_INT:
+            continue
         broken = check_field(name, value)
         if broken:
             raise WireError(Reason.BAD_HEADER, broken, _readable_uuid(header))
-    answer = flags & Flag.ANSWER and kind in ANSWERED
-    required = ("reference",) if answer else REQUIRED[kind]
+    required = REQUIRED[kind]
+    if flags and kind in ANSWERED and flags & Flag.ANSWER:
+        required = ("reference",)
     for name in required:
         if name not in header:
             raise WireError(Reason.BAD_HEADER, f"{kind.name} lacks {name}", _readable_uuid(header))

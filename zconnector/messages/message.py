@@ -12,6 +12,13 @@ from zconnector.messages.kinds import Flag, Kind, Outcome
 
 Header = Mapping[str, Any]
 
+_RECEIPT, _ANSWER = int(Flag.RECEIPT), int(Flag.ANSWER)
+
+
+def _has(flags: Flag, bit: int) -> bool:
+    # As plain integers: every `&` of two Flags makes a Flag, and this is asked of every message.
+    return bool(int.__and__(flags, bit))
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -49,11 +56,11 @@ class Message:
 
     @property
     def is_receipt(self) -> bool:
-        return bool(self.flags & Flag.RECEIPT)
+        return _has(self.flags, _RECEIPT)
 
     @property
     def is_answer(self) -> bool:
-        return bool(self.flags & Flag.ANSWER)
+        return _has(self.flags, _ANSWER)
 
 
 def body_digest(command: Message) -> str:

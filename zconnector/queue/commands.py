@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message, body_digest
 from zconnector.queue.bodies import Messages
@@ -214,8 +214,7 @@ class Commands:
         return actions + self._endings.tick(now)
 
     def deadline(self) -> float | None:
-        times = [self._register.deadline(), self._retry_at, self._endings.deadline()]
-        return min((time for time in times if time is not None), default=None)
+        return earliest(self._register.deadline(), self._retry_at, self._endings.deadline())
 
     @property
     def waiting(self) -> int:

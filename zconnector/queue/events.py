@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, StorageError
-from zconnector.messages import Message
+from zconnector.messages import Message, Outcome
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
@@ -83,6 +83,11 @@ class Events:
         """Where a stored event came from; "" when it is unknown or says none."""
         event = self._retained.find(uuid)
         return event.source if event is not None and event.stored else ""
+
+    def was_taken(self, command: str, uuid: str) -> bool:
+        """Whether a receipt (while it is announced) or a final reply (while it is retained) is here."""
+        names = (Outcome.ON_GOING, Outcome.SUCCESS, Outcome.FAIL)
+        return any(self._retained.after(LaneKey(command, name, uuid), 0) is not None for name in names)
 
     def publish(self, message: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and what must be sent of it, in one commit; then show it to waiters."""
@@ -215,8 +220,7 @@ class Events:
         return actions
 
     def deadline(self) -> float | None:
-        times = [time for time in (self._retained.deadline(), self._retry_at) if time is not None]
-        return min(times, default=None)
+        return earliest(self._retained.deadline(), self._retry_at)
 
     def depths(self) -> dict[str, Any]:
         return {

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from zconnector.actions import Actions, Caller
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.messages import Message
 from zconnector.queue import cursor as cursors
 from zconnector.queue import documents, register, unknowns
@@ -84,7 +84,9 @@ class LocalQueue:
             self._cursor.includes,
         )
         self._iterators.on_evict = self._events.forget_iterator
-        self._unknowns = Unknowns(self._commits, self._publish_here, settings.max_commands)
+        self._unknowns = Unknowns(
+            self._commits, self._publish_here, self._events.was_taken, settings.max_commands
+        )
         self._documents = Documents(self._commits)
 
     # --- time, health, restart ---------------------------------------------------------------------
@@ -140,7 +142,7 @@ class LocalQueue:
 
     def deadline(self) -> float | None:
         """Monotonic time of the next thing due, also of the next resend and of a gap to fetch."""
-        times = (
+        return earliest(
             self._commands.deadline(),
             self._events.deadline(),
             self._outbox.deadline(),
@@ -149,7 +151,6 @@ class LocalQueue:
             self._cursor.deadline(),
             self._commits.deadline(),
         )
-        return min((time for time in times if time is not None), default=None)
 
     @property
     def healthy(self) -> bool:

@@ -227,13 +227,16 @@ class Outbox:
         """When to tick: retention, and what becomes due; what was shown as due waits for no time."""
         if self._unseen:
             return 0.0
-        times = [self._entries[queue[0]].expires for queue in self._expiring.values() if self._head(queue)]
-        times = [max(time, self._hold_expiry) for time in times]
+        if not self._entries:
+            return None
         while self._later and self._stale(*self._later[0]):
             heapq.heappop(self._later)
-        if self._later:
-            times.append(self._later[0][0])
-        return min(times, default=None)
+        first = self._later[0][0] if self._later else None
+        for queue in self._expiring.values():
+            if self._head(queue):
+                expires = max(self._entries[queue[0]].expires, self._hold_expiry)
+                first = expires if first is None else min(first, expires)
+        return first
 
     def depths(self) -> dict[str, Any]:
         return {

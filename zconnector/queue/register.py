@@ -14,7 +14,7 @@ from collections import Counter, deque
 from typing import Any
 
 from zconnector.actions import Caller
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
@@ -198,10 +198,8 @@ class Register:
     def deadline(self) -> float | None:
         while self._limits and not self._is_lease(self._limits[0][1], self._limits[0][2]):
             heapq.heappop(self._limits)
-        times = [self._limits[0][0]] if self._limits else []
-        if self._ended:
-            times.append(self._ended[0][0])
-        return min(times, default=None)
+        limit = self._limits[0][0] if self._limits else None
+        return earliest(limit, self._ended[0][0] if self._ended else None)
 
     def line(self, key: LineKey) -> Line:
         line = self._lines.get(key)

@@ -216,8 +216,12 @@ class Retained:
         return [Note("warning", "event store full: oldest events dropped", {"count": count})]
 
     def deadline(self) -> float | None:
-        heads = [self._peek(queue) for queue in (self._broadcast, self._directed, self._announced)]
-        return min((head.expires for head in heads if head is not None), default=None)
+        first: float | None = None
+        for queue in (self._broadcast, self._directed, self._announced):
+            head = self._peek(queue)
+            if head is not None and (first is None or head.expires < first):
+                first = head.expires
+        return first
 
     def depths(self) -> dict[str, Any]:
         return {

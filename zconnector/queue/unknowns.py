@@ -39,10 +39,13 @@ class Unknowns:
         self,
         commits: Commits,
         publish: Callable[[Message, Instant, OnPublished], Actions],
+        taken: Callable[[str, str], bool],
         limit: int,
     ) -> None:
+        """`taken`: whether a receipt of, or a reply to, a command (its name, its uuid) is known here."""
         self._commits = commits
         self._publish = publish
+        self._taken = taken
         self._limit = limit
         self._unknown: dict[str, _Unknown] = {}
         self._due: list[tuple[float, str]] = []
@@ -113,6 +116,9 @@ class Unknowns:
         heapq.heappush(self._due, (now.mono + min(max(left, 0.0), LONGEST), unknown.uuid))
 
     def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:
+        if self._taken(unknown.name, unknown.uuid):
+            # An earlier try of the same uuid was receipted: the reply is here, or on its way.
+            return self.forget(unknown.uuid, now)
         header = {
             "uuid": derived_uuid(unknown.uuid, Reason.UNRECEIPTED),
             "topic": unknown.name,

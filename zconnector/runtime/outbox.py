@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zconnector.actions import Actions, Link, Note, Then, Transmit
 from zconnector.errors import WireError
-from zconnector.messages.codec import Frames, encode
+from zconnector.messages.codec import Frames, encode, encode_one
 
 Send = Callable[[Link, Frames], bool]
 
@@ -52,6 +52,10 @@ class Outbox:
 
     def _hand_over(self, link: Link, transmits: list[Transmit], flushed: Flushed) -> None:
         try:
+            if len(transmits) == 1 and len(transmits[0].messages) == 1:  # as most are
+                if not self._send(link, encode_one(transmits[0].messages[0])):
+                    _refuse(transmits[0], flushed)
+                return
             transmissions = encode(message for transmit in transmits for message in transmit.messages)
         except WireError as error:
             if len(transmits) > 1:

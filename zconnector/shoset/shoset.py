@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Link, Note, Then, Transmit
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import ACCEPTED_VERSIONS, decode
 from zconnector.messages.kinds import Flag, Kind
@@ -84,14 +84,10 @@ class Shoset:
         """Live, validated peers in the order in which their sessions began."""
         found: list[Peer] = []
         if upward is not False:
-            found += [
-                uplink.peer
-                for uplink in self._uplinks.all()
-                if uplink.state is UplinkState.LIVE and uplink.peer is not None
-            ]
-        if upward is not True:
+            found += self._uplinks.live()
+        if upward is not True and self._below:
             found += [peer for peer in self._below.values() if peer.validated]
-        return [peer for peer in found if kind is None or peer.kind == kind]
+        return found if kind is None else [peer for peer in found if peer.kind == kind]
 
     def knows(self, peer: Peer) -> bool:
         """Whether the session that this Peer stands for still exists, validated or not."""
@@ -277,11 +273,10 @@ class Shoset:
 
     def deadline(self) -> float | None:
         """When `tick` is due: the next beat, the next silence to notice, or the next uplink."""
-        if not self._below and not self._uplinks.all():
+        if not self._below and not len(self._uplinks):
             return None
         uplink = None if self._leaving else self._uplinks.deadline()
-        soonest = min(self._next_beat, self._next_silence)
-        return soonest if uplink is None else min(soonest, uplink)
+        return earliest(self._next_beat, self._next_silence, uplink)
 
     def status(self) -> dict[str, Any]:
         """Sessions as `zconnector status` shows them."""
@@ -315,10 +310,11 @@ class Shoset:
     # ---- messages
 
     def _current(self, link: Link) -> Peer | None:
-        if isinstance(link, bytes):
-            return self._below.get(link)
-        uplink = self._uplinks.find(link)
-        return uplink.peer if uplink else None
+        peer = self._below.get(link)
+        if peer is None and isinstance(link, int):
+            uplink = self._uplinks.find(link)
+            return uplink.peer if uplink else None
+        return peer
 
     def _message(self, peer: Peer, message: Message, now: Instant) -> Actions:
         if message.kind is Kind.HEARTBEAT:

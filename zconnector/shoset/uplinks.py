@@ -34,6 +34,10 @@ class UplinkState(StrEnum):
     LIVE = "LIVE"
 
 
+_TIMED = (UplinkState.WAITING, UplinkState.OPENING, UplinkState.GREETING)
+"""States that end by time."""
+
+
 @dataclass(slots=True)
 class Uplink:
     """The tries to have one session.
@@ -64,6 +68,14 @@ class Uplinks:
 
     def all(self) -> list[Uplink]:
         return list(self._by_target.values())
+
+    def live(self) -> list[Peer]:
+        """The peers of live sessions."""
+        ups = self._by_target.values()
+        return [up.peer for up in ups if up.state is UplinkState.LIVE and up.peer is not None]
+
+    def __len__(self) -> int:
+        return len(self._by_target)
 
     def find(self, link: int) -> Uplink | None:
         return self._by_link.get(link)
@@ -117,9 +129,8 @@ class Uplinks:
 
     def deadline(self) -> float | None:
         """When the next uplink is due (to open, or to give up)."""
-        dues = [
-            uplink.due
-            for uplink in self._by_target.values()
-            if uplink.state in (UplinkState.WAITING, UplinkState.OPENING, UplinkState.GREETING)
-        ]
-        return min(dues) if dues else None
+        first: float | None = None
+        for uplink in self._by_target.values():
+            if uplink.state in _TIMED and (first is None or uplink.due < first):
+                first = uplink.due
+        return first

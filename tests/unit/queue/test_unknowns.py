@@ -46,6 +46,36 @@ def test_a_receipt_forgets_it(bench: Bench) -> None:
     assert bench.got(caller) is None
 
 
+def test_no_fail_follows_a_reply_that_is_here(bench: Bench) -> None:
+    """Sent again under its uuid after the reply was stored: the second try may hear nothing, the first did."""
+    bench.publish(bench.event("r1", "BUILD", "SUCCES", reference="u1", recipient="ci"))
+    remember(bench)
+    bench.restart()
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(100)
+    assert bench.got(caller) is None
+    assert bench.queue.depths()["unknown"] == 0
+
+
+def test_no_fail_follows_a_receipt_that_was_heard(bench: Bench) -> None:
+    """Its worker still runs it, and the reply is to come."""
+    receipt = bench.event("o1", "BUILD", "ON_GOING", reference="u1")
+    bench.do(bench.queue.announce(receipt, bench.now))
+    remember(bench)
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(100)
+    assert bench.got(caller) is None
+    assert bench.queue.depths()["unknown"] == 0
+
+
+def test_a_refusal_by_one_route_is_no_receipt(bench: Bench) -> None:
+    bench.do(bench.queue.announce(bench.event("n1", "BUILD", "NO_ROUTE", reference="u1"), bench.now))
+    remember(bench)
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(100)
+    assert bench.got(caller) is not None
+
+
 def test_it_survives_a_restart(bench: Bench) -> None:
     remember(bench)
     bench.restart(wall_passes=30)

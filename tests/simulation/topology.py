@@ -1,0 +1,102 @@
+"""Which machines there are, and what is declared in the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zconnector.cluster.memory import MemoryStore
+from zconnector.cluster.store import Component, Declare, PutPivot
+from zconnector.configuration.pivot import Pivot
+
+MEMBER_KEY = "member".ljust(40, "k")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSpec:
+    """A connector and who works at it."""
+
+    tenant: str
+    name: str
+    type: str
+    workers: tuple[bool, ...] = (True,)
+    """One worker each; True: it names itself, as our SDK does."""
+
+    @property
+    def node(self) -> str:
+        return f"{self.tenant}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """One member, aggregator instances by tenant, connectors."""
+
+    instances: tuple[tuple[str, str], ...]
+    """(tenant, instance)."""
+    connectors: tuple[ConnectorSpec, ...]
+
+    def of_tenant(self, tenant: str) -> list[ConnectorSpec]:
+        return [spec for spec in self.connectors if spec.tenant == tenant]
+
+    @property
+    def tenants(self) -> list[str]:
+        return sorted({spec.tenant for spec in self.connectors})
+
+
+STANDARD = Topology(
+    instances=(("t1", "a"), ("t1", "b"), ("t1", "c")),
+    connectors=(
+        ConnectorSpec("t1", "git1", "Git"),
+        ConnectorSpec("t1", "git2", "Git"),
+        ConnectorSpec("t1", "ci", "Ci"),
+    ),
+)
+"""What speed is measured on."""
+
+TWO_TENANTS = Topology(
+    instances=(*STANDARD.instances, ("t2", "a")),
+    connectors=(
+        ConnectorSpec("t1", "git1", "Git", (True, True)),
+        ConnectorSpec("t1", "git2", "Git", (True,)),
+        ConnectorSpec("t1", "ci", "Ci", (False,)),
+        ConnectorSpec("t2", "git1", "Git", (True,)),
+    ),
+)
+"""Two connectors of one type, a worker that does not name itself, and a second tenant with the same names."""
+
+COMMANDS = {"Git": ("CLONE", "MERGE"), "Ci": ("BUILD",)}
+SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+AGGREGATOR = "agg"
+
+
+def instance_node(tenant: str, instance: str) -> str:
+    return f"{tenant}/{AGGREGATOR}-{instance}"
+
+
+def key_of(node: str) -> str:
+    """The CURVE public key of a machine's process, as ZAP would see it."""
+    return node.replace("/", "-").ljust(40, "k")
+
+
+def secret_of(node: str) -> str:
+    return f"secret of {node}"
+
+
+def declare(store: MemoryStore, topology: Topology) -> None:
+    """Everything that operators have told the cluster before the world begins."""
+    for tenant, instance in topology.instances:
+        node = instance_node(tenant, instance)
+        hashed = f"hash of {secret_of(node)}"
+        store.commit([Declare(Component(tenant, "aggregator", AGGREGATOR, instance, hashed=hashed))])
+    for spec in topology.connectors:
+        hashed = f"hash of {secret_of(spec.node)}"
+        component = Component(spec.tenant, "connector", spec.name, "0", spec.type, ("*",), hashed)
+        store.commit([Declare(component)])
+    for tenant in topology.tenants:
+        for connector_type in sorted({spec.type for spec in topology.of_tenant(tenant)}):
+            document = {
+                "name": connector_type,
+                "major": 1,
+                "minor": 0,
+                "commandtypes": [{"name": name, "schema": SCHEMA} for name in COMMANDS[connector_type]],
+            }
+            store.commit([PutPivot(tenant, Pivot.from_dict(document))])

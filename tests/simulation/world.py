@@ -1,0 +1,366 @@
+"""A world: machines, network, workers, clients, faults, and the model that judges it. One seed, one history."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tests.simulation.clients import TOPIC, Client, Manners, Publisher, Subscriber
+from tests.simulation.faults import FAULTS, Injector
+from tests.simulation.model import Model, Violation
+from tests.simulation.network import HIGH_WATER, Network
+from tests.simulation.nodes import QUEUE, ConnectorNode, InstanceNode, MemberNode, Node, Surroundings
+from tests.simulation.scheduler import MS, SECOND, Scheduler
+from tests.simulation.topology import TWO_TENANTS, Topology, declare, instance_node
+from tests.simulation.trace import Trace
+from tests.simulation.variant import REAL, Variant
+from tests.simulation.workers import Habits, Worker
+from zconnector.cluster.memory import MemoryStore
+from zconnector.queue.store import EVENTS, Put
+
+WARM_UP = 5 * SECOND
+"""Faults begin after this: every connector has its first cursor by then, and may miss nothing from there."""
+DRAIN = 120 * SECOND
+"""Virtual time in which everything must come to its end once faults have stopped: a reply is sent again after at
+most 30 s, an unknown outcome ends 30 s after `accept_until`, a lease 45 s after it began."""
+PROBE = 5 * SECOND
+LEASE_ENDS = 8 * SECOND
+"""A dead worker's lease has ended by then: it is silent for 4 s at most, and beats each second."""
+MAX_PER_SECOND = 600
+"""Messages that one world of this size may send in a second; beyond it something retries without bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a world is to be like; all the rest is the seed's."""
+
+    seed: int
+    minutes: float = 10.0
+    topology: Topology = TWO_TENANTS
+    faults: tuple[str, ...] = tuple(FAULTS)
+    """Kinds that may happen. A world knows a random part of them, unless `all_faults`."""
+    all_faults: bool = False
+    fault_pause: float | None = None
+    """Mean seconds between two faults; None: as the seed says."""
+    command_pause: float | None = None
+    """Mean seconds between two commands of a whole tenant; None: as the seed says."""
+    event_pause: float | None = None
+    calm: bool = False
+    """No odd clients and workers: what speed is measured on."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a world ended."""
+
+    seed: int
+    trace: str
+    violations: list[Violation]
+    injected: Counter[str]
+    checked: Counter[str]
+    counts: Counter[str]
+    virtual_seconds: float
+    messages: int
+    transmissions: int
+    steps: int
+    transcript: list[str] = field(default_factory=list)
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(self, plan: Plan, variant: Variant = REAL, watch: Iterable[str] = ()) -> None:
+        self.plan = plan
+        self.scheduler = Scheduler()
+        self.trace = Trace(watch)
+        self.network = Network(self.scheduler, random.Random(f"{plan.seed}/network"))
+        self.model = Model(lease_limit=QUEUE.lease_limit, dedupe_window=QUEUE.dedupe_window)
+        self._rng = random.Random(f"{plan.seed}/world")
+        self._around = Surroundings(
+            str(plan.seed), self.scheduler, self.network, self.trace, variant, self._defect
+        )
+        self.nodes: dict[str, Node] = {}
+        self._make_nodes()
+        self.workers: list[Worker] = []
+        self.clients: list[Client] = []
+        self.publishers: list[Publisher] = []
+        self.subscribers: list[Subscriber] = []
+        self._make_agents()
+        pause = plan.fault_pause or self._rng.choice((2.0, 4.0, 8.0, 16.0))
+        self.injector = Injector(self, self._kinds(), pause)
+        self._messages_before = 0
+        self._peak = 0
+
+    # ---- making it
+
+    def _drift(self) -> float:
+        return 0.0 if self.plan.calm else self._rng.uniform(-5e-4, 5e-4)
+
+    def _make_nodes(self) -> None:
+        plan = self.plan
+        store = MemoryStore()
+        declare(store, plan.topology)
+        self._add(MemberNode("member", self._around, self._drift(), store))
+        instances: dict[str, list[InstanceNode]] = {}
+        for tenant, instance in plan.topology.instances:
+            name = instance_node(tenant, instance)
+            node = InstanceNode(tenant, instance, name, self._around, self._drift())
+            instances.setdefault(tenant, []).append(node)
+            self._add(node)
+        for spec in plan.topology.connectors:
+            connector = ConnectorNode(spec, self._around, self._drift(), instances[spec.tenant])
+            connector.on_up = self._connector_up
+            self._add(connector)
+            self._watch_disk(connector)
+
+    def _add(self, node: Node) -> None:
+        self.nodes[node.name] = node
+
+    def _watch_disk(self, node: ConnectorNode) -> None:
+        assert node.disk is not None
+        stored, scheduler, name = self.model.event_stored, self.scheduler, node.name
+
+        def seen(writes: Sequence[Any]) -> None:
+            for write in writes:
+                if type(write) is Put and write.space == EVENTS and write.body is not None:
+                    stored(scheduler.now, name, write.meta)
+
+        node.disk.seen = seen
+
+    @property
+    def connectors(self) -> list[ConnectorNode]:
+        return [node for node in self.nodes.values() if isinstance(node, ConnectorNode)]
+
+    def _make_agents(self) -> None:
+        plan = self.plan
+        manners = Manners(0, 0, 0, 0, 0) if plan.calm else Manners()
+        habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.2)))
+        command_pause = plan.command_pause or self._rng.choice((0.7, 2.0, 4.0))
+        event_pause = plan.event_pause or self._rng.choice((1.0, 3.0, 6.0))
+        used: dict[str, list[str]] = {tenant: [] for tenant in plan.topology.tenants}
+        for node in self.connectors:
+            spec = node.spec
+            fellows = plan.topology.of_tenant(spec.tenant)
+            share = len(fellows) * (1 if spec.tenant == "t1" else 4)
+            types = sorted({fellow.type for fellow in fellows})
+            others = [uuid for tenant in used if tenant != spec.tenant for uuid in [tenant]]
+            borrowed = used[others[0]] if others else []
+            mine = manners if spec.tenant == "t1" else replace(manners, borrowed=0.3)
+            self.clients.append(
+                Client(
+                    node,
+                    self.model,
+                    mine,
+                    types,
+                    used[spec.tenant],
+                    borrowed,
+                    pause=command_pause * share,
+                )
+            )
+            self.publishers.append(Publisher(node, self.model, pause=event_pause * share))
+            for number, named in enumerate(spec.workers):
+                name = f"worker {node.name} {number}"
+                self.workers.append(Worker(node, name, self.model, named=named, habits=habits))
+            self.subscribers.append(Subscriber(node, self.model, f"reader {node.name}"))
+        if not plan.calm:
+            one, other = self.connectors[0], self.connectors[1]
+            self.subscribers.append(Subscriber(one, self.model, f"nobody {one.name}", named=False))
+            self.subscribers.append(Subscriber(other, self.model, f"careful {other.name}", careful=True))
+
+    def _kinds(self) -> list[str]:
+        """Which faults this world knows: a part of them, so that no common one hides the rest."""
+        plan = self.plan
+        if plan.all_faults:
+            return list(plan.faults)
+        wanted = self._rng.choice((0.15, 0.4, 0.8))
+        chosen = [kind for kind in plan.faults if self._rng.random() < wanted]
+        return chosen or [self._rng.choice(plan.faults)] if plan.faults else []
+
+    # ---- what parts of it tell
+
+    def _defect(self, node: str, what: str) -> None:
+        self.model.defect(self.scheduler.now, node, what)
+
+    def _connector_up(self, node: ConnectorNode) -> None:
+        if node.starts > 1:
+            self.model.restarted(self.scheduler.now, node.name)
+
+    def trouble(self, node: Node, *, begins: bool) -> None:
+        """A machine's disk is not well, or well again."""
+        node.trouble()
+        if isinstance(node, ConnectorNode):
+            self.model.trouble(self.scheduler.now, node.name, begins)
+
+    def failover_begins(self, silent: InstanceNode) -> Callable[[], None]:
+        """All is well, but for one instance that says nothing from now on; returns what ends that.
+
+        Only where all really is well: else nothing can be said about the commands of that time.
+        """
+        tenant, begin = silent.tenant, self.scheduler.now
+        mine = [n for n in self.connectors if n.spec.tenant == tenant]
+        if not all(self._settled(node) for node in (self.nodes["member"], *mine)):
+            return lambda: None
+
+        def ends() -> None:
+            names = [node.name for node in mine]
+            count = sum(1 for of, _ in self.plan.topology.instances if of == tenant)
+            self.model.one_silent(begin, self.scheduler.now, names, count)
+
+        return ends
+
+    def _settled(self, node: Node) -> bool:
+        """Whether a node runs, has all its sessions, and nothing under way."""
+        if not node.well or node.process is None:
+            return False
+        status = node.process.machine.status(node.clock.now())
+        return not any(count for _, count in _left(node.role, status)[:2])
+
+    # ---- running it
+
+    def run(self) -> Outcome:
+        """Warm up, torment, let everything drain, judge."""
+        plan, scheduler = self.plan, self.scheduler
+        for node in self.nodes.values():
+            scheduler.after(int(self._rng.random() * 200 * MS), node.start)
+        for agent in (*self.workers, *self.subscribers):
+            scheduler.after(SECOND, agent.start)
+        for sender in (*self.clients, *self.publishers):
+            scheduler.after(2 * SECOND, sender.start)
+        scheduler.at(PROBE, self._probe)
+        end = int(plan.minutes * 60 * SECOND)
+        if self.injector_kinds:
+            scheduler.at(WARM_UP, self.injector.start)
+            scheduler.run_until(max(WARM_UP, end - DRAIN))
+            self.injector.stop()
+            self.heal()
+        else:
+            scheduler.run_until(max(WARM_UP, end - DRAIN))
+        for each in (*self.clients, *self.publishers):
+            each.quiet = True
+        scheduler.run_until(max(end, WARM_UP + DRAIN))
+        self._judge()
+        return self._outcome()
+
+    @property
+    def injector_kinds(self) -> bool:
+        return bool(self.plan.faults)
+
+    def heal(self) -> None:
+        """Whatever faults have left behind."""
+        for node in self.nodes.values():
+            if node.process is not None:
+                node.process.fuse = -1
+                node.process.crash_at = ""
+            node.thaw()
+            node.start()
+
+    def _outcome(self) -> Outcome:
+        network = self.network
+        return Outcome(
+            seed=self.plan.seed,
+            trace=self.trace.hexdigest(),
+            violations=self.model.violations,
+            injected=self.injector.injected,
+            checked=self.model.checked,
+            counts=self.model.counts,
+            virtual_seconds=self.scheduler.now / SECOND,
+            messages=network.messages,
+            transmissions=network.transmissions,
+            steps=self.scheduler.steps,
+            transcript=self.trace.transcript(),
+        )
+
+    # ---- looking
+
+    def _probe(self) -> None:
+        """Queues within their bounds, no message storm, no lease of somebody who is gone."""
+        now = self.scheduler.now
+        self.scheduler.after(PROBE, self._probe)
+        model = self.model
+        model.checked["unbounded"] += 1
+        if self.network.fullest() > HIGH_WATER + 1:
+            model.broken(now, "unbounded", "network", "a pipe holds more than its high-water mark")
+        sent = self.network.messages - self._messages_before
+        self._messages_before = self.network.messages
+        self._peak = max(self._peak, sent)
+        for node in self.connectors:
+            self._probe_leases(node)
+        if sent > MAX_PER_SECOND * PROBE // SECOND:
+            model.broken(now, "unbounded", "network", f"{sent} messages in {PROBE // SECOND} s")
+
+    def _probe_leases(self, node: ConnectorNode) -> None:
+        """No lease of a worker that is long dead; where the connector itself was in trouble, it has time."""
+        now = self.scheduler.now
+        if not node.well or node.machine is None or now - node.troubled_at < 2 * LEASE_ENDS:
+            return
+        gone = {
+            identity
+            for worker in self.workers
+            if worker.node is node
+            for identity, ended in worker.ended.items()
+            if now - ended > LEASE_ENDS
+        }
+        self.model.checked["lease kept"] += 1
+        for command in node.machine.router.queue._register.leased():
+            if command.lease is not None and command.lease.worker in gone:
+                text = f"{command.uuid} is leased to {command.lease.worker}, which died long ago"
+                self.model.broken(now, "lease kept", command.uuid, text)
+
+    def _judge(self) -> None:
+        now, model = self.scheduler.now, self.model
+        model.finish(now, [node.name for node in self.connectors])
+        self._judge_drained(now)
+        refused = self.network.refused
+        told = sum(
+            node.told + (node.process.told if node.running and node.process else 0)
+            for node in self.nodes.values()
+        )
+        model.checked["silent drop"] += refused
+        if told != refused:
+            text = f"{refused} transmissions were not taken, and the cores were told of {told}"
+            model.broken(now, "silent drop", "network", text)
+
+    def _judge_drained(self, now: int) -> None:
+        model = self.model
+        for client in self.clients:
+            for job in client.open:
+                model.checked["not drained"] += 1
+                model.broken(now, "not drained", job.uuid, f"{client.name} still waits about {job.uuid}")
+        for publisher in self.publishers:
+            for uuid in publisher.open:
+                model.broken(now, "not drained", uuid, f"{publisher.name} could not publish {uuid}")
+        for node in self.nodes.values():
+            model.checked["not drained"] += 1
+            process = node.process
+            if process is None or not process.alive:
+                model.broken(now, "not drained", node.name, f"{node.name} does not run")
+                continue
+            status = process.machine.status(node.clock.now())
+            for what, count in _left(node.role, status):
+                model.checked["not drained"] += 1
+                if count:
+                    model.broken(now, "not drained", node.name, f"{node.name} still has {count} {what}")
+
+
+def _left(role: str, status: dict[str, Any]) -> list[tuple[str, int]]:
+    """What must be empty when all is quiet."""
+    left = [("commands in flight", status["in_flight"])]
+    up, down = status["sessions"]["up"], status["sessions"]["down"]
+    left.append(("sessions that are not live", sum(s["state"] != "LIVE" for s in (*up, *down))))
+    if role != "connector":
+        return left
+    queue = status["queue"]
+    states = queue["commands"]["states"]
+    left += [(f"commands {state}", states[state]) for state in ("STORING", "READY", "LEASED", "COMPLETING")]
+    left += [
+        ("outbox entries", queue["outbox"]["count"]),
+        ("unknown outcomes", queue["unknown"]),
+        ("events to catch up with", (status["latest"] or 0) - (status["cursor"] or 0)),
+    ]
+    return left
+
+
+__all__ = ["TOPIC", "Outcome", "Plan", "World"]
