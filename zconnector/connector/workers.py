@@ -23,7 +23,7 @@ class Registration:
     minor: int
     commands: tuple[str, ...]
     heard: float
-    beaten: bool = False
+    """When it registered or beat last: workers beat each second from their first one on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,6 @@ class Workers:
         if known is None:
             return False
         known.heard = now.mono
-        known.beaten = True
         return True
 
     def serving(self, worker: str, major: int) -> Version | None:
@@ -69,11 +68,7 @@ class Workers:
 
     def tick(self, now: Instant) -> list[Gone]:
         """Forget the silent ones, and say whose leases end with them."""
-        silent = [
-            key
-            for key, known in self._known.items()
-            if known.beaten and now.mono - known.heard >= self._beat_missed
-        ]
+        silent = [k for k, known in self._known.items() if now.mono - known.heard >= self._beat_missed]
         gone = [self._gone(self._known.pop(key)) for key in silent]
         if not self._grace_over and now.mono - self._started >= self._beat_missed:
             self._grace_over = True
@@ -103,8 +98,7 @@ class Workers:
     def deadline(self) -> float | None:
         first = None if self._grace_over else self._started + self._beat_missed
         for known in self._known.values():
-            if known.beaten:
-                first = earliest(first, known.heard + self._beat_missed)
+            first = earliest(first, known.heard + self._beat_missed)
         return first
 
     def status(self, now: Instant) -> list[dict[str, Any]]:

@@ -47,13 +47,15 @@ def test_one_that_beat_and_is_silent_is_gone_after_the_limit() -> None:
     assert workers.deadline() is None
 
 
-def test_one_that_never_beat_is_not_gone_for_being_silent() -> None:
+@pytest.mark.parametrize("name", ["w1", ""])
+def test_one_that_dies_before_its_first_beat_is_gone_too(name: str) -> None:
     workers = table()
     workers.tick(at(4.0))
-    workers.register("w1", 1, 0, ["A"], at(5))
-    assert workers.deadline() is None
-    assert workers.tick(at(1000)) == []
-    assert workers.beat("w1", 1, 0, at(1000))
+    workers.register(name, 1, 0, ["A"], at(5))
+    assert workers.deadline() == pytest.approx(at(9).mono)
+    assert workers.tick(at(8.99)) == []
+    (gone,) = workers.tick(at(9))
+    assert gone.held(lease(name))
 
 
 def test_unnamed_workers_of_a_version_are_one() -> None:
