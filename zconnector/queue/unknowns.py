@@ -62,7 +62,7 @@ class Unknowns:
         self._add(unknown, now)
 
     def remember(self, command: Message, now: Instant, done: Remembered) -> Actions:
-        """`done` gets None once it is stored, or why it is not."""
+        """`done` gets None once it is stored, or why it is not (yet): then only a crash can forget it."""
         uuid = command.uuid
         known = uuid in self._unknown
         if not known and len(self._unknown) >= self._limit:
@@ -83,12 +83,15 @@ class Unknowns:
             "accept_until": unknown.accept_until,
         }
 
+        put = Put(DOCUMENTS, PREFIX + uuid, meta)
+
         def failed(now: Instant, error: StorageError) -> Actions:
-            if not known:
-                self._unknown.pop(uuid, None)
+            # It stays in memory, and goes to the disk as soon as that takes it: the sender is told UNKNOWN
+            # whatever the disk says, and would wait for the FAIL for ever.
+            if uuid in self._unknown:
+                self._commits.ride(put)
             return done(now, Refusal(Reason.STORAGE_FAILED, str(error), uuid))
 
-        put = Put(DOCUMENTS, PREFIX + uuid, meta)
         return [self._commits.commit([put], lambda now: done(now, None), failed)]
 
     def forget(self, uuid: str, now: Instant) -> Actions:

@@ -101,6 +101,27 @@ def test_not_stored_is_told(bench: Bench) -> None:
     bench.full = True
     remember(bench)
     assert bench.heard[-1].reason is Reason.STORAGE_FAILED
+
+
+def test_what_could_not_be_stored_is_stored_later_and_ends_in_its_fail(bench: Bench) -> None:
+    """The sender was told UNKNOWN all the same, and waits."""
+    bench.full = True
+    remember(bench)
+    bench.full = False
+    bench.passes(1.1)
+    bench.restart(wall_passes=1)
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(45)
+    assert bench.got(caller) is not None
+
+
+def test_a_receipt_forgets_what_was_not_stored_too(bench: Bench) -> None:
+    bench.full = True
+    remember(bench)
+    bench.full = False
+    bench.do(bench.queue.forget_unknown("u1", bench.now))
+    bench.passes(1.1)
+    bench.restart(wall_passes=1)
     assert bench.queue.depths()["unknown"] == 0
 
 
