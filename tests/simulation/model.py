@@ -346,10 +346,9 @@ class Model:
     def event_stored(self, at: int, node: str, meta: Mapping[str, Any]) -> None:
         """An event is durable at a connector."""
         uuid, reference = str(meta["uuid"]), str(meta["reference"])
-        if meta["directed"] and meta["source"] == node.partition("/")[2]:
-            return  # a reply of its own to somebody's event: it keeps a copy
         if meta["directed"]:
-            self._reply_stored(at, node, uuid, reference, str(meta["event"]))
+            mine = meta["source"] == node.partition("/")[2]
+            self._reply_stored(at, node, uuid, reference, str(meta["event"]), mine=mine)
             return
         if meta["topic"] == "ERROR" or reference:
             return
@@ -362,10 +361,10 @@ class Model:
             return
         event.stored.setdefault(node, at)
 
-    def _reply_stored(self, at: int, node: str, uuid: str, reference: str, event: str) -> None:
+    def _reply_stored(self, at: int, node: str, uuid: str, reference: str, event: str, *, mine: bool) -> None:
         published = self._events.get((tenant_of(node), reference))
         if published is not None:
-            if published.node != node:
+            if published.node != node and not mine:  # of its own replies to events it keeps a copy
                 self._broken(at, "wrong uuid", reference, f"a reply to {reference} came to {node}")
             return
         command = self._command(node, reference)
@@ -412,7 +411,6 @@ class Model:
             if span[1] == _INFINITE:
                 span[1] = at
                 break
-        self.lease_may_end(at, node, "", "")
 
     def _troubled(self, node: str, since: int, until: int) -> bool:
         margin = 500 * MS
@@ -473,7 +471,9 @@ class Model:
             self._broken(
                 at, "unanswered", uuid, f"{uuid} sent at {attempt.at / 1e6:.3f} s was never answered"
             )
-        if attempt.outcome == "UNKNOWN" and not self._troubled(node, attempt.at, attempt.ended):
+        crashed = any(r >= attempt.ended for r in self._restarts.get(node, ()))
+        lost = crashed and self._troubled(node, attempt.at, attempt.ended)  # told, but not yet durable
+        if attempt.outcome == "UNKNOWN" and not lost:
             self.checked["unknown for ever"] += 1
             later = any(a.outcome == "ACCEPTED" and a.node == node for a in command.attempts)
             if not later and node not in command.replies and node not in command.failed:

@@ -137,9 +137,9 @@ class World:
     def _make_agents(self) -> None:
         plan = self.plan
         manners = Manners(0, 0, 0, 0, 0) if plan.calm else Manners()
-        habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.2)))
-        command_pause = plan.command_pause or self._rng.choice((0.7, 2.0, 4.0))
-        event_pause = plan.event_pause or self._rng.choice((1.0, 3.0, 6.0))
+        habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.05)))
+        command_pause = plan.command_pause or self._rng.choice((1.0, 2.0, 4.0))
+        event_pause = plan.event_pause or self._rng.choice((2.0, 4.0, 6.0))
         used: dict[str, list[str]] = {tenant: [] for tenant in plan.topology.tenants}
         for node in self.connectors:
             spec = node.spec
