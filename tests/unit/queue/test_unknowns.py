@@ -86,6 +86,16 @@ def test_it_survives_a_restart(bench: Bench) -> None:
     assert bench.got(caller) is not None
 
 
+def test_a_clock_that_was_put_back_does_not_hold_it_up(bench: Bench) -> None:
+    remember(bench)
+    bench.restart(wall_passes=-3_600)
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(39.9)
+    assert bench.got(caller) is None
+    bench.passes(0.2)
+    assert bench.got(caller) is not None
+
+
 def test_a_fail_event_that_cannot_be_stored_is_tried_again(bench: Bench) -> None:
     remember(bench)
     caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
