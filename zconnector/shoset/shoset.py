@@ -229,8 +229,9 @@ class Shoset:
         except WireError as error:
             return self._bad_frame(link, peer, error, now)
         actions: Actions = []
-        for message in messages:
-            peer = self._current(link)
+        for number, message in enumerate(messages):
+            if number:
+                peer = self._current(link)  # the message before may have begun or ended the session
             if peer is None:
                 actions += self._first(link, key, message, now)
                 continue
@@ -238,8 +239,8 @@ class Shoset:
             if message.kind not in _UNCOUNTED:
                 peer.received += 1
             actions += self._message(peer, message, now)
-        peer = self._current(link)
-        if peer is not None and peer.received - peer.reported >= max(1, self._settings.credit // 4):
+        owed = peer is not None and peer.received - peer.reported >= max(1, self._settings.credit // 4)
+        if owed and peer is not None and self._current(link) is peer:
             actions.append(self._beat(peer))
         return actions
 
