@@ -373,6 +373,8 @@ class Process:
 
     def _reschedule(self) -> None:
         deadline = self.machine.deadline()
+        if deadline == self._due and self._timer >= 0:
+            return  # as it mostly is
         if deadline is None:
             self._due = 1e18
             return
