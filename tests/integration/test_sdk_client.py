@@ -181,6 +181,25 @@ async def test_a_reply_lost_with_the_connection_is_shown_again(door: ScriptedDoo
         await second.stop(0)
 
 
+async def test_a_reply_may_be_read_twice_and_by_two_at_once(door: ScriptedDoor, client: Client) -> None:
+    handle = await client.send_command("Git", "CREATE")
+    both = [asyncio.ensure_future(handle.reply(10)) for _ in range(2)]
+    await door.until(lambda: door.waiting == 2)
+    await door.event("CREATE", "SUCCES", b"7", reference=handle.uuid)
+    assert [(await reply).payload for reply in both] == ["7", "7"]
+    assert (await client.handle(handle.uuid, "CREATE").reply(10)).payload == "7"
+
+
+async def test_a_reply_read_in_two_goes_counts_progress_once(door: ScriptedDoor, client: Client) -> None:
+    handle = await client.send_command("Git", "CREATE")
+    await door.event("CREATE", "HALF", b"50", reference=handle.uuid)
+    with pytest.raises(NoReply):
+        await handle.reply(0.2)
+    await door.event("CREATE", "SUCCES", reference=handle.uuid)
+    assert (await handle.reply(10)).ok
+    assert [event.payload for event in handle.progress] == ["50"]
+
+
 async def test_admin_commands_say_so(door: ScriptedDoor, client: Client) -> None:
     await client.admin_command("Git", "ADMIN_STOP_WORKER", {"Major": 1, "Minor": 0})
     assert door.asked("send_command")[0]["admin"] is True

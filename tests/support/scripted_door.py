@@ -95,6 +95,8 @@ class ScriptedDoor:
             return {"uuid": args["uuid"]}, b""
         if args["iterator"] not in self.iterators:
             raise Refusal(Reason.NOT_FOUND, f"iterator {args['iterator']} is unknown")
+        if op == "wait_event" and "seen" in args:
+            self._resume(args)
         take = self._take_command if op == "wait_command" else self._take_event
         return await self._held(lambda: take(args))
 
@@ -132,12 +134,20 @@ class ScriptedDoor:
     def _take_event(self, args: Mapping[str, Any]) -> Answer | None:
         for header, payload in self.events:
             key = (args["iterator"], header["uuid"])
-            if key in self.shown or header["topic"] != args["topic"]:
-                continue
-            if "event" in args and header["event"] != args["event"]:
-                continue
-            if args["reference"] and header.get("reference", "") != args["reference"]:
-                continue
-            self.shown.add(key)
-            return header, payload
+            if key not in self.shown and _matches(header, args):
+                self.shown.add(key)
+                return header, payload
         return None
+
+    def _resume(self, args: Mapping[str, Any]) -> None:
+        """What came after the event that the reader has seen is to be shown to it (again)."""
+        uuids = [header["uuid"] for header, _ in self.events if _matches(header, args)]
+        after = uuids.index(args["seen"]) + 1 if args["seen"] in uuids else 0
+        if args["seen"] in ("", *uuids):
+            self.shown -= {(args["iterator"], uuid) for uuid in uuids[after:]}
+
+
+def _matches(header: Mapping[str, Any], args: Mapping[str, Any]) -> bool:
+    if header["topic"] != args["topic"] or header["event"] != args.get("event", header["event"]):
+        return False
+    return not args["reference"] or header.get("reference", "") == args["reference"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid as uuid_module
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -111,6 +111,8 @@ class Client:
         self._iterator = ""
         self._iterator_uses = 0
         self._iterator_lock = asyncio.Lock()
+        self._awaited: set[str] = set()
+        """uuids whose replies are awaited on the common iterator: it has one reader for each."""
 
     async def __aenter__(self) -> Client:
         if self._open is None:
@@ -273,30 +275,46 @@ class Client:
             yield found[0]
 
     async def _reply(self, handle: Handle, seconds: float | None) -> Reply:
+        if handle.uuid in self._awaited:  # by another task too: each has an iterator of its own
+            return await self._read_reply(handle, seconds, self._create_iterator)
+        self._awaited.add(handle.uuid)
+        try:
+            return await self._read_reply(handle, seconds, self._reply_iterator)
+        finally:
+            self._awaited.discard(handle.uuid)
+
+    async def _read_reply(
+        self, handle: Handle, seconds: float | None, get_iterator: Callable[[], Awaitable[str]]
+    ) -> Reply:
+        """Read the events about a command, from the oldest on, up to the one that ends it."""
         loop = asyncio.get_running_loop()
         deadline = None if seconds is None else loop.time() + seconds
         backoff = Backoff(self._rng, limit=0.5)
+        iterator = seen = ""
         while True:
             left = None if deadline is None else deadline - loop.time()
             if left is not None and left <= 0:
                 raise NoReply(handle.uuid, seconds or 0.0)
-            iterator = self._iterator
             try:
-                iterator = await self._reply_iterator()
-                event, trailing = await self._wait(handle.command, None, iterator, handle.uuid, left)
+                if not iterator:
+                    iterator = await get_iterator()
+                said = ((metadata.SEEN, seen),)
+                event, trailing = await self._wait(handle.command, None, iterator, handle.uuid, left, said)
             except CallFailed as failed:
                 if deadline is not None and loop.time() >= deadline:
                     raise NoReply(handle.uuid, seconds or 0.0) from None
                 if failed.code != "NOT_FOUND" and not failed.passing:
                     raise
-                # Also when only the connection was lost: what was on the way to us then is shown again
-                # to a new iterator, which begins with the oldest event of that reference.
+                # Also when only the connection was lost: a connector that knows nothing of SEEN shows what
+                # was on the way to us then to a new iterator only, which begins with the oldest event.
                 if self._iterator == iterator:
                     self._iterator = ""
+                iterator = ""
                 pausing = backoff.next() if left is None else min(backoff.next(), left)
                 if await pause(self._closing, pausing):
                     raise
                 continue
+            seen = event.uuid
             if event.event in _OUTCOMES:
                 return Reply(
                     event.event == Outcome.SUCCESS,
@@ -305,7 +323,7 @@ class Client:
                     metadata.decode_text(metadata.value(trailing, metadata.REASON)),
                     metadata.decode_text(metadata.value(trailing, metadata.DETAIL)),
                 )
-            if event.event not in _RECEIPTS:
+            if event.event not in _RECEIPTS and all(event.uuid != known.uuid for known in handle.progress):
                 handle.progress.append(event)
 
     async def _reply_iterator(self) -> str:
