@@ -23,6 +23,8 @@ from tests.simulation.topology import STANDARD
 from tests.simulation.variant import REAL
 from tests.simulation.world import Outcome, Plan, World
 
+LIGHT = {"command_pause": 4.0, "event_pause": 6.0}
+"""Less traffic, more worlds: what breaks is mostly decided by the faults."""
 SHOWN = 40
 """Lines of a transcript."""
 
@@ -37,10 +39,11 @@ def simulate(plan: Plan, mutant: str = "", watch: Iterable[str] = ()) -> Outcome
         gc.collect()
 
 
-def replay(outcome: Outcome, minutes: float, mutant: str) -> str:
+def replay(plan: Plan, mutant: str = "") -> str:
     """The one command that shows a failing seed again."""
-    options = f" --mutant '{mutant}'" if mutant else ""
-    return f"scripts/simulate.sh --seed {outcome.seed} --minutes {minutes:g}{options}"
+    options = " --light" if plan.command_pause else ""
+    options += f" --mutant '{mutant}'" if mutant else ""
+    return f"scripts/simulate.sh --seed {plan.seed} --minutes {plan.minutes:g}{options}"
 
 
 class Summary:
@@ -123,6 +126,7 @@ def arguments() -> argparse.Namespace:
         "--speed", action="store_true", help="measure speed on the standard topology, no faults"
     )
     parser.add_argument("--watch", action="append", default=[], help="transcript of what mentions this text")
+    parser.add_argument("--light", action="store_true", help="less traffic, as in the test suite")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     given = parser.parse_args()
     if given.minutes <= 0 or given.seeds < 1 or given.jobs < 1:
@@ -147,7 +151,7 @@ def show(outcome: Outcome, plan: Plan, mutant: str) -> None:
     """What a failing world did wrong, how to see it again, and what led to it."""
     say("")
     say(f"seed {outcome.seed}: {len(outcome.violations)} broken promises; to see it again:")
-    say(f"  {replay(outcome, plan.minutes, mutant)}")
+    say(f"  {replay(replace(plan, seed=outcome.seed), mutant)}")
     for violation in outcome.violations[:5]:
         say(f"  {violation}")
 
@@ -167,7 +171,7 @@ def say(text: str) -> None:
 
 def many(given: argparse.Namespace) -> Summary:
     seeds = range(given.first_seed, given.first_seed + given.seeds)
-    plans = [Plan(seed, given.minutes) for seed in seeds]
+    plans = [Plan(seed, given.minutes, **_traffic(given)) for seed in seeds]
     summary = Summary()
     told = time.monotonic()
     for outcome in run_all([(plan, given.mutant) for plan in plans], given.jobs):
@@ -178,6 +182,10 @@ def many(given: argparse.Namespace) -> Summary:
             told = time.monotonic()
             say(f"{summary.worlds} of {given.seeds} worlds, {len(summary.failed)} failed; {summary.speed()}")
     return summary
+
+
+def _traffic(given: argparse.Namespace) -> dict[str, Any]:
+    return LIGHT if given.light else {}
 
 
 def hunt(given: argparse.Namespace) -> Summary:
@@ -205,7 +213,7 @@ def main() -> int:
         summary = Summary()
         summary.add(simulate(plan, given.mutant))
     elif given.seed is not None:
-        plan = Plan(given.seed, given.minutes)
+        plan = Plan(given.seed, given.minutes, **_traffic(given))
         summary = Summary()
         outcome = simulate(plan, given.mutant)
         summary.add(outcome)

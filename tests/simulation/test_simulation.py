@@ -10,18 +10,30 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.simulate import replay, simulate
+from tests.simulation.simulate import LIGHT, replay, simulate
 from tests.simulation.world import Plan
 
 ROOT = Path(__file__).parents[2]
 BATCH = 10
 """Worlds of one test: each test stays well within its time."""
 
-FOUND: dict[str, tuple[int, str]] = {}
+FOUND: dict[str, tuple[int, str]] = {
+    "receipt before commit": (1, "lost command"),
+    "shared receipt channel": (1, "lost command"),
+    "no uuid uniqueness": (1, "redelivery"),
+    "no fencing": (1, "accepted twice"),
+    "lease kept after disconnect": (2, "lease kept"),
+    "silent ROUTER drop": (1, "silent drop"),
+    "outbox cleared on send": (1, "missed event"),
+    "tenant from the message": (2, "cross-tenant"),
+    "dedupe forgotten on restart": (1, "redelivery"),
+    "lost wake-up": (1, "lost command"),
+    "T instead of T/n": (1, "slow failover"),
+    "retry without bound": (1, "unbounded"),
+    "confirm before commit": (1, "lost command"),
+    "cursor ahead of events": (1, "missed event"),
+}
 """For each planted bug a seed that finds it, and the promise that is seen broken (`simulate.sh --hunt`)."""
-
-LIGHT = {"command_pause": 4.0, "event_pause": 6.0}
-"""Less traffic, more worlds: what breaks is mostly decided by the faults."""
 
 
 def test_same_seed_same_trace() -> None:
@@ -59,7 +71,7 @@ def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int) -> None:
         plan = Plan(seed, 10, **LIGHT)
         outcome = simulate(plan)
         said = "\n".join(str(violation) for violation in outcome.violations)
-        assert not outcome.violations, f"{replay(outcome, plan)}\n{said}"
+        assert not outcome.violations, f"{replay(plan)}\n{said}"
         assert outcome.injected, "a world without faults shows little"
 
 
@@ -70,7 +82,6 @@ def test_a_planted_bug_is_found_by_its_seed(mutant: str) -> None:
     assert rule in {violation.rule for violation in outcome.violations}
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_that_seed_finds_nothing_without_the_bug(mutant: str) -> None:
-    seed, _ = FOUND[mutant]
+@pytest.mark.parametrize("seed", sorted({seed for seed, _ in FOUND.values()}))
+def test_that_seed_finds_nothing_without_a_bug(seed: int) -> None:
     assert not simulate(Plan(seed, 10)).violations
