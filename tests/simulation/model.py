@@ -136,7 +136,7 @@ class Model:
         self._readers: dict[str, _Reader] = {}
         self._may_end: dict[tuple[str, str, str], int] = {}
         """(node, worker, iterator) -> order of the last thing by which such leases end."""
-        self._restarts: dict[str, list[int]] = {}
+        self._ends: dict[str, list[int]] = {}
         self._troubles: dict[str, list[list[int]]] = {}
         """By node: [begin, end] of the times when it was frozen or its disk was not well."""
 
@@ -328,9 +328,9 @@ class Model:
 
     def _may_be_shown_again(self, node: str, before: int) -> bool:
         """Whether a crash may have taken the position of a hand-over with it."""
-        for restart in self._restarts.get(node, ()):
-            if restart >= before and (
-                restart - before <= SHOWN_AGAIN or self._troubled(node, before, before + SHOWN_AGAIN)
+        for end in self._ends.get(node, ()):
+            if end >= before and (
+                end - before <= SHOWN_AGAIN or self._troubled(node, before, before + SHOWN_AGAIN)
             ):
                 return True
         return False
@@ -390,15 +390,15 @@ class Model:
         """A FAIL for want of a receipt must not follow a receipt."""
         for attempt in command.attempts:
             if attempt.node == node and attempt.outcome == "ACCEPTED":
-                crashed = any(restart >= attempt.ended for restart in self._restarts.get(node, ()))
+                crashed = any(end >= attempt.ended for end in self._ends.get(node, ()))
                 if not crashed and not self._troubled(node, attempt.ended, at):
                     self._broken(
                         at, "wrong uuid", uuid, f"{uuid} was receipted, and then FAILed as unreceipted"
                     )
 
-    def restarted(self, at: int, node: str) -> None:
-        """A connector's process began anew on its disk."""
-        self._restarts.setdefault(node, []).append(at)
+    def ended(self, at: int, node: str) -> None:
+        """A connector's process ended, in whatever way; another one will begin on its disk."""
+        self._ends.setdefault(node, []).append(at)
         self.lease_may_end(at, node, "", "")
 
     def trouble(self, at: int, node: str, begins: bool) -> None:
@@ -471,7 +471,7 @@ class Model:
             self._broken(
                 at, "unanswered", uuid, f"{uuid} sent at {attempt.at / 1e6:.3f} s was never answered"
             )
-        crashed = any(r >= attempt.ended for r in self._restarts.get(node, ()))
+        crashed = any(r >= attempt.ended for r in self._ends.get(node, ()))
         lost = crashed and self._troubled(node, attempt.at, attempt.ended)  # told, but not yet durable
         if attempt.outcome == "UNKNOWN" and not lost:
             self.checked["unknown for ever"] += 1

@@ -273,8 +273,8 @@ class ConnectorNode(Node):
         self.rows = MemoryQueueStore().rows
         self.disk = Disk(MemoryQueueStore(self.rows), around.rng(f"disk {self.name}"))
         self.machine: ConnectorMachine | None = None
-        self.on_up: Callable[[ConnectorNode], None] = lambda _: None
-        """Told when a process begins on the disk."""
+        self.on_end: Callable[[ConnectorNode], None] = lambda _: None
+        """Told when its process has ended."""
         self._aggregators = aggregators
 
     def build(self, process: Process, rng: random.Random) -> Machine:
@@ -308,8 +308,11 @@ class ConnectorNode(Node):
         self.machine = machine
         self.around.variant.connector(machine)
         process.on_serve = lambda: self._served(process, machine)
-        self.on_up(self)
         return machine
+
+    def _ended(self, process: Process, how: str, error: ZConnectorError | None) -> None:
+        self.on_end(self)
+        super()._ended(process, how, error)
 
     def _served(self, process: Process, machine: ConnectorMachine) -> None:
         now = self.clock.now()

@@ -264,10 +264,10 @@ def test_a_cancelled_hand_over_or_a_crash_right_after_may_show_it_again() -> Non
     story.model.shown(story.now, B, "i1", "e1", BODY)
     story.model.taken_back(story.now, B, "i1", "e1")
     story.model.shown(story.now, B, "i1", "e1", BODY)
-    story.model.restarted(story.now + SECOND, B)
+    story.model.ended(story.now + SECOND, B)
     story.model.shown(story.now + 2 * SECOND, B, "i1", "e1", BODY)
     assert story.broken() == []
-    story.model.restarted(story.now + 60 * SECOND, B)
+    story.model.ended(story.now + 60 * SECOND, B)
     story.model.shown(story.now + 61 * SECOND, B, "i1", "e1", BODY)
     assert story.broken() == ["event twice"]
 
@@ -275,7 +275,7 @@ def test_a_cancelled_hand_over_or_a_crash_right_after_may_show_it_again() -> Non
 def test_a_careful_reader_is_never_shown_anything_twice() -> None:
     story = Story().at(1)
     story.model.seen(story.now, B, "i1", "e1", BODY)
-    story.model.restarted(story.now + SECOND, B)
+    story.model.ended(story.now + SECOND, B)
     story.model.seen(story.now + 2 * SECOND, B, "i1", "e1", BODY)
     assert story.broken() == ["event twice"]
 

@@ -78,7 +78,7 @@ def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int) -> None:
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_planted_bug_is_found_by_its_seed(mutant: str) -> None:
     seed, rule = FOUND[mutant]
-    outcome = simulate(Plan(seed, 10), mutant)
+    outcome = simulate(Plan(seed, 10, impatient=True), mutant)
     assert rule in {violation.rule for violation in outcome.violations}
 
 
