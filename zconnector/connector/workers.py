@@ -13,7 +13,6 @@ from typing import Any
 from zconnector.clock import Instant, earliest
 from zconnector.queue.leases import Lease, Version
 
-
 _LOOK = 1.0
 """Seconds between two looks, while there is anybody whose silence means something."""
 _STALL = 1.0
@@ -35,8 +34,8 @@ class Registration:
     def watched(self) -> bool:
         """Whether its silence means anything.
 
-        Who names itself beats from the start, as our SDK does. Of unnamed ones one must have been heard: whoever
-        never beats at all keeps its lease to the limit.
+        Who names itself beats from the start, as our SDK does. Of unnamed ones one must have been heard:
+        whoever never beats at all keeps its lease to the limit.
         """
         return self.beaten or bool(self.worker)
 
