@@ -21,7 +21,7 @@ from zconnector.messages.message import derived_uuid
 
 RULES: dict[str, str] = {
     "lost command": "a receipted command is executed, and its sender's connector has the reply",
-    "unexpected execution": "what was definitely refused is not executed; nothing is executed at two connectors",
+    "unexpected execution": "what was refused for certain is not executed; nothing is at two connectors",
     "accepted twice": "a command has one accepted completion; a uuid stands for one body",
     "redelivery": "nothing is handed out again after its completion was accepted",
     "overlapping leases": "a command is handed out again only after its lease has ended by a rule",
@@ -237,7 +237,7 @@ class Model:
             text = f"{uuid} was handed out at {node} with a body that nobody sent: {payload!r}"
             self._broken(at, "wrong uuid", uuid, text)
         self.checked["redelivery"] += 1
-        if 0 <= command.completed and at - command.completed < self._dedupe:
+        if command.completed >= 0 and at - command.completed < self._dedupe:
             text = (
                 f"{uuid} was handed out at {node} {(at - command.completed) / MS:.0f} ms after its completion"
             )
@@ -263,7 +263,7 @@ class Model:
             self._broken(at, "overlapping leases", uuid, text)
 
     def lease_may_end(self, at: int, node: str, worker: str, iterator: str) -> None:
-        """A worker died or fell silent, or a wait of an iterator was cancelled; "" and "": all of the node."""
+        """A worker died or fell silent, or a wait of its iterator was cancelled; "" and "": all of them."""
         self._order += 1
         self._may_end[node, worker, iterator] = self._order
 

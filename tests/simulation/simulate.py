@@ -98,7 +98,8 @@ class Summary:
         }
 
     def table(self) -> Iterator[str]:
-        yield f"{self.worlds} worlds, {self.virtual / 3600:.1f} virtual hours in {self.seconds:.0f} s: {self.speed()}"
+        hours = f"{self.virtual / 3600:.1f} virtual hours in {self.seconds:.0f} s"
+        yield f"{self.worlds} worlds, {hours}: {self.speed()}"
         yield ""
         yield f"{'fault':<26}{'injected':>10}"
         for kind in FAULTS:

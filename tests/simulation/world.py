@@ -1,4 +1,4 @@
-"""A world: machines, network, workers, clients, faults, and the model that judges it. One seed, one history."""
+"""A world: machines, network, workers, clients, faults, and the model that judges it. One seed, one story."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from zconnector.queue.store import EVENTS, Put
 WARM_UP = 5 * SECOND
 """Faults begin after this: every connector has its first cursor by then, and may miss nothing from there."""
 DRAIN = 120 * SECOND
-"""Virtual time in which everything must come to its end once faults have stopped: a reply is sent again after at
-most 30 s, an unknown outcome ends 30 s after `accept_until`, a lease 45 s after it began."""
+"""Virtual time in which everything must come to its end once faults have stopped: a reply is sent again after
+at most 30 s, an unknown outcome ends 30 s after `accept_until`, a lease 45 s after it began."""
 PROBE = 5 * SECOND
 LEASE_ENDS = 8 * SECOND
 """A dead worker's lease has ended by then: it is silent for 4 s at most, and beats each second."""
