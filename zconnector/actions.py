@@ -133,7 +133,15 @@ class Stop:
     error: ZConnectorError | None = None
 
 
-Action = Open | Close | Transmit | Commit | Respond | Verify | Hash | Reach | Note | Serve | Stop
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A peer below sends more than is read of it: pause for so many seconds between two wakes that read
+    from below, as long as there is more to read. Its connection then fills up, and it has to wait."""
+
+    seconds: float
+
+
+Action = Slow | Open | Close | Transmit | Commit | Respond | Verify | Hash | Reach | Note | Serve | Stop
 Actions = list[Action]
 
 

@@ -22,7 +22,7 @@ class Instant(NamedTuple):
 def earliest(*times: float | None) -> float | None:
     """The first of the times at which something is due; None: nothing waits for time.
 
-    Asked of every part of a core after every step, hence a plain loop: half the cost of a generator.
+    Asked of every part of a core after every step, hence a plain loop: half of what min() would cost.
     """
     first: float | None = None
     for time_ in times:

@@ -18,9 +18,13 @@ class SessionSettings:
     greeting: float = 3.0
     backoff_first: float = 0.05
     backoff_limit: float = 2.0
-    credit: int = 1024
+    credit: int = 256
     max_sessions: int = 4096
     max_unvalidated: int = 256
+    rate: float = 2_000.0
+    """Messages a second of one peer below that are acknowledged; it has no credit for more. What it sends
+    without credit is dropped unread, and counted."""
+    burst: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ class ClusterSettings(ProcessSettings):
     advertise: str = ""
     member: str = "1"
     strict: bool = True
+    session: SessionSettings = SessionSettings(credit=1_024, rate=20_000.0, burst=1_024)
+    """Its peers are aggregators: each brings what all connectors of a tenant send."""
     max_in_flight: int = 10_000
     journal_days: float = 7.0
     journal_bytes: int = 10 << 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.simulation.clock import NodeClock
@@ -34,6 +34,7 @@ from zconnector.shoset.identity import Identity, boot_id
 from zconnector.shoset.uplinks import Target
 
 SESSION = SessionSettings(heartbeat=1.0)
+MEMBER_SESSION = replace(ClusterSettings(state_dir=Path()).session, heartbeat=1.0)
 QUEUE = QueueSettings(dedupe_window=110.0, lease_limit=45.0)
 """Shorter than the defaults in the proportion of MAX_TIMEOUT_MS, so that ten minutes see them end."""
 MAX_TIMEOUT_MS = 20_000
@@ -191,7 +192,7 @@ class MemberNode(Node):
             endpoint=self.endpoint,
             server_key=self.key,
         )
-        settings = ClusterSettings(state_dir=_NOWHERE, session=SESSION)
+        settings = ClusterSettings(state_dir=_NOWHERE, session=MEMBER_SESSION)
         router = ClusterRouter(identity, settings, ClusterReads(self.disk, self.store), rng, self._secret)
         self.around.variant.member(router)
         self.around.network.listen(self.endpoint, process)

@@ -37,6 +37,7 @@ from zconnector.settings import AggregatorSettings
 from zconnector.shoset.dispatch import Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
 from zconnector.shoset.identity import Identity, fresh_uuid
+from zconnector.shoset.pace import COMMANDS_IN_FLIGHT, EVENTS_AT_ONCE, EVENTS_PER_SECOND, Bucket
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.permissions import may_send
 from zconnector.shoset.shoset import Shoset
@@ -46,6 +47,8 @@ _NAMES_AT_ONCE = 400
 _NEAR_THE_LIMIT = MAX_MESSAGE - MAX_HEADER
 """A payload of fewer bytes leaves room for any header."""
 _LONGEST = "x" * 128
+_MARGIN = 1.25
+"""A connector keeps to the pace itself; what it sends may arrive in lumps."""
 _UP = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH, Kind.CONFIRM))
 
 
@@ -62,6 +65,10 @@ class AggregatorRouter:
         self._came_from: OrderedDict[str, Peer] = OrderedDict()
         """Which member sent a command down: its receipt goes back there. Bounded like the tries."""
         self._limit = settings.max_in_flight
+        self._under_way: Counter[Peer] = Counter()
+        """Commands in flight of each connector session."""
+        self._paces: dict[Peer, Bucket] = {}
+        """Of the broadcast events of each connector session."""
         self._latest = 0
         self._instances: list[Any] = []
         self._presence = 0
@@ -90,6 +97,8 @@ class AggregatorRouter:
     def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
         fields = {"peer": str(peer), "why": why}
         actions: Actions = [Note("info", "session ended", fields)]
+        self._paces.pop(peer, None)
+        self._under_way.pop(peer, None)
         actions += self._tries.lost(peer, now)
         if peer.upward:
             return actions + self._validations.member_down(peer, self._members(), now)
@@ -145,10 +154,14 @@ class AggregatorRouter:
         if not may_send(peer.permissions, command):
             detail = f"{peer.name} may not send {command.text('type')}:{command.text('command')}"
             return self._answer(peer, command, Outcome.REJECTED, Reason.NOT_PERMITTED, detail, now)
-        if self._tries.full and self._tries.get(command.uuid) is None:
-            return self._answer(
-                peer, command, Outcome.NO_ROUTE, Reason.BUSY, "too many commands in flight", now
-            )
+        under_way = self._tries.get(command.uuid)
+        full = self._tries.full or self._under_way[peer] >= COMMANDS_IN_FLIGHT
+        if full and under_way is None:
+            detail = f"{COMMANDS_IN_FLIGHT} commands of {peer.name} are in flight here"
+            return self._answer(peer, command, Outcome.NO_ROUTE, Reason.BUSY, detail, now)
+        if under_way is not None:
+            self._settled(under_way.context)
+        self._under_way[peer] += 1
         budget = max(0, command.number("budget", command.number("timeout"))) / 1000
         return self._tries.start(
             command.uuid,
@@ -162,6 +175,7 @@ class AggregatorRouter:
 
     def _ended(self, dispatch: Dispatch[Peer], ending: Ending, now: Instant) -> Actions:
         """A command's try over the members is over: tell the connector it came from."""
+        self._settled(dispatch.context)
         if ending.answer is not None:
             return self._deliver(dispatch.context.name, ending.answer, now)
         if ending.verdict is Verdict.NOT_SENT:
@@ -175,13 +189,23 @@ class AggregatorRouter:
             )
         return []  # UNKNOWN: its own share at the connector ends now, and it moves on
 
+    def _settled(self, peer: Peer) -> None:
+        if self._under_way[peer] > 1:
+            self._under_way[peer] -= 1
+        else:
+            del self._under_way[peer]
+
     def _event_up(self, peer: Peer, event: Message, now: Instant) -> Actions:
         if event.is_receipt:
             member = self._came_from.pop(event.reference, None)
             return self._to_a_member(peer, event, now, first=member)
-        actions = self._to_a_member(peer, event, now)
         if event.text("recipient"):
-            return actions
+            return self._to_a_member(peer, event, now)
+        pace = self._paces.setdefault(peer, Bucket(EVENTS_PER_SECOND * _MARGIN, EVENTS_AT_ONCE * 2, now.mono))
+        if not pace.take(1, now.mono):
+            self.counters["event_over_pace"] += 1  # its outbox sends it again
+            return []
+        actions = self._to_a_member(peer, event, now)
         return actions + self._to_connectors(event, now, but=peer.name)
 
     def _from_member(self, peer: Peer, message: Message, now: Instant) -> Actions:
@@ -287,7 +311,11 @@ class AggregatorRouter:
     def _to_connectors(self, message: Message, now: Instant, *, but: str = "", of_type: str = "") -> Actions:
         actions: Actions = []
         for connector in self._connectors():
-            if connector.name != but and (not of_type or connector.type == of_type):
+            if connector.name == but or (of_type and connector.type != of_type):
+                continue
+            if message.kind is Kind.EVENT and not connector.has_room_for_events:
+                self.counters["event_dropped"] += 1  # it is FETCHed
+            else:
                 actions += self.shoset.send(connector, (message,), now, self._counted("event_dropped"))
         return actions
 

@@ -44,6 +44,8 @@ HELP = {
     "session_credit": "Messages a peer may have on the way to this process.",
     "session_max_sessions": "Sessions on the bound socket.",
     "session_max_unvalidated": "Of them, those whose secret is not yet checked.",
+    "session_rate": "Messages a second of one peer below that are acknowledged.",
+    "session_burst": "Messages of one peer below that are acknowledged at once.",
     "queue_max_commands": "Commands the local queue holds.",
     "queue_max_command_bytes": "Bytes of commands the local queue holds.",
     "queue_max_events": "Events the local queue retains.",
@@ -84,16 +86,20 @@ class Setting:
         return len(self.path) > 1 or self.name == "crash_at"
 
 
-def settings_of(cls: type, prefix: tuple[str, ...] = ()) -> Iterator[Setting]:
-    """Every setting of a settings class, nested ones included."""
+def settings_of(cls: type, prefix: tuple[str, ...] = (), defaults: Any = None) -> Iterator[Setting]:
+    """Every setting of a settings class, nested ones included.
+
+    `defaults`: the instance that stands as default where this class is nested; None: the class's own.
+    """
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
         path = (*prefix, field.name)
         kind = hints[field.name]
+        default = field.default if defaults is None else getattr(defaults, field.name)
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            yield from settings_of(kind, path)
+            yield from settings_of(kind, path, default)
         elif field.name not in SPECIAL:
-            yield Setting("_".join(path), path, kind, field.default)
+            yield Setting("_".join(path), path, kind, default)
 
 
 def build(cls: type, values: dict[str, Any], prefix: tuple[str, ...] = ()) -> Any:

@@ -106,8 +106,12 @@ class Events:
             if appended.fresh:
                 event = Message(Kind.EVENT, {**entry.header, "seq": appended.seq}, entry.payload)
                 for peer in self._context.instances(tenant):
-                    if peer not in givers:
+                    if peer in givers:
+                        continue
+                    if peer.has_room_for_events:
                         relays.setdefault(peer, []).append(event)
+                    else:
+                        self._context.counters["relay_dropped"] += 1
         while len(self._recent) > RECENT:
             self._recent.popitem(last=False)
         for peer, entries in confirms.items():

@@ -13,11 +13,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
-from zconnector.clock import Instant
+from zconnector.clock import Instant, earliest
+from zconnector.connector.waiting import Queued, Senders, WaitingRoom
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one
 from zconnector.messages.fields import check_field
@@ -28,21 +28,18 @@ from zconnector.settings import ConnectorSettings
 from zconnector.shoset.dispatch import Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
 from zconnector.shoset.identity import Identity, fresh_uuid
+from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 
 _MAX_IN_FLIGHT = 10_000
 
 
-@dataclass(slots=True)
-class Senders:
-    """Who waits for the outcome of one command."""
-
-    callers: list[Caller] = field(default_factory=list)
-
-
 class Outgoing:
-    """Commands of ours without an outcome yet."""
+    """Commands of ours without an outcome yet.
+
+    Invariant: while a command waits, as many as `_window` allows are under way.
+    """
 
     def __init__(
         self,
@@ -59,9 +56,10 @@ class Outgoing:
         self._settings = settings
         self._rng = rng
         self._tries: Dispatches[Senders] = Dispatches(_MAX_IN_FLIGHT, rng, shoset.send, self._ended)
+        self._waiting = WaitingRoom()
 
     def __len__(self) -> int:
-        return len(self._tries)
+        return len(self._tries) + len(self._waiting)
 
     def send(self, caller: Caller, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """A worker sends a command; `caller` is answered with the outcome.
@@ -70,16 +68,38 @@ class Outgoing:
             Refusal: BAD_ARGUMENT, TOO_LARGE, BUSY; CONFLICT with one of the same uuid under way.
         """
         command = self._command(args, payload, now)
-        under_way = self._tries.get(command.uuid)
+        under_way, waiting = self._tries.get(command.uuid), self._waiting.get(command.uuid)
         if under_way is not None:
-            if body_digest(under_way.message) != body_digest(command):
-                raise Refusal(Reason.CONFLICT, "the uuid is in use for another command", command.uuid)
-            under_way.context.callers.append(caller)
-            return []
-        if self._tries.full:
+            return _join(command, under_way.message, under_way.context, caller)
+        if waiting is not None:
+            return _join(command, waiting.command, waiting.senders, caller)
+        if len(self) >= _MAX_IN_FLIGHT:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
-        budget = command.number("timeout") / 1000
         self.counters["sent"] += 1
+        self._waiting.add(Queued(command, Senders([caller]), now.mono + command.number("timeout") / 1000))
+        return self._let_in(now)
+
+    def _window(self) -> int:
+        """How many commands may be under way: what the live instances take of one connector.
+
+        None while all of them are busy. Without any instance: as many as come, each hears of it at once.
+        """
+        live = self._shoset.peers(upward=True)
+        if live and not any(peer.room for peer in live):
+            for peer in live:
+                self._shoset.await_room(peer)
+            return 0
+        return len(live) * COMMANDS_IN_FLIGHT or _MAX_IN_FLIGHT
+
+    def _let_in(self, now: Instant) -> Actions:
+        """Begin what waits, as far as there is room."""
+        actions: Actions = []
+        while len(self._tries) < self._window() and (queued := self._waiting.take()) is not None:
+            actions += self._start(queued, now)
+        return actions
+
+    def _start(self, queued: Queued, now: Instant) -> Actions:
+        command = queued.command
         note = Note("debug", "command sent", {"uuid": command.uuid, "type": command.text("type")})
         return [
             note,
@@ -88,8 +108,8 @@ class Outgoing:
                 command.uuid,
                 command,
                 self._shoset.peers(upward=True),
-                budget,
-                Senders([caller]),
+                queued.ends - now.mono,
+                queued.senders,
                 now,
                 without_routes=Reason.NO_AGGREGATOR,
             ),
@@ -98,9 +118,10 @@ class Outgoing:
 
     def cancel(self, caller: Caller) -> None:
         """The sender is gone: the command goes on without it."""
-        for dispatch in self._tries.all():
-            if caller in dispatch.context.callers:
-                dispatch.context.callers.remove(caller)
+        under_way = [dispatch.context for dispatch in self._tries.all()]
+        for senders in (*under_way, *(queued.senders for queued in self._waiting)):
+            if caller in senders.callers:
+                senders.callers.remove(caller)
 
     def receipt(self, event: Message, peer: Peer, now: Instant) -> Actions:
         """A receipt from the event queue, matched by the command's uuid."""
@@ -109,22 +130,37 @@ class Outgoing:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
             return self._tries.decline(uuid, peer, reason, event.text("detail"), now)
         verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
+        queued = self._waiting.take(uuid)
+        if queued is not None:  # of a copy sent before, whose outcome was unknown
+            ending = Ending(verdict, event, Reason.TIMED_OUT, "")
+            return self._tell(queued.command, queued.senders, ending, now)
         if self._tries.get(uuid) is None:
             self.counters["late_receipts"] += 1
             return self._queue.forget_unknown(uuid, now) if verdict is Verdict.ACCEPTED else []
         return self._tries.settle(uuid, verdict, event, now)
 
+    def room_again(self, now: Instant) -> Actions:
+        """A session came up, or has credit again."""
+        return self._let_in(now)
+
     def session_down(self, peer: Peer, now: Instant) -> Actions:
-        return self._tries.lost(peer, now)
+        return self._tries.lost(peer, now) + self._let_in(now)
 
     def tick(self, now: Instant) -> Actions:
-        return self._tries.tick(now)
+        actions = self._tries.tick(now)
+        for queued in self._waiting.overdue(now.mono):
+            ending = Ending(Verdict.NOT_SENT, None, Reason.BUSY, "too many commands were before it")
+            actions += self._tell(queued.command, queued.senders, ending, now)
+        return actions
 
     def deadline(self) -> float | None:
-        return self._tries.deadline()
+        return earliest(self._tries.deadline(), self._waiting.deadline())
 
     def _ended(self, dispatch: Dispatch[Senders], ending: Ending, now: Instant) -> Actions:
-        uuid, senders = dispatch.key, dispatch.context
+        return self._tell(dispatch.message, dispatch.context, ending, now) + self._let_in(now)
+
+    def _tell(self, command: Message, senders: Senders, ending: Ending, now: Instant) -> Actions:
+        uuid = command.uuid
         self.counters[str(ending.verdict)] += 1
         if ending.verdict is Verdict.ACCEPTED:
             told = [Respond(c, {"uuid": uuid, "outcome": "ACCEPTED"}) for c in senders.callers]
@@ -132,7 +168,7 @@ class Outgoing:
             return [Reach("source.after_receipt"), *told, *self._queue.forget_unknown(uuid, now)]
         if ending.verdict is Verdict.UNKNOWN:
             return self._queue.remember_unknown(
-                dispatch.message, now, lambda _later, refusal: _unknown(senders, uuid, refusal)
+                command, now, lambda _later, refusal: _unknown(senders, uuid, refusal)
             )
         reason, detail = ending.reason, ending.detail
         if ending.answer is not None:
@@ -174,6 +210,14 @@ class Outgoing:
         except WireError as error:
             raise Refusal(error.reason, error.detail, uuid) from None
         return command
+
+
+def _join(command: Message, first: Message, senders: Senders, caller: Caller) -> Actions:
+    """One more sender of a command that is here already. Raises Refusal: CONFLICT."""
+    if body_digest(first) != body_digest(command):
+        raise Refusal(Reason.CONFLICT, "the uuid is in use for another command", command.uuid)
+    senders.callers.append(caller)
+    return []
 
 
 def _unknown(senders: Senders, uuid: str, refusal: Refusal | None) -> Actions:

@@ -17,8 +17,12 @@ from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
 from zconnector.queue.local import LocalQueue, OutboxEntry
 from zconnector.shoset.identity import fresh_uuid
+from zconnector.shoset.pace import EVENTS_AT_ONCE, EVENTS_PER_SECOND, Bucket
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
+
+_LUMP = 32
+"""Events that are sent together when the pace holds them up."""
 
 
 class Replication:
@@ -40,14 +44,28 @@ class Replication:
         self._fetch = ""
         """uuid of the latest FETCH, until it is answered."""
         self._fetch_failed = False
+        self._pace = Bucket(EVENTS_PER_SECOND, EVENTS_AT_ONCE, 0.0)
+        self._resume_at: float | None = None
+        """When broadcast events that are due go on; None: nothing holds them up."""
+
+    def deadline(self) -> float | None:
+        """When `flush` is due again for the pace's sake."""
+        return self._resume_at
 
     # ---- outbox
 
     def flush(self, now: Instant) -> Actions:
-        """Send whatever is due in the outbox, as far as there are sessions with room."""
+        """Send whatever is due in the outbox, as far as pace and room allow; replies wait for no event."""
         actions: Actions = []
-        while entries := self._queue.outbox_due(now):
+        broadcast = self._resume_at is None or now.mono >= self._resume_at
+        if broadcast:
+            self._resume_at = None
+        while entries := self._queue.outbox_due(now, broadcast=broadcast):
             for entry in entries:
+                if not entry.recipient and not self._pace.take(1, now.mono):
+                    self._resume_at = self._pace.ready_at(_LUMP)
+                    broadcast = False
+                    break
                 live = self._shoset.peers(upward=True)
                 peers = [peer for peer in live if peer.room]
                 if not peers:  # what is left stays due until a session comes up or has room again

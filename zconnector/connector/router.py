@@ -81,6 +81,7 @@ class ConnectorRouter:
         actions: Actions = [Note("info", "session live", {"peer": str(peer)})]
         actions += self.setup.validated(now)
         actions += self.requests.session_up(now)
+        actions += self.outgoing.room_again(now)
         self.queue.outbox_wake(now)
         return actions + self.replication.flush(now) + self.replication.look(now)
 
@@ -92,7 +93,7 @@ class ConnectorRouter:
         ]
 
     def room_again(self, peer: Peer, now: Instant) -> Actions:
-        return self.replication.flush(now)
+        return self.outgoing.room_again(now) + self.replication.flush(now)
 
     def refused(self, peer: Peer, refusal: Refusal, now: Instant) -> Actions:
         """The cluster does not want us (any more): what was kept for a fast start must not serve."""
@@ -243,6 +244,7 @@ class ConnectorRouter:
             self.outgoing.deadline(),
             self.requests.deadline(),
             self.queue.deadline(),
+            self.replication.deadline(),
         )
 
     def serve_from_cache(self, now: Instant) -> Actions:

@@ -268,12 +268,12 @@ class LocalQueue:
 
     # --- outbox ------------------------------------------------------------------------------------
 
-    def outbox_due(self, now: Instant, limit: int = BATCH) -> list[OutboxEntry]:
-        """The oldest messages that are to be sent now, at most `limit`. Marks nothing: see `outbox_sent`.
+    def outbox_due(self, now: Instant, limit: int = BATCH, *, broadcast: bool = True) -> list[OutboxEntry]:
+        """What is to be sent now, at most `limit`: replies, then (`broadcast`) events, the oldest first.
 
-        More may be due: ask again after marking these.
+        Marks nothing: see `outbox_sent`. More may be due: ask again after marking these.
         """
-        return self._outbox.due(now, limit)
+        return self._outbox.due(now, limit, broadcast=broadcast)
 
     def outbox_sent(self, key: int, now: Instant) -> None:
         """It was handed to a socket: it is due again after 1 s doubling to 30 s."""

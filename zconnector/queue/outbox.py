@@ -13,7 +13,7 @@ import heapq
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from zconnector.actions import Actions, Note
@@ -81,7 +81,8 @@ class Outbox:
         self._entries: dict[int, _Entry] = {}
         self._keys: dict[str, int] = {}
         self._drafts: dict[str, Draft] = {}
-        self._due: OrderedDict[int, None] = OrderedDict()
+        self._due: dict[bool, OrderedDict[int, None]] = {True: OrderedDict(), False: OrderedDict()}
+        """Due keys by whether they are directed: replies must not wait behind events that are paced."""
         self._later: list[tuple[float, int]] = []
         self._directed: dict[str, dict[int, None]] = {}
         self._expiring: dict[bool, deque[int]] = {True: deque(), False: deque()}
@@ -149,12 +150,13 @@ class Outbox:
         self._drafts.pop(draft.entry.uuid, None)
         self._release(draft.entry)
 
-    def due(self, now: Instant, limit: int = BATCH) -> list[OutboxEntry]:
-        """The oldest messages to send now, at most `limit`; marks nothing."""
+    def due(self, now: Instant, limit: int = BATCH, *, broadcast: bool = True) -> list[OutboxEntry]:
+        """What to send now, at most `limit`: replies, then (`broadcast`) events, by age; marks nothing."""
         self._unseen = False
         self._ripen(now)
         found: list[OutboxEntry] = []
-        for key in list(islice(self._due, limit)):
+        keys = chain(self._due[True], self._due[False] if broadcast else ())
+        for key in list(islice(keys, limit)):
             entry = self._entries[key]
             try:
                 message = self._messages.message(OUTBOX, key)
@@ -184,8 +186,12 @@ class Outbox:
             if entry.due:
                 self._make_due(entry)
         if recipient is None:
-            self._due = OrderedDict.fromkeys(self._entries)
             self._later.clear()
+            for directed, due in self._due.items():
+                due.clear()
+                due.update(
+                    (k, None) for k, entry in self._entries.items() if bool(entry.recipient) is directed
+                )
 
     def wake_one(self, uuid: str) -> None:
         """Somebody asked for this one again."""
@@ -242,7 +248,7 @@ class Outbox:
         return {
             "count": len(self._entries),
             "bytes": self._bytes,
-            "due": len(self._due),
+            "due": sum(map(len, self._due.values())),
             "replies": sum(len(keys) for keys in self._directed.values()),
             "expired": self.expired,
             "source_gone": self.gone,
@@ -263,7 +269,7 @@ class Outbox:
         entry.expires = expires
         self._entries[entry.key] = entry
         self._keys[entry.uuid] = entry.key
-        self._due[entry.key] = None
+        self._queue_of(entry)[entry.key] = None
         if entry.recipient:
             self._directed.setdefault(entry.recipient, {})[entry.key] = None
         self._expiring[entry.lasting].append(entry.key)
@@ -271,7 +277,7 @@ class Outbox:
     def _drop(self, entry: _Entry) -> None:
         del self._entries[entry.key]
         self._keys.pop(entry.uuid, None)
-        self._due.pop(entry.key, None)
+        self._queue_of(entry).pop(entry.key, None)
         if entry.recipient:
             group = self._directed[entry.recipient]
             del group[entry.key]
@@ -282,10 +288,13 @@ class Outbox:
 
     def _make_due(self, entry: _Entry) -> None:
         entry.due = 0.0
-        self._due[entry.key] = None
+        self._queue_of(entry)[entry.key] = None
+
+    def _queue_of(self, entry: _Entry) -> OrderedDict[int, None]:
+        return self._due[bool(entry.recipient)]
 
     def _put_off(self, entry: _Entry, until: float) -> None:
-        self._due.pop(entry.key, None)
+        self._queue_of(entry).pop(entry.key, None)
         entry.due = until
         heapq.heappush(self._later, (until, entry.key))
 

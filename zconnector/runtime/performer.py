@@ -24,6 +24,7 @@ from zconnector.actions import (
     Reach,
     Respond,
     Serve,
+    Slow,
     Stop,
     Transmit,
     Verify,
@@ -124,6 +125,8 @@ class Performer:
                 if self.respond is None:
                     raise RuntimeError("Respond without a door")
                 self.respond(action)
+            case Slow():
+                self._sockets.slow(action.seconds)
             case Open():
                 self._sockets.open(action.link, action.endpoint, action.server_key)
             case Close():

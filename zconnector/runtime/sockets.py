@@ -126,6 +126,11 @@ class Sockets:
         dealer.drain.rearm()
         return taken
 
+    def slow(self, seconds: float) -> None:
+        """Pause between two wakes that read from below, if the first one left something."""
+        if self._router_drain is not None:
+            self._router_drain.slow(seconds)
+
     def close(self, linger: int = 0) -> None:
         """Close all sockets; what was sent may still leave for up to `linger` ms."""
         for dealer in self._dealers.values():

@@ -13,7 +13,8 @@ socket would otherwise keep the loop from its timers and from everybody else for
 | LOOKING | something to read | `before`, then read | DRAINING |
 | DRAINING | EAGAIN | | IDLE |
 | DRAINING | bound reached | go on with the next turn of the loop | CONTINUING |
-| CONTINUING | the turn comes | `before`, then read | DRAINING |
+| DRAINING | bound reached, after `slow` | go on after a pause | CONTINUING |
+| CONTINUING | the turn comes, the pause is over | `before`, then read | DRAINING |
 
 Invariant: while LOOKING or CONTINUING exactly one callback is pending, so that a turn of the loop
 reads at most one bound's worth of each socket.
@@ -60,6 +61,8 @@ class Drain:
         self._fd = -1
         self._pending: asyncio.Handle | None = None
         self._draining = False
+        self._pause = 0.0
+        """Seconds between this wake and the next one, if its bound is reached."""
 
     def start(self) -> None:
         """Begin to read; what has arrived before is read on the next turn of the loop."""
@@ -75,9 +78,14 @@ class Drain:
             return
         self._loop.remove_reader(self._fd)
         self._fd = -1
+        self._pause = 0.0
         if self._pending is not None:
             self._pending.cancel()
             self._pending = None
+
+    def slow(self, seconds: float) -> None:
+        """Pause after this wake if there is more to read then; ZeroMQ still reads of everybody in turn."""
+        self._pause = max(self._pause, seconds)
 
     def rearm(self) -> None:
         """Look again, since a call on the socket may have swallowed the FD's news. Call after every send."""
@@ -97,6 +105,19 @@ class Drain:
         self._pending = None
         self._drain()
 
+    def _go_on(self) -> None:
+        """Go on with the next turn of the loop, or after the pause that was asked for."""
+        if not self._pause:
+            self._pending = self._loop.call_soon(self._continue)
+            return
+        # The FD stays readable meanwhile, and would be reported in every turn.
+        self._loop.remove_reader(self._fd)
+        self._pending = self._loop.call_later(self._pause, self._after_pause)
+
+    def _after_pause(self) -> None:
+        self._loop.add_reader(self._fd, self._readable)
+        self._continue()
+
     def _drain(self) -> None:
         self._draining = True
         more = True
@@ -107,7 +128,8 @@ class Drain:
         finally:
             self._draining = False
             if more and self._fd >= 0 and self._pending is None:
-                self._pending = self._loop.call_soon(self._continue)
+                self._go_on()
+            self._pause = 0.0
 
     def _read(self) -> bool:
         """Read up to the bound. Returns whether there may be more."""

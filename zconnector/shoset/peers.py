@@ -10,6 +10,7 @@ from zconnector.actions import Actions, Link
 from zconnector.clock import Instant
 from zconnector.errors import Refusal
 from zconnector.messages.message import Message
+from zconnector.shoset.pace import EVENTS_LEAVE_FREE
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +45,10 @@ class Peer:
     sent: int = 0
     acknowledged: int = 0
     received: int = 0
+    granted: int = 0
+    """Of `received`: what may be told to the peer, and gives it credit again."""
     reported: int = 0
-    """`received` as last told to the peer."""
+    """`granted` as last told to the peer."""
     heard: float = 0.0
     """Monotonic time of the last frame from it."""
 
@@ -53,6 +56,11 @@ class Peer:
     def room(self) -> int:
         """How many messages may be sent to it now."""
         return max(0, self.credit - (self.sent - self.acknowledged))
+
+    @property
+    def has_room_for_events(self) -> bool:
+        """Broadcast events leave most of the credit free: what somebody waits for stands behind few."""
+        return self.room >= self.credit * EVENTS_LEAVE_FREE
 
     def __str__(self) -> str:
         return f"{self.kind} {self.tenant}/{self.name}/{self.instance}"

@@ -10,11 +10,11 @@ the rules that are the same for both: heartbeats, credit, what a bad frame gets.
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zconnector.actions import Actions, Link, Note, Then, Transmit
+from zconnector.actions import Actions, Link, Note, Slow, Then, Transmit
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import ACCEPTED_VERSIONS, decode
@@ -22,6 +22,7 @@ from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message, clipped
 from zconnector.settings import SessionSettings
 from zconnector.shoset.identity import Identity, fresh_uuid
+from zconnector.shoset.pace import Bucket
 from zconnector.shoset.peers import Peer, Role
 from zconnector.shoset.uplinks import Target, Uplink, Uplinks, UplinkState
 
@@ -46,6 +47,10 @@ _REFUSED_FOR_GOOD = (
 )
 """Trying again does not mend these, so the role hears of them. In a live session only the first two can be
 about the session; the others are about one message."""
+_SLOW = 0.01
+"""Seconds between two wakes while a peer floods."""
+_FINE = 50
+"""Messages that a refused one counts for."""
 _PASSING = (Reason.BUSY, Reason.STORAGE_FAILED, Reason.DRAINING, Reason.NO_CLUSTER, Reason.TIMED_OUT)
 """Reasons that say nothing about a secret: whoever hears one tries again."""
 _ENDS_A_LIVE_SESSION = (Reason.NO_SESSION, Reason.BUSY, Reason.DRAINING)
@@ -69,6 +74,10 @@ class Shoset:
         """ids of peers that were refused for want of credit and wait for room."""
         self._complained: dict[Link, float] = {}
         """When a refusal was last logged, by link; cleared as peers go."""
+        self._paces: OrderedDict[Link, Bucket] = OrderedDict()
+        """How fast each peer below may go on, by link, with a session or not; the least recent go."""
+        self._owing: dict[Link, Peer] = {}
+        """Peers below that have gone faster: they get no credit until they no longer owe anything."""
         self._leaving = False
 
     # ---- what roles call
@@ -224,6 +233,12 @@ class Shoset:
         if peer is not None and peer.key != key:
             self.counters["wrong_key"] += 1
             return [self._error(link, Reason.NO_SESSION, "this session belongs to another key")]
+        if isinstance(link, bytes):
+            count = max(1, len(frames) // 3)
+            pace = self._pace(link, now)
+            if pace.level(now.mono) - count < -self._settings.credit:
+                return self._flooded(link, peer, count, now)
+            pace.spend(count, now.mono)
         try:
             messages = decode(frames)
         except WireError as error:
@@ -239,14 +254,51 @@ class Shoset:
             if message.kind not in _UNCOUNTED:
                 peer.received += 1
             actions += self._message(peer, message, now)
-        owed = peer is not None and peer.received - peer.reported >= max(1, self._settings.credit // 4)
-        if owed and peer is not None and self._current(link) is peer:
-            actions.append(self._beat(peer))
-        return actions
+        peer = self._current(link)
+        return actions if peer is None else actions + self._grant(peer, now)
+
+    def _pace(self, link: Link, now: Instant) -> Bucket:
+        pace = self._paces.get(link)
+        if pace is None:
+            pace = self._paces[link] = Bucket(self._settings.rate, self._settings.burst, now.mono)
+            if len(self._paces) > 2 * self._settings.max_sessions:
+                self._paces.popitem(last=False)
+        else:
+            self._paces.move_to_end(link)
+        return pace
+
+    def _flooded(self, link: Link, peer: Peer | None, count: int, now: Instant) -> Actions:
+        """More than is read of one peer, so that no other waits behind it: dropped unread, and counted."""
+        self.counters["flood_dropped"] += count
+        if peer is not None:
+            peer.heard = now.mono
+        fields = {"peer": str(peer) if peer else "unknown", "limit": self._settings.rate}
+        complaint = self._complain(link, "more messages than are read of one peer", fields, now)
+        return [*complaint, Slow(_SLOW)]
+
+    def _fine(self, link: Link) -> None:
+        """What is refused costs more than what is not: who sends nothing else is soon not read any more."""
+        pace = self._paces.get(link)
+        if pace is not None:
+            pace.spend(_FINE, 0.0)
+
+    def _grant(self, peer: Peer, now: Instant) -> Actions:
+        """Give credit for what was taken, unless the peer owes: then it gets it when it no longer does."""
+        pace = self._paces.get(peer.link)
+        if pace is not None and pace.level(now.mono) < 0:
+            self._owing[peer.link] = peer
+            return []
+        self._owing.pop(peer.link, None)
+        peer.granted = peer.received
+        return (
+            [self._beat(peer)] if peer.granted - peer.reported >= max(1, self._settings.credit // 4) else []
+        )
 
     def tick(self, now: Instant) -> Actions:
         """Drop the dead, open what is due, beat. Called before frames are read."""
         actions: Actions = []
+        for peer in list(self._owing.values()):
+            actions += self._grant(peer, now)
         for peer in [p for p in self._below.values() if self._silent(p, now)]:
             actions += self._forget(peer, "silent", now)
         for uplink in self._uplinks.all():
@@ -277,7 +329,11 @@ class Shoset:
         if not self._below and not len(self._uplinks):
             return None
         uplink = None if self._leaving else self._uplinks.deadline()
-        return earliest(self._next_beat, self._next_silence, uplink)
+        return earliest(self._next_beat, self._next_silence, uplink, self._free_of_debt())
+
+    def _free_of_debt(self) -> float | None:
+        paces = (self._paces.get(link) for link in self._owing)
+        return min((pace.ready_at(0.0) for pace in paces if pace is not None), default=None)
 
     def status(self) -> dict[str, Any]:
         """Sessions as `zconnector status` shows them."""
@@ -387,6 +443,7 @@ class Shoset:
             return []
         if message.kind is not Kind.HELLO:
             self.counters["no_session"] += 1
+            self._fine(link)
             if message.kind is Kind.ERROR:
                 return []
             return [self._error(link, Reason.NO_SESSION, "say HELLO first", message.uuid)]
@@ -457,6 +514,7 @@ class Shoset:
             return [self._error(peer.link, Reason.BAD_HEADER, "this session has said HELLO before")]
         if not peer.validated:
             self.counters["not_validated"] += 1
+            self._fine(peer.link)
             fields = {"peer": str(peer), "kind": message.kind.name, "uuid": message.uuid}
             return [
                 *self._complain(peer.link, "peer is not validated", fields, now),
@@ -501,6 +559,7 @@ class Shoset:
         if self._below.get(peer.link) is not peer:
             return []
         del self._below[peer.link]
+        self._owing.pop(peer.link, None)
         self._busy.discard(id(peer))
         self._complained.pop(peer.link, None)
         if not peer.validated:
@@ -519,6 +578,7 @@ class Shoset:
 
     def _bad_frame(self, link: Link, peer: Peer | None, error: WireError, now: Instant) -> Actions:
         self.counters[f"bad.{error.reason}"] += 1
+        self._fine(link)
         fields = {
             "peer": str(peer) if peer else "unknown",
             "reason": str(error.reason),
@@ -557,8 +617,8 @@ class Shoset:
         return fields
 
     def _beat(self, peer: Peer) -> Transmit:
-        peer.reported = peer.received
-        header: dict[str, Any] = {"received": peer.received, **self._beat_fields(peer)}
+        peer.reported = peer.granted
+        header: dict[str, Any] = {"received": peer.granted, **self._beat_fields(peer)}
         return Transmit(
             peer.link,
             (Message(Kind.HEARTBEAT, header),),

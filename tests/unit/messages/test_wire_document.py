@@ -21,6 +21,7 @@ from zconnector.settings import (
     QueueSettings,
     SessionSettings,
 )
+from zconnector.shoset import pace
 
 _TYPES = {"str": str, "int": int, "bool": bool, "list": list, "object": dict}
 
@@ -182,7 +183,13 @@ def test_limits_of_messages() -> None:
 
 def test_limits_of_sessions() -> None:
     table = limits()
-    assert numbers(table["credit"]) == [_SESSION.credit]
+    member = ClusterSettings(state_dir=ROOT).session
+    assert numbers(table["credit"]) == [_SESSION.credit, member.credit]
+    paces = [_SESSION.rate, _SESSION.burst, member.rate, member.burst]
+    assert numbers(table["pace of one peer"]) == paces
+    assert numbers(table["commands under way of one connector at one instance"]) == [pace.COMMANDS_IN_FLIGHT]
+    events = [pace.EVENTS_PER_SECOND, pace.EVENTS_AT_ONCE]
+    assert numbers(table["broadcast events of one connector"]) == events
     assert numbers(table["sessions per bound socket"]) == [_SESSION.max_sessions, _SESSION.max_unvalidated]
 
 

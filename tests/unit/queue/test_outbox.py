@@ -79,7 +79,7 @@ def test_wake(bench: Bench) -> None:
     assert bench.outbox() == [git]
     send_all(bench)
     bench.queue.outbox_wake(bench.now)
-    assert bench.outbox() == ["e1", ci, git]
+    assert bench.outbox() == [ci, git, "e1"]
     send_all(bench)
     bench.passes(1)
     assert set(bench.outbox()) == {"e1", ci, git}, "after a wake the pauses begin anew"
@@ -90,7 +90,7 @@ def test_everything_is_due_after_a_restart(bench: Bench) -> None:
     reply = a_reply(bench, "u1")
     send_all(bench)
     bench.restart()
-    first, second = bench.queue.outbox_due(bench.now)
+    second, first = bench.queue.outbox_due(bench.now)
     assert (first.message.uuid, first.message.payload, first.recipient) == ("e1", b"body", "")
     assert (second.message.uuid, second.recipient) == (reply, "ci")
 
