@@ -60,6 +60,7 @@ class Summary:
         self.messages = 0
         self.steps = 0
         self._began = time.monotonic()
+        self._cpu = time.process_time()
 
     def add(self, outcome: Outcome) -> None:
         self.worlds += 1
@@ -79,7 +80,8 @@ class Summary:
 
     def speed(self) -> str:
         virtual, messages = self.virtual / self.seconds, self.messages / self.seconds
-        return f"{virtual:,.0f} virtual s per real s, {messages:,.0f} messages/s"
+        cpu = time.process_time() - self._cpu
+        return f"{virtual:,.0f} virtual s per real s, {messages:,.0f} messages/s; {cpu:.1f} s of CPU here"
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -89,6 +91,7 @@ class Summary:
             "virtual_hours": round(self.virtual / 3600, 2),
             "real_seconds": round(self.seconds, 1),
             "virtual_per_real": round(self.virtual / self.seconds),
+            "cpu_seconds": round(time.process_time() - self._cpu, 1),
             "messages_per_second": round(self.messages / self.seconds),
             "messages": self.messages,
             "faults": dict(sorted(self.injected.items())),
