@@ -57,6 +57,7 @@ class Outgoing:
         self._rng = rng
         self._tries: Dispatches[Senders] = Dispatches(_MAX_IN_FLIGHT, rng, shoset.send, self._ended)
         self._waiting = WaitingRoom()
+        self._letting_in = False
 
     def __len__(self) -> int:
         return len(self._tries) + len(self._waiting)
@@ -92,10 +93,20 @@ class Outgoing:
         return len(live) * COMMANDS_IN_FLIGHT or _MAX_IN_FLIGHT
 
     def _let_in(self, now: Instant) -> Actions:
-        """Begin what waits, as far as there is room."""
+        """Begin what waits, as far as there is room.
+
+        One that ends as it begins (nobody took it) leaves its place to the next one in this same loop, not
+        in one within: thousands may wait when the last session goes.
+        """
+        if self._letting_in:
+            return []
+        self._letting_in = True
         actions: Actions = []
-        while len(self._tries) < self._window() and (queued := self._waiting.take()) is not None:
-            actions += self._start(queued, now)
+        try:
+            while len(self._tries) < self._window() and (queued := self._waiting.take_first()) is not None:
+                actions += self._start(queued, now)
+        finally:
+            self._letting_in = False
         return actions
 
     def _start(self, queued: Queued, now: Instant) -> Actions:
@@ -147,11 +158,11 @@ class Outgoing:
         return self._tries.lost(peer, now) + self._let_in(now)
 
     def tick(self, now: Instant) -> Actions:
-        actions = self._tries.tick(now)
-        for queued in self._waiting.overdue(now.mono):
+        actions: Actions = []
+        for queued in self._waiting.overdue(now.mono):  # first: a try that ends now begins none of them
             ending = Ending(Verdict.NOT_SENT, None, Reason.BUSY, "too many commands were before it")
             actions += self._tell(queued.command, queued.senders, ending, now)
-        return actions
+        return actions + self._tries.tick(now)
 
     def deadline(self) -> float | None:
         return earliest(self._tries.deadline(), self._waiting.deadline())
