@@ -239,6 +239,30 @@ def test_a_copy_of_one_under_way_is_taken_though_its_connector_has_no_place() ->
     assert len(members(agg.said())) == 1
 
 
+def test_copies_take_no_place_of_their_own() -> None:
+    agg = two()
+    fill(agg)
+    sent = fill(agg)
+    for member, message in sent:
+        agg.hear(member, receipt(message, "ON_GOING", source="ci"))
+    agg.clear()
+    fill(agg, prefix="d")
+    assert is_full(agg)
+
+
+def test_a_command_that_another_connector_takes_over_leaves_the_place_of_the_first() -> None:
+    agg = two()
+    fill(agg)
+    for number in range(10):
+        agg.hear("ci", command(f"c{number}"))
+    agg.clear()
+    for number in range(10):
+        agg.hear("git", command(f"d{number}"))
+    assert refused(agg, "git") == []
+    agg.clear()
+    assert is_full(agg)
+
+
 @pytest.mark.parametrize("name", ["ON_GOING", "REJECTED"])
 def test_a_receipt_makes_one_place_free(name: str) -> None:
     agg = two()
