@@ -45,7 +45,7 @@ class QueueSettings:
     lease_limit: float = 300.0
     """A Gandalf lease never lasts longer than this."""
     beat_missed: float = 4.0
-    """A worker (or, on a shared socket, a version) that beat and then is silent for this long is gone."""
+    """A worker (or, on a shared socket, a version) that registered and is silent for this long is gone."""
     max_dead: int = 10_000
     resend_first: float = 1.0
     resend_limit: float = 30.0

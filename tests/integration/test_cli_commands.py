@@ -183,3 +183,14 @@ async def test_a_first_start_with_a_wrong_or_no_enrolment_is_refused(tmp_path: P
     code, _, errors = await zconnector("connector", *state, "--enrolment-file", "-", stdin="zc1.!!!")
     assert code == 78
     assert "!!!" not in errors
+
+
+async def test_a_dedupe_window_that_breaks_a_promise_is_refused(dev: Dev) -> None:
+    await dev.kill("git")
+    code, _, errors = await zconnector(
+        *("connector", "--state-dir", str(dev.state_dir / "connector" / "git")),
+        *("--queue-dedupe-window", "5"),
+    )
+    assert code == 78
+    assert "queue_dedupe_window is 5 s" in errors
+    assert len(errors.splitlines()) == 1

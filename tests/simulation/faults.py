@@ -113,8 +113,8 @@ def freeze(world: World, rng: random.Random) -> Undo | None:
     world.trouble(node, begins=True)
 
     def undo() -> None:
-        node.thaw()
         world.trouble(node, begins=False)
+        node.thaw()
 
     return undo
 

@@ -21,7 +21,7 @@ from zconnector.messages.message import derived_uuid
 
 RULES: dict[str, str] = {
     "lost command": "a receipted command is executed, and its sender's connector has the reply",
-    "unexpected execution": "what was definitely refused is not executed; nothing is executed at two connectors",
+    "unexpected execution": "what was refused for certain is not executed; nothing is at two connectors",
     "accepted twice": "a command has one accepted completion; a uuid stands for one body",
     "redelivery": "nothing is handed out again after its completion was accepted",
     "overlapping leases": "a command is handed out again only after its lease has ended by a rule",
@@ -136,7 +136,7 @@ class Model:
         self._readers: dict[str, _Reader] = {}
         self._may_end: dict[tuple[str, str, str], int] = {}
         """(node, worker, iterator) -> order of the last thing by which such leases end."""
-        self._restarts: dict[str, list[int]] = {}
+        self._ends: dict[str, list[int]] = {}
         self._troubles: dict[str, list[list[int]]] = {}
         """By node: [begin, end] of the times when it was frozen or its disk was not well."""
 
@@ -237,7 +237,7 @@ class Model:
             text = f"{uuid} was handed out at {node} with a body that nobody sent: {payload!r}"
             self._broken(at, "wrong uuid", uuid, text)
         self.checked["redelivery"] += 1
-        if 0 <= command.completed and at - command.completed < self._dedupe:
+        if command.completed >= 0 and at - command.completed < self._dedupe:
             text = (
                 f"{uuid} was handed out at {node} {(at - command.completed) / MS:.0f} ms after its completion"
             )
@@ -263,7 +263,7 @@ class Model:
             self._broken(at, "overlapping leases", uuid, text)
 
     def lease_may_end(self, at: int, node: str, worker: str, iterator: str) -> None:
-        """A worker died or fell silent, or a wait of an iterator was cancelled; "" and "": all of the node."""
+        """A worker died or fell silent, or a wait of its iterator was cancelled; "" and "": all of them."""
         self._order += 1
         self._may_end[node, worker, iterator] = self._order
 
@@ -328,9 +328,9 @@ class Model:
 
     def _may_be_shown_again(self, node: str, before: int) -> bool:
         """Whether a crash may have taken the position of a hand-over with it."""
-        for restart in self._restarts.get(node, ()):
-            if restart >= before and (
-                restart - before <= SHOWN_AGAIN or self._troubled(node, before, before + SHOWN_AGAIN)
+        for end in self._ends.get(node, ()):
+            if end >= before and (
+                end - before <= SHOWN_AGAIN or self._troubled(node, before, before + SHOWN_AGAIN)
             ):
                 return True
         return False
@@ -346,10 +346,9 @@ class Model:
     def event_stored(self, at: int, node: str, meta: Mapping[str, Any]) -> None:
         """An event is durable at a connector."""
         uuid, reference = str(meta["uuid"]), str(meta["reference"])
-        if meta["directed"] and meta["source"] == node.partition("/")[2]:
-            return  # a reply of its own to somebody's event: it keeps a copy
         if meta["directed"]:
-            self._reply_stored(at, node, uuid, reference, str(meta["event"]))
+            mine = meta["source"] == node.partition("/")[2]
+            self._reply_stored(at, node, uuid, reference, str(meta["event"]), mine=mine)
             return
         if meta["topic"] == "ERROR" or reference:
             return
@@ -362,10 +361,10 @@ class Model:
             return
         event.stored.setdefault(node, at)
 
-    def _reply_stored(self, at: int, node: str, uuid: str, reference: str, event: str) -> None:
+    def _reply_stored(self, at: int, node: str, uuid: str, reference: str, event: str, *, mine: bool) -> None:
         published = self._events.get((tenant_of(node), reference))
         if published is not None:
-            if published.node != node:
+            if published.node != node and not mine:  # of its own replies to events it keeps a copy
                 self._broken(at, "wrong uuid", reference, f"a reply to {reference} came to {node}")
             return
         command = self._command(node, reference)
@@ -391,15 +390,15 @@ class Model:
         """A FAIL for want of a receipt must not follow a receipt."""
         for attempt in command.attempts:
             if attempt.node == node and attempt.outcome == "ACCEPTED":
-                crashed = any(restart >= attempt.ended for restart in self._restarts.get(node, ()))
+                crashed = any(end >= attempt.ended for end in self._ends.get(node, ()))
                 if not crashed and not self._troubled(node, attempt.ended, at):
                     self._broken(
                         at, "wrong uuid", uuid, f"{uuid} was receipted, and then FAILed as unreceipted"
                     )
 
-    def restarted(self, at: int, node: str) -> None:
-        """A connector's process began anew on its disk."""
-        self._restarts.setdefault(node, []).append(at)
+    def ended(self, at: int, node: str) -> None:
+        """A connector's process ended, in whatever way; another one will begin on its disk."""
+        self._ends.setdefault(node, []).append(at)
         self.lease_may_end(at, node, "", "")
 
     def trouble(self, at: int, node: str, begins: bool) -> None:
@@ -412,7 +411,6 @@ class Model:
             if span[1] == _INFINITE:
                 span[1] = at
                 break
-        self.lease_may_end(at, node, "", "")
 
     def _troubled(self, node: str, since: int, until: int) -> bool:
         margin = 500 * MS
@@ -473,7 +471,9 @@ class Model:
             self._broken(
                 at, "unanswered", uuid, f"{uuid} sent at {attempt.at / 1e6:.3f} s was never answered"
             )
-        if attempt.outcome == "UNKNOWN" and not self._troubled(node, attempt.at, attempt.ended):
+        crashed = any(r >= attempt.ended for r in self._ends.get(node, ()))
+        lost = crashed and self._troubled(node, attempt.at, attempt.ended)  # told, but not yet durable
+        if attempt.outcome == "UNKNOWN" and not lost:
             self.checked["unknown for ever"] += 1
             later = any(a.outcome == "ACCEPTED" and a.node == node for a in command.attempts)
             if not later and node not in command.replies and node not in command.failed:

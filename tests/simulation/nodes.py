@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.simulation.clock import NodeClock
@@ -34,6 +34,7 @@ from zconnector.shoset.identity import Identity, boot_id
 from zconnector.shoset.uplinks import Target
 
 SESSION = SessionSettings(heartbeat=1.0)
+MEMBER_SESSION = replace(ClusterSettings(state_dir=Path()).session, heartbeat=1.0)
 QUEUE = QueueSettings(dedupe_window=110.0, lease_limit=45.0)
 """Shorter than the defaults in the proportion of MAX_TIMEOUT_MS, so that ten minutes see them end."""
 MAX_TIMEOUT_MS = 20_000
@@ -191,7 +192,7 @@ class MemberNode(Node):
             endpoint=self.endpoint,
             server_key=self.key,
         )
-        settings = ClusterSettings(state_dir=_NOWHERE, session=SESSION)
+        settings = ClusterSettings(state_dir=_NOWHERE, session=MEMBER_SESSION)
         router = ClusterRouter(identity, settings, ClusterReads(self.disk, self.store), rng, self._secret)
         self.around.variant.member(router)
         self.around.network.listen(self.endpoint, process)
@@ -273,8 +274,8 @@ class ConnectorNode(Node):
         self.rows = MemoryQueueStore().rows
         self.disk = Disk(MemoryQueueStore(self.rows), around.rng(f"disk {self.name}"))
         self.machine: ConnectorMachine | None = None
-        self.on_up: Callable[[ConnectorNode], None] = lambda _: None
-        """Told when a process begins on the disk."""
+        self.on_end: Callable[[ConnectorNode], None] = lambda _: None
+        """Told when its process has ended."""
         self._aggregators = aggregators
 
     def build(self, process: Process, rng: random.Random) -> Machine:
@@ -308,8 +309,11 @@ class ConnectorNode(Node):
         self.machine = machine
         self.around.variant.connector(machine)
         process.on_serve = lambda: self._served(process, machine)
-        self.on_up(self)
         return machine
+
+    def _ended(self, process: Process, how: str, error: ZConnectorError | None) -> None:
+        self.on_end(self)
+        super()._ended(process, how, error)
 
     def _served(self, process: Process, machine: ConnectorMachine) -> None:
         now = self.clock.now()

@@ -32,6 +32,7 @@ from zconnector.actions import (
     Reach,
     Respond,
     Serve,
+    Slow,
     Stop,
     Then,
     Transmit,
@@ -108,6 +109,8 @@ class Process:
         self._calls: dict[int, tuple[Answered, Given | None]] = {}
         self._crossing: dict[int, None] = {}
         self._last_call = 0
+        self._slow_until = 0
+        """Nothing from below is read before this time."""
 
     # ---- life
 
@@ -174,6 +177,9 @@ class Process:
         """A transmission."""
         if self.frozen:
             self._backlog.append((self.arrived, (pipe, frames)))
+            return
+        if self._scheduler.now < self._slow_until and type(pipe.link) is bytes:
+            self._scheduler.at(self._slow_until, self.arrived, pipe, frames)
             return
         pipe.held -= 1
         if not self.alive or not self._network.readable(pipe):
@@ -323,6 +329,8 @@ class Process:
                     self.serving = True
                     if self.on_serve is not None:
                         self._scheduler.after(0, self.on_serve)
+            case Slow():
+                self._slow_until = self._scheduler.now + int(action.seconds * 1e6)
             case Stop():
                 self._outbox.flush()
                 self._stop(action.error)
@@ -373,6 +381,8 @@ class Process:
 
     def _reschedule(self) -> None:
         deadline = self.machine.deadline()
+        if deadline == self._due and self._timer >= 0:
+            return  # as it mostly is
         if deadline is None:
             self._due = 1e18
             return

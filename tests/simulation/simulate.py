@@ -23,6 +23,8 @@ from tests.simulation.topology import STANDARD
 from tests.simulation.variant import REAL
 from tests.simulation.world import Outcome, Plan, World
 
+LIGHT = {"command_pause": 4.0, "event_pause": 6.0}
+"""Less traffic, more worlds: what breaks is mostly decided by the faults."""
 SHOWN = 40
 """Lines of a transcript."""
 
@@ -37,10 +39,11 @@ def simulate(plan: Plan, mutant: str = "", watch: Iterable[str] = ()) -> Outcome
         gc.collect()
 
 
-def replay(outcome: Outcome, minutes: float, mutant: str) -> str:
+def replay(plan: Plan, mutant: str = "") -> str:
     """The one command that shows a failing seed again."""
-    options = f" --mutant '{mutant}'" if mutant else ""
-    return f"scripts/simulate.sh --seed {outcome.seed} --minutes {minutes:g}{options}"
+    options = " --light" if plan.command_pause else ""
+    options += f" --mutant '{mutant}'" if mutant else ""
+    return f"scripts/simulate.sh --seed {plan.seed} --minutes {plan.minutes:g}{options}"
 
 
 class Summary:
@@ -57,6 +60,7 @@ class Summary:
         self.messages = 0
         self.steps = 0
         self._began = time.monotonic()
+        self._cpu = time.process_time()
 
     def add(self, outcome: Outcome) -> None:
         self.worlds += 1
@@ -76,7 +80,8 @@ class Summary:
 
     def speed(self) -> str:
         virtual, messages = self.virtual / self.seconds, self.messages / self.seconds
-        return f"{virtual:,.0f} virtual s per real s, {messages:,.0f} messages/s"
+        cpu = time.process_time() - self._cpu
+        return f"{virtual:,.0f} virtual s per real s, {messages:,.0f} messages/s; {cpu:.1f} s of CPU here"
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -86,6 +91,7 @@ class Summary:
             "virtual_hours": round(self.virtual / 3600, 2),
             "real_seconds": round(self.seconds, 1),
             "virtual_per_real": round(self.virtual / self.seconds),
+            "cpu_seconds": round(time.process_time() - self._cpu, 1),
             "messages_per_second": round(self.messages / self.seconds),
             "messages": self.messages,
             "faults": dict(sorted(self.injected.items())),
@@ -95,7 +101,8 @@ class Summary:
         }
 
     def table(self) -> Iterator[str]:
-        yield f"{self.worlds} worlds, {self.virtual / 3600:.1f} virtual hours in {self.seconds:.0f} s: {self.speed()}"
+        hours = f"{self.virtual / 3600:.1f} virtual hours in {self.seconds:.0f} s"
+        yield f"{self.worlds} worlds, {hours}: {self.speed()}"
         yield ""
         yield f"{'fault':<26}{'injected':>10}"
         for kind in FAULTS:
@@ -123,6 +130,7 @@ def arguments() -> argparse.Namespace:
         "--speed", action="store_true", help="measure speed on the standard topology, no faults"
     )
     parser.add_argument("--watch", action="append", default=[], help="transcript of what mentions this text")
+    parser.add_argument("--light", action="store_true", help="less traffic, as in the test suite")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     given = parser.parse_args()
     if given.minutes <= 0 or given.seeds < 1 or given.jobs < 1:
@@ -147,7 +155,7 @@ def show(outcome: Outcome, plan: Plan, mutant: str) -> None:
     """What a failing world did wrong, how to see it again, and what led to it."""
     say("")
     say(f"seed {outcome.seed}: {len(outcome.violations)} broken promises; to see it again:")
-    say(f"  {replay(outcome, plan.minutes, mutant)}")
+    say(f"  {replay(replace(plan, seed=outcome.seed), mutant)}")
     for violation in outcome.violations[:5]:
         say(f"  {violation}")
 
@@ -167,7 +175,7 @@ def say(text: str) -> None:
 
 def many(given: argparse.Namespace) -> Summary:
     seeds = range(given.first_seed, given.first_seed + given.seeds)
-    plans = [Plan(seed, given.minutes) for seed in seeds]
+    plans = [Plan(seed, given.minutes, **_traffic(given)) for seed in seeds]
     summary = Summary()
     told = time.monotonic()
     for outcome in run_all([(plan, given.mutant) for plan in plans], given.jobs):
@@ -180,12 +188,16 @@ def many(given: argparse.Namespace) -> Summary:
     return summary
 
 
+def _traffic(given: argparse.Namespace) -> dict[str, Any]:
+    return LIGHT if given.light else {}
+
+
 def hunt(given: argparse.Namespace) -> Summary:
     """For each mutant, the first seed that finds it."""
     summary = Summary()
     for mutant in [given.mutant] if given.mutant else MUTANTS:
         for seed in range(given.first_seed, given.first_seed + given.seeds):
-            outcome = simulate(Plan(seed, given.minutes), mutant)
+            outcome = simulate(Plan(seed, given.minutes, impatient=True), mutant)
             summary.add(outcome)
             if outcome.violations:
                 say(f"{mutant:<28} seed {seed:<5} {outcome.violations[0]}")
@@ -205,7 +217,7 @@ def main() -> int:
         summary = Summary()
         summary.add(simulate(plan, given.mutant))
     elif given.seed is not None:
-        plan = Plan(given.seed, given.minutes)
+        plan = Plan(given.seed, given.minutes, **_traffic(given))
         summary = Summary()
         outcome = simulate(plan, given.mutant)
         summary.add(outcome)

@@ -37,8 +37,7 @@ class Trace:
 
     def frames(self, now: int, node: str, peer: str, frames: list[bytes]) -> None:
         """A transmission arrived at a node."""
-        self._update(b"%d %s<%s" % (now, node.encode(), peer.encode()))
-        self._update(b"\0".join(frames))
+        self._update(f"{now} {node}<{peer}".encode() + b"\0".join(frames))
         if self.watch:
             for message in decode(frames):
                 self._line(now, node, f"<- {peer}  {told(message)}")

@@ -36,7 +36,7 @@ class Habits:
 
 
 SLOW = 12 * SECOND
-USUAL = 1_500 * MS
+USUAL = 1_000 * MS
 
 
 class Worker(Agent):

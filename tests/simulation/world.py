@@ -1,4 +1,4 @@
-"""A world: machines, network, workers, clients, faults, and the model that judges it. One seed, one history."""
+"""A world: machines, network, workers, clients, faults, and the model that judges it. One seed, one story."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from zconnector.queue.store import EVENTS, Put
 WARM_UP = 5 * SECOND
 """Faults begin after this: every connector has its first cursor by then, and may miss nothing from there."""
 DRAIN = 120 * SECOND
-"""Virtual time in which everything must come to its end once faults have stopped: a reply is sent again after at
-most 30 s, an unknown outcome ends 30 s after `accept_until`, a lease 45 s after it began."""
+"""Virtual time in which everything must come to its end once faults have stopped: a reply is sent again after
+at most 30 s, an unknown outcome ends 30 s after `accept_until`, a lease 45 s after it began."""
 PROBE = 5 * SECOND
 LEASE_ENDS = 8 * SECOND
 """A dead worker's lease has ended by then: it is silent for 4 s at most, and beats each second."""
@@ -48,6 +48,8 @@ class Plan:
     command_pause: float | None = None
     """Mean seconds between two commands of a whole tenant; None: as the seed says."""
     event_pause: float | None = None
+    impatient: bool = False
+    """End at the first broken promise."""
     calm: bool = False
     """No odd clients and workers: what speed is measured on."""
 
@@ -67,6 +69,10 @@ class Outcome:
     transmissions: int
     steps: int
     transcript: list[str] = field(default_factory=list)
+
+
+class _EnoughError(Exception):
+    """A promise is broken, and nobody wants to see more."""
 
 
 class World:
@@ -112,7 +118,7 @@ class World:
             self._add(node)
         for spec in plan.topology.connectors:
             connector = ConnectorNode(spec, self._around, self._drift(), instances[spec.tenant])
-            connector.on_up = self._connector_up
+            connector.on_end = self._connector_ended
             self._add(connector)
             self._watch_disk(connector)
 
@@ -137,9 +143,9 @@ class World:
     def _make_agents(self) -> None:
         plan = self.plan
         manners = Manners(0, 0, 0, 0, 0) if plan.calm else Manners()
-        habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.2)))
-        command_pause = plan.command_pause or self._rng.choice((0.7, 2.0, 4.0))
-        event_pause = plan.event_pause or self._rng.choice((1.0, 3.0, 6.0))
+        habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.05)))
+        command_pause = plan.command_pause or self._rng.choice((1.0, 2.0, 4.0))
+        event_pause = plan.event_pause or self._rng.choice((2.0, 4.0, 6.0))
         used: dict[str, list[str]] = {tenant: [] for tenant in plan.topology.tenants}
         for node in self.connectors:
             spec = node.spec
@@ -184,9 +190,8 @@ class World:
     def _defect(self, node: str, what: str) -> None:
         self.model.defect(self.scheduler.now, node, what)
 
-    def _connector_up(self, node: ConnectorNode) -> None:
-        if node.starts > 1:
-            self.model.restarted(self.scheduler.now, node.name)
+    def _connector_ended(self, node: ConnectorNode) -> None:
+        self.model.ended(self.scheduler.now, node.name)
 
     def trouble(self, node: Node, *, begins: bool) -> None:
         """A machine's disk is not well, or well again."""
@@ -222,6 +227,14 @@ class World:
 
     def run(self) -> Outcome:
         """Warm up, torment, let everything drain, judge."""
+        try:
+            self._run()
+        except _EnoughError:
+            return self._outcome()
+        self._judge()
+        return self._outcome()
+
+    def _run(self) -> None:
         plan, scheduler = self.plan, self.scheduler
         for node in self.nodes.values():
             scheduler.after(int(self._rng.random() * 200 * MS), node.start)
@@ -241,8 +254,6 @@ class World:
         for each in (*self.clients, *self.publishers):
             each.quiet = True
         scheduler.run_until(max(end, WARM_UP + DRAIN))
-        self._judge()
-        return self._outcome()
 
     @property
     def injector_kinds(self) -> bool:
@@ -281,6 +292,8 @@ class World:
         self.scheduler.after(PROBE, self._probe)
         model = self.model
         model.checked["unbounded"] += 1
+        if self.plan.impatient and model.violations:
+            raise _EnoughError
         if self.network.fullest() > HIGH_WATER + 1:
             model.broken(now, "unbounded", "network", "a pipe holds more than its high-water mark")
         sent = self.network.messages - self._messages_before

@@ -31,6 +31,9 @@ _WARM = """
 import sys
 import zconnector.cli.main, zconnector.cli.connector, zconnector.cli.aggregator, zconnector.cli.cluster
 import zconnector.connector.process, zconnector.aggregator.process, zconnector.cluster.process
+import os, socket
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    sender.sendto(b"WARM=1", chr(0) + os.environ["NOTIFY_SOCKET"][1:])
 sys.stdin.readline()
 sys.exit(zconnector.cli.main.main(sys.argv[1:]))
 """
@@ -47,6 +50,7 @@ class Run:
         if crash_at:
             self._environment["ZCONNECTOR_CRASH_AT"] = crash_at
         self._said = asyncio.Event()
+        self._warm = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._gone: asyncio.Task[int] | None = None
 
@@ -58,8 +62,7 @@ class Run:
         loop = asyncio.get_running_loop()
 
         def notified() -> None:
-            listener.recv(100)
-            self._said.set()
+            (self._warm if listener.recv(100).startswith(b"WARM") else self._said).set()
 
         def close(_: object) -> None:
             loop.remove_reader(listener)
@@ -77,6 +80,11 @@ class Run:
             )
         self._gone = asyncio.create_task(self._process.wait())
         self._gone.add_done_callback(close)
+        return self
+
+    async def warmed(self) -> Run:
+        """Wait until it has imported what it needs."""
+        await asyncio.wait_for(self._warm.wait(), DEADLINE)
         return self
 
     def go(self) -> Run:

@@ -17,6 +17,8 @@ from zconnector.shoset.enrolment import Endpoint, Enrolment
 from zconnector.shoset.keys import KeyPair
 
 DEADLINE = 15.0
+BEAT = 0.25
+"""Seconds between its heartbeats, while it listens."""
 
 
 class Stranger:
@@ -34,6 +36,9 @@ class Stranger:
         self.socket.setsockopt(zmq.CURVE_SECRETKEY, self.keys.secret.encode())
         self.socket.connect(at.endpoint)
         self._unread: list[Message] = []
+        self._received = 0
+        self._beat_at = 0.0
+        self._greeted = False
 
     def __enter__(self) -> Stranger:
         return self
@@ -44,6 +49,7 @@ class Stranger:
         self._context.destroy(linger=0)
 
     def say(self, *messages: Message) -> None:
+        self._greeted = self._greeted or any(message.kind is Kind.HELLO for message in messages)
         for frames in encode(messages):
             self.frames(frames)
 
@@ -51,20 +57,22 @@ class Stranger:
         self.socket.send_multipart(frames)
 
     def hears(self, wanted: Callable[[Message], bool], seconds: float = DEADLINE) -> Message:
-        """The first message that is wanted; those before it are gone. Beats meanwhile, like any peer."""
+        """The first message that is wanted; those before it are gone. It beats meanwhile, like any peer."""
         end = time.monotonic() + seconds
         while True:
             while self._unread:
                 message = self._unread.pop(0)
                 if wanted(message):
                     return message
-            left = end - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= end:
                 raise TimeoutError("the message did not come")
-            if self.socket.poll(int(min(left, 0.5) * 1000) + 1):
+            if self._greeted and now >= self._beat_at:
+                self._beat_at = now + BEAT
+                self.say(Message(Kind.HEARTBEAT, {"received": self._received}))
+            if self.socket.poll(int(BEAT * 1000)):
                 self._unread += decode(self.socket.recv_multipart())
-            else:
-                self.say(Message(Kind.HEARTBEAT, {"received": 0}))
+                self._received = self._received + len(self._unread)
 
     def hears_error(self) -> tuple[str, str]:
         """Reason and reference of the next ERROR."""

@@ -48,7 +48,7 @@ class Presence:
         entries = _names(message.header["entries"])
         if number == 0:
             wanted = set(entries)
-            for name in report.names - wanted:
+            for name in sorted(report.names - wanted):
                 self._remove(peer, name)
             added = [name for name in dict.fromkeys(entries) if name not in report.names]
             report.names = wanted

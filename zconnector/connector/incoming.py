@@ -100,13 +100,12 @@ class Incoming:
         def committed(later: Instant, published: Published) -> Actions:
             if published.outcome not in ("STORED", "DUPLICATE"):
                 return []  # not confirmed: its sender keeps it and sends it again
+            forgotten = self._queue.forget_unknown(event.reference, later)
+            if not event.text("source"):
+                return forgotten  # nobody to confirm it to: an aggregator always says whose it is
             header = {"entries": [[event.uuid, 0]], "source": self._identity.name}
             confirm = Message(Kind.CONFIRM, {**header, "recipient": event.text("source")})
-            return [
-                *self._queue.forget_unknown(event.reference, later),
-                *self.back(peer, confirm, later),
-                Reach("source.reply_after_confirm"),
-            ]
+            return [*forgotten, *self.back(peer, confirm, later), Reach("source.reply_after_confirm")]
 
         self.counters["replies"] += 1
         return self._queue.publish(event, now, outbox=False, done=committed)

@@ -62,6 +62,7 @@ class ConnectorMachine:
         return earliest(self._shoset.deadline(), self.router.deadline(), self._drain_ends)
 
     def link_opened(self, link: int, now: Instant) -> Actions:
+        self.router.initialisation.done(Step.COMMUNICATION)
         return self._shoset.link_opened(link, now)
 
     def link_lost(self, link: int, why: str, now: Instant) -> Actions:

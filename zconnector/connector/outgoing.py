@@ -137,6 +137,11 @@ class Outgoing:
     def receipt(self, event: Message, peer: Peer, now: Instant) -> Actions:
         """A receipt from the event queue, matched by the command's uuid."""
         uuid, name = event.reference, event.text("event")
+        under_way, digest = self._tries.get(uuid), event.text("digest")
+        if under_way is not None and digest and digest != body_digest(under_way.message):
+            # A late one, of an earlier command with this uuid: it says nothing about the one under way.
+            self.counters["receipts_of_another_body"] += 1
+            return []
         if name == Outcome.NO_ROUTE:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
             return self._tries.decline(uuid, peer, reason, event.text("detail"), now)

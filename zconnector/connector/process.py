@@ -30,6 +30,8 @@ from zconnector.shoset.uplinks import Target
 _DOOR = "inproc://queue"
 DOOR_SOCKET = "door.sock"
 """In the connector's state directory: where front ends in processes of their own find the door."""
+DEDUPE_BEYOND_TIMEOUT = 60.0
+"""Seconds that a finished command is remembered beyond the longest timeout."""
 _STOP_GRACE = 0.5
 """Seconds that answers to workers may still take when the process ends."""
 
@@ -43,6 +45,7 @@ def _build(driver: Driver, settings: ConnectorSettings) -> ConnectorMachine:
     enrolment = enrol.load(settings)
     if enrolment.kind != "connector":
         raise ConfigError(f"this enrolment is for a {enrolment.kind}, not for a connector")
+    _check(settings)
     settings = replace(settings, grpc=settings.grpc or f"unix:{settings.state_dir / 'grpc.sock'}")
     rng = random.Random()
     now = driver.now()
@@ -62,6 +65,16 @@ def _build(driver: Driver, settings: ConnectorSettings) -> ConnectorMachine:
     machine = ConnectorMachine(identity, _targets(enrolment, queue), queue, settings, rng, now)
     _Workers(driver, machine, settings, enrolment, identity.boot).wire()
     return machine
+
+
+def _check(settings: ConnectorSettings) -> None:
+    """Raises ConfigError: a late copy of a command could outlive its memory (DESIGN section 3, promise 3)."""
+    window, longest = settings.queue.dedupe_window, settings.max_timeout_ms / 1000 + DEDUPE_BEYOND_TIMEOUT
+    if window < longest:
+        raise ConfigError(
+            f"queue_dedupe_window is {window:g} s, must be at least the longest timeout "
+            f"(max_timeout_ms) and {DEDUPE_BEYOND_TIMEOUT:g} s: {longest:g} s"
+        )
 
 
 def _targets(enrolment: Enrolment, queue: LocalQueue) -> list[Target]:

@@ -24,7 +24,7 @@ from typing import Any
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
 from zconnector.connector.incoming import Incoming
-from zconnector.connector.initialisation import Initialisation, Step
+from zconnector.connector.initialisation import Initialisation
 from zconnector.connector.outgoing import Outgoing
 from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
@@ -77,7 +77,6 @@ class ConnectorRouter:
         return []
 
     def peer_up(self, peer: Peer, now: Instant) -> Actions:
-        self.initialisation.done(Step.COMMUNICATION)
         actions: Actions = [Note("info", "session live", {"peer": str(peer)})]
         actions += self.setup.validated(now)
         actions += self.requests.session_up(now)

@@ -13,6 +13,11 @@ from typing import Any
 from zconnector.clock import Instant, earliest
 from zconnector.queue.leases import Lease, Version
 
+_LOOK = 1.0
+"""Seconds between two looks, while there is anybody whose silence means something."""
+_STALL = 1.0
+"""A look that is later than this shows that the process stood still (stopped, or no CPU for it)."""
+
 
 @dataclass(slots=True)
 class Registration:
@@ -23,7 +28,7 @@ class Registration:
     minor: int
     commands: tuple[str, ...]
     heard: float
-    beaten: bool = False
+    """When it registered or beat last: workers beat each second from their first one on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,10 @@ class Workers:
     def __init__(self, beat_missed: float, now: Instant) -> None:
         self._beat_missed = beat_missed
         self._started = now.mono
+        self._grace_ends = now.mono + beat_missed
+        """When those of before the restart have had the time to come back."""
+        self._looked = now.mono
+        """When `tick` last looked; it asks to look again soon, so that a gap shows."""
         self._known: dict[tuple[str, int, int], Registration] = {}
         self._grace_over = False
 
@@ -57,7 +66,6 @@ class Workers:
         if known is None:
             return False
         known.heard = now.mono
-        known.beaten = True
         return True
 
     def serving(self, worker: str, major: int) -> Version | None:
@@ -68,14 +76,19 @@ class Workers:
         return None if known is None else Version(known.major, known.minor)
 
     def tick(self, now: Instant) -> list[Gone]:
-        """Forget the silent ones, and say whose leases end with them."""
-        silent = [
-            key
-            for key, known in self._known.items()
-            if known.beaten and now.mono - known.heard >= self._beat_missed
-        ]
+        """Forget the silent ones, and say whose leases end with them.
+
+        Where this process itself stood still, nobody was silent meanwhile: what they said is still unread.
+        """
+        stood_still = now.mono - self._looked
+        self._looked = now.mono
+        if stood_still > _LOOK + _STALL:
+            self._grace_ends += stood_still
+            for known in self._known.values():
+                known.heard = min(known.heard + stood_still, now.mono)
+        silent = [key for key, known in self._known.items() if now.mono - known.heard >= self._beat_missed]
         gone = [self._gone(self._known.pop(key)) for key in silent]
-        if not self._grace_over and now.mono - self._started >= self._beat_missed:
+        if not self._grace_over and now.mono >= self._grace_ends:
             self._grace_over = True
             gone.append(Gone("workers of before the restart", self._left_behind))
         return gone
@@ -101,11 +114,10 @@ class Workers:
         return any(known.worker and known.worker == worker for known in self._known.values())
 
     def deadline(self) -> float | None:
-        first = None if self._grace_over else self._started + self._beat_missed
+        first = None if self._grace_over else self._grace_ends
         for known in self._known.values():
-            if known.beaten:
-                first = earliest(first, known.heard + self._beat_missed)
-        return first
+            first = earliest(first, known.heard + self._beat_missed)
+        return None if first is None else min(first, self._looked + _LOOK)
 
     def status(self, now: Instant) -> list[dict[str, Any]]:
         return [

@@ -42,6 +42,7 @@ FIELDS: dict[str, Rule] = {
     "seq": Rule(int),
     "reason": Rule(str, 64),
     "detail": Rule(str, 1024),
+    "digest": Rule(str, 64),
     "entries": Rule(list, 4096),
     "kind": Rule(str, 32),
     "name": Rule(str, 128),

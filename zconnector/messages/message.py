@@ -101,6 +101,7 @@ def receipt(command: Message, event: str, *, source: str = "", reason: str = "",
         "topic": command.text("command"),
         "event": event,
         "reference": command.uuid,
+        "digest": body_digest(command),
     }
     for name in ("tenant", "timestamp"):
         if name in command.header:

@@ -53,7 +53,7 @@ class Commands:
         self._parked: dict[str, dict[Caller, None]] = {}
         """Callers that wait, by iterator."""
         self._order = 0
-        self._unreadable: set[LineKey] = set()
+        self._unreadable: dict[LineKey, None] = {}
         self._retry_at: float | None = None
         endings.on_ready = self._ready
 
@@ -208,7 +208,7 @@ class Commands:
         self._register.forget_ended(now)
         if self._retry_at is not None and now.mono >= self._retry_at:
             self._retry_at = None
-            lines, self._unreadable = self._unreadable, set()
+            lines, self._unreadable = self._unreadable, {}
             for key in lines:
                 actions += self._serve_all(key, now)
         return actions + self._endings.tick(now)
@@ -255,7 +255,7 @@ class Commands:
 
     def _unread(self, key: LineKey, command: Command, error: StorageError, now: Instant) -> Note:
         self._commits.failed()
-        self._unreadable.add(key)
+        self._unreadable[key] = None
         self._retry_at = now.mono + RETRY
         return Note("error", "command cannot be read", {"uuid": command.uuid, "error": str(error)})
 

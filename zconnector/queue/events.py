@@ -62,7 +62,7 @@ class Events:
         self._streams = Streams(commits, STREAMS_PER_ITERATOR * settings.max_iterators)
         self._waits: dict[LaneKey, OrderedDict[Caller, _Wait]] = {}
         self._by_caller: dict[Caller, _Wait] = {}
-        self._unreadable: set[LaneKey] = set()
+        self._unreadable: dict[LaneKey, None] = {}
         self._retry_at: float | None = None
 
     def restore_event(self, key: int, meta: dict[str, Any], size: int, now: Instant) -> None:
@@ -214,7 +214,7 @@ class Events:
         actions = self._retained.tick(now)
         if self._retry_at is not None and now.mono >= self._retry_at:
             self._retry_at = None
-            lanes, self._unreadable = self._unreadable, set()
+            lanes, self._unreadable = self._unreadable, {}
             for lane in lanes:
                 actions += self._serve_lane(lane, now)
         return actions
@@ -252,7 +252,7 @@ class Events:
             except StorageError as error:
                 # The wait stays: an error would leave a Gandalf worker deaf for ever.
                 self._commits.failed()
-                self._unreadable.add(wait.stream.lane)
+                self._unreadable[wait.stream.lane] = None
                 self._retry_at = now.mono + RETRY
                 note = Note("error", "event cannot be read", {"uuid": event.uuid, "error": str(error)})
                 return [*actions, note]

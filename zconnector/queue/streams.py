@@ -56,7 +56,7 @@ class Streams:
         self._commits = commits
         self._limit = limit
         self._streams: OrderedDict[StreamKey, Stream] = OrderedDict()
-        self._of_iterator: dict[str, set[LaneKey]] = {}
+        self._of_iterator: dict[str, dict[LaneKey, None]] = {}
         self._history: OrderedDict[HistoryKey, int] = OrderedDict()
         self._handed: dict[Caller, Stream] = {}
 
@@ -69,7 +69,7 @@ class Streams:
                 begin = int(meta.get("begin", position))
                 stream = Stream(iterator, lane, meta["worker"], begin, position, list(meta["again"]))
                 self._streams[iterator, lane] = stream
-                self._of_iterator.setdefault(iterator, set()).add(lane)
+                self._of_iterator.setdefault(iterator, {})[lane] = None
             case ["w", worker, topic, event]:
                 self._history[worker, topic, event] = position
             case _:
@@ -86,7 +86,7 @@ class Streams:
         position = 0 if lane.reference else self._history.get(history, end)
         stream = Stream(iterator, lane, worker, position, position)
         self._streams[iterator, lane] = stream
-        self._of_iterator.setdefault(iterator, set()).add(lane)
+        self._of_iterator.setdefault(iterator, {})[lane] = None
         if not lane.reference:
             self._store(stream)
             if worker and history not in self._history:
@@ -153,7 +153,7 @@ class Streams:
 
     def forget_iterator(self, iterator: str) -> None:
         """The iterator is gone, and its streams with it."""
-        for lane in self._of_iterator.pop(iterator, set()):
+        for lane in self._of_iterator.pop(iterator, {}):
             self._forget(self._streams.pop((iterator, lane)))
 
     def __len__(self) -> int:
@@ -187,7 +187,7 @@ class Streams:
                 continue
             del self._streams[key]
             lanes = self._of_iterator[stream.iterator]
-            lanes.discard(stream.lane)
+            lanes.pop(stream.lane, None)
             if not lanes:
                 del self._of_iterator[stream.iterator]
             self._forget(stream)

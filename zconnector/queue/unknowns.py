@@ -18,7 +18,7 @@ PREFIX = "unknown/"
 GRACE_MS = 30_000
 """A target never first stores a command later than `accept_until` + this."""
 LONGEST = 3_600.0
-"""Seconds that an unknown outcome is waited for at most, whatever the clocks say."""
+"""The same for what an older version stored, which did not say."""
 
 Remembered = Callable[[Instant, Refusal | None], Actions]
 
@@ -30,6 +30,8 @@ class _Unknown:
     tenant: str
     source: str
     accept_until: int
+    longest: float
+    """Seconds that are left at most, whatever the clocks say: its whole timeout and the grace."""
 
 
 class Unknowns:
@@ -55,14 +57,19 @@ class Unknowns:
     def __len__(self) -> int:
         return len(self._unknown)
 
-    def restore(self, uuid: str, meta: dict[str, str | int], now: Instant) -> None:
+    def restore(self, uuid: str, meta: dict[str, str | int | float], now: Instant) -> None:
         unknown = _Unknown(
-            uuid, str(meta["name"]), str(meta["tenant"]), str(meta["source"]), int(meta["accept_until"])
+            uuid,
+            str(meta["name"]),
+            str(meta["tenant"]),
+            str(meta["source"]),
+            int(meta["accept_until"]),
+            float(meta.get("longest", LONGEST)),
         )
         self._add(unknown, now)
 
     def remember(self, command: Message, now: Instant, done: Remembered) -> Actions:
-        """`done` gets None once it is stored, or why it is not."""
+        """`done` gets None once it is stored, or why it is not (yet): then only a crash can forget it."""
         uuid = command.uuid
         known = uuid in self._unknown
         if not known and len(self._unknown) >= self._limit:
@@ -73,6 +80,7 @@ class Unknowns:
             command.text("tenant"),
             command.text("source"),
             command.number("accept_until"),
+            (command.number("timeout") + GRACE_MS) / 1000,
         )
         if not known:
             self._add(unknown, now)
@@ -81,14 +89,18 @@ class Unknowns:
             "tenant": unknown.tenant,
             "source": unknown.source,
             "accept_until": unknown.accept_until,
+            "longest": unknown.longest,
         }
 
+        put = Put(DOCUMENTS, PREFIX + uuid, meta)
+
         def failed(now: Instant, error: StorageError) -> Actions:
-            if not known:
-                self._unknown.pop(uuid, None)
+            # It stays in memory, and goes to the disk as soon as that takes it: the sender is told UNKNOWN
+            # whatever the disk says, and would wait for the FAIL for ever.
+            if uuid in self._unknown:
+                self._commits.ride(put)
             return done(now, Refusal(Reason.STORAGE_FAILED, str(error), uuid))
 
-        put = Put(DOCUMENTS, PREFIX + uuid, meta)
         return [self._commits.commit([put], lambda now: done(now, None), failed)]
 
     def forget(self, uuid: str, now: Instant) -> Actions:
@@ -113,7 +125,7 @@ class Unknowns:
     def _add(self, unknown: _Unknown, now: Instant) -> None:
         self._unknown[unknown.uuid] = unknown
         left = (unknown.accept_until + GRACE_MS - now.wall) / 1000
-        heapq.heappush(self._due, (now.mono + min(max(left, 0.0), LONGEST), unknown.uuid))
+        heapq.heappush(self._due, (now.mono + min(max(left, 0.0), unknown.longest), unknown.uuid))
 
     def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:
         if self._taken(unknown.name, unknown.uuid):

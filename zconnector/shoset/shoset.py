@@ -249,8 +249,9 @@ class Shoset:
         except WireError as error:
             return self._bad_frame(link, peer, error, now)
         actions: Actions = []
-        for message in messages:
-            peer = self._current(link)
+        for number, message in enumerate(messages):
+            if number:
+                peer = self._current(link)  # the message before may have begun or ended the session
             if peer is None:
                 actions += self._first(link, key, message, now)
                 continue

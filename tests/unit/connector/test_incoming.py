@@ -10,7 +10,7 @@ from tests.support.connector import Connector, command, event
 from tests.support.transcript import START, at
 from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.messages.kinds import Kind
-from zconnector.messages.message import Message, derived_uuid, receipt
+from zconnector.messages.message import Message, body_digest, derived_uuid, receipt
 from zconnector.settings import QueueSettings
 
 
@@ -40,6 +40,7 @@ def test_a_command_is_committed_then_receipted_over_the_way_it_came() -> None:
         "topic": "CLONE",
         "event": "ON_GOING",
         "reference": "c1",
+        "digest": body_digest(command()),
         "tenant": "t1",
         "recipient": "ci",
         "source": "git",
@@ -376,3 +377,12 @@ def test_a_receipt_is_seen_once_by_a_waiter_and_never_stored() -> None:
     assert con.result(call)["reference"] == "c9"
     assert con.store.rows["events"] == {}
     assert not con.answered(con.wait_event("BUILD", "REJECTED", reference="c9"))
+
+
+def test_a_reply_that_says_not_whose_it_is_is_stored_and_confirmed_to_nobody() -> None:
+    con = ready()
+    con.hear(
+        "a", event(uuid="r1", topic="CLONE", name="SUCCES", source="", recipient="git").without("source")
+    )
+    assert con.queue.knows_event("r1")
+    assert con.said(Kind.CONFIRM) == []

@@ -37,6 +37,33 @@ def ready() -> Connector:
     return con
 
 
+# ---- one uuid, two bodies
+
+
+def test_a_late_receipt_of_another_body_is_no_receipt_of_this_one() -> None:
+    """Its sender would be told ACCEPTED for what nobody has taken, and what is a conflict."""
+    con = ready()
+    send(con, payload=b"first")
+    (name, first), *_ = copies(con)
+    con.wait(4.0)
+    con.clear()
+    second = send(con, payload=b"second")
+    con.hear(name, back(first))
+    assert not con.answered(second)
+    ((other, message),) = copies(con)
+    con.hear(other, back(message, "REJECTED", reason="CONFLICT"))
+    assert con.refusal(second).reason is Reason.CONFLICT
+
+
+def test_a_receipt_without_a_digest_is_matched_by_its_uuid() -> None:
+    """As a peer of an older version sends it."""
+    con = ready()
+    call = send(con)
+    ((name, message),) = copies(con)
+    con.hear(name, back(message).without("digest"))
+    assert con.result(call)["outcome"] == "ACCEPTED"
+
+
 # ---- what is sent
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.connector import Connector, command
 from tests.support.transcript import at
-from zconnector.connector.workers import Workers
+from zconnector.connector.workers import Gone, Workers
 from zconnector.queue.leases import Lease, Version
 
 ONE = Version(1, 0)
@@ -16,8 +16,18 @@ def lease(worker: str = "", version: Version | None = ONE, since: float = 2000.0
     return Lease("i", worker, b"client", version, 1, "token", since)
 
 
-def table() -> Workers:
-    return Workers(4.0, at(0.0))
+class Table(Workers):
+    """Ticked at each of its deadlines, as a shell does."""
+
+    def passes(self, until: float) -> list[Gone]:
+        gone: list[Gone] = []
+        while (due := self.deadline()) is not None and due < at(until).mono:
+            gone += self.tick(at(due - at(0).mono))
+        return gone + self.tick(at(until))
+
+
+def table() -> Table:
+    return Table(4.0, at(0.0))
 
 
 # ---- the table itself
@@ -34,11 +44,11 @@ def test_a_beat_is_true_only_for_what_was_registered_since_this_start() -> None:
 
 def test_one_that_beat_and_is_silent_is_gone_after_the_limit() -> None:
     workers = table()
-    workers.tick(at(4.0))  # what was left of before the restart is over
+    workers.passes(4.0)  # what was left of before the restart is over
     workers.register("w1", 1, 0, ["A"], at(5))
     workers.beat("w1", 1, 0, at(6))
+    assert workers.passes(9.99) == []
     assert workers.deadline() == pytest.approx(at(10).mono)
-    assert workers.tick(at(9.99)) == []
     (gone,) = workers.tick(at(10.0))
     assert gone.who == "w1"
     assert gone.held(lease("w1"))
@@ -47,24 +57,53 @@ def test_one_that_beat_and_is_silent_is_gone_after_the_limit() -> None:
     assert workers.deadline() is None
 
 
-def test_one_that_never_beat_is_not_gone_for_being_silent() -> None:
+@pytest.mark.parametrize("name", ["w1", ""])
+def test_one_that_dies_before_its_first_beat_is_gone_too(name: str) -> None:
+    """A command that kills its worker at once must not wait for the limit of its lease each time."""
     workers = table()
-    workers.tick(at(4.0))
-    workers.register("w1", 1, 0, ["A"], at(5))
-    assert workers.deadline() is None
-    assert workers.tick(at(1000)) == []
-    assert workers.beat("w1", 1, 0, at(1000))
+    workers.passes(5.0)
+    workers.register(name, 1, 0, ["A"], at(5))
+    assert workers.passes(8.99) == []
+    (gone,) = workers.passes(9.0)
+    assert gone.held(lease(name))
+
+
+def test_nobody_was_silent_while_this_process_stood_still() -> None:
+    """Its workers' beats of that time are unread: their commands must not run a second time."""
+    workers = table()
+    workers.passes(5.0)
+    workers.register("alive", 1, 0, ["A"], at(5))
+    workers.register("dead", 1, 0, ["A"], at(5))
+    for now in (5.5, 6.5, 7.5):
+        workers.passes(now)
+        workers.beat("alive", 1, 0, at(now))
+    assert workers.tick(at(20)) == [], "thawed: due times come before what there is to read"
+    assert workers.beat("alive", 1, 0, at(20))
+    (gone,) = workers.passes(23.9)
+    assert gone.who == "dead"
+    assert workers.passes(23.99) == []
+
+
+def test_those_of_before_a_restart_have_their_time_although_this_process_stood_still() -> None:
+    workers = table()
+    assert workers.tick(at(10)) == []
+    workers.register("back", 1, 0, ["A"], at(10))
+    workers.passes(12.0)
+    workers.beat("back", 1, 0, at(12))
+    (gone,) = workers.passes(14.0)
+    assert not gone.held(lease("back", since=at(0).mono))
+    assert gone.held(lease("away", since=at(0).mono))
 
 
 def test_unnamed_workers_of_a_version_are_one() -> None:
     workers = table()
-    workers.tick(at(4.0))
+    workers.passes(4.0)
     workers.register("", 1, 0, ["A"], at(5))
     workers.register("named", 1, 0, ["A"], at(5))
     for now in (6, 7, 8, 9, 10, 11):
         workers.beat("named", 1, 0, at(now))
     workers.beat("", 1, 0, at(7))
-    (gone,) = workers.tick(at(11))
+    (gone,) = workers.passes(11)
     assert gone.who == "version 1.0"
     assert gone.held(lease(""))
     assert gone.held(lease("somebody on the shared socket"))
@@ -77,8 +116,9 @@ def test_after_a_restart_leases_wait_for_their_holders_to_come_back() -> None:
     workers = table()
     workers.register("back", 1, 0, ["A"], at(1))
     workers.beat("back", 1, 0, at(3))
+    assert workers.passes(3.5) == []
     assert workers.deadline() == pytest.approx(at(4).mono)
-    (gone,) = workers.tick(at(4.0))
+    (gone,) = workers.passes(4.0)
     from_before = at(0).mono
     assert gone.held(lease("away", since=from_before))
     assert not gone.held(lease("back", since=from_before))
@@ -89,7 +129,7 @@ def test_after_a_restart_leases_wait_for_their_holders_to_come_back() -> None:
 def test_after_a_restart_an_unnamed_version_that_is_back_keeps_its_leases() -> None:
     workers = table()
     workers.register("", 1, 0, ["A"], at(1))
-    (gone,) = workers.tick(at(4.0))
+    (gone,) = workers.passes(4.0)
     from_before = at(0).mono
     assert not gone.held(lease("", Version(1, 0), from_before))
     assert gone.held(lease("", Version(2, 0), from_before))

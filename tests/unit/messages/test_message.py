@@ -115,6 +115,7 @@ def test_a_receipt_speaks_of_its_command() -> None:
         "topic": "CLONE",
         "event": "ON_GOING",
         "reference": "c1",
+        "digest": body_digest(COMMAND),
         "tenant": "t1",
         "timestamp": 4000,
         "recipient": "ci",

@@ -86,6 +86,16 @@ def test_it_survives_a_restart(bench: Bench) -> None:
     assert bench.got(caller) is not None
 
 
+def test_a_clock_that_was_put_back_does_not_hold_it_up(bench: Bench) -> None:
+    remember(bench)
+    bench.restart(wall_passes=-3_600)
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(39.9)
+    assert bench.got(caller) is None
+    bench.passes(0.2)
+    assert bench.got(caller) is not None
+
+
 def test_a_fail_event_that_cannot_be_stored_is_tried_again(bench: Bench) -> None:
     remember(bench)
     caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
@@ -101,6 +111,27 @@ def test_not_stored_is_told(bench: Bench) -> None:
     bench.full = True
     remember(bench)
     assert bench.heard[-1].reason is Reason.STORAGE_FAILED
+
+
+def test_what_could_not_be_stored_is_stored_later_and_ends_in_its_fail(bench: Bench) -> None:
+    """The sender was told UNKNOWN all the same, and waits."""
+    bench.full = True
+    remember(bench)
+    bench.full = False
+    bench.passes(1.1)
+    bench.restart(wall_passes=1)
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(45)
+    assert bench.got(caller) is not None
+
+
+def test_a_receipt_forgets_what_was_not_stored_too(bench: Bench) -> None:
+    bench.full = True
+    remember(bench)
+    bench.full = False
+    bench.do(bench.queue.forget_unknown("u1", bench.now))
+    bench.passes(1.1)
+    bench.restart(wall_passes=1)
     assert bench.queue.depths()["unknown"] == 0
 
 
