@@ -137,20 +137,21 @@ class Outgoing:
     def receipt(self, event: Message, peer: Peer, now: Instant) -> Actions:
         """A receipt from the event queue, matched by the command's uuid."""
         uuid, name = event.reference, event.text("event")
-        under_way, digest = self._tries.get(uuid), event.text("digest")
-        if under_way is not None and digest and digest != body_digest(under_way.message):
-            # A late one, of an earlier command with this uuid: it says nothing about the one under way.
+        under_way, waiting, digest = self._tries.get(uuid), self._waiting.get(uuid), event.text("digest")
+        ours = under_way.message if under_way else waiting.command if waiting else None
+        if ours is not None and digest and digest != body_digest(ours):
+            # A late one, of an earlier command with this uuid: it says nothing about the one that is here.
             self.counters["receipts_of_another_body"] += 1
             return []
         if name == Outcome.NO_ROUTE:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
             return self._tries.decline(uuid, peer, reason, event.text("detail"), now)
         verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
-        queued = self._waiting.take(uuid)
-        if queued is not None:  # of a copy sent before, whose outcome was unknown
+        if waiting is not None:  # of a copy sent before, whose outcome was unknown
+            self._waiting.take(uuid)
             ending = Ending(verdict, event, Reason.TIMED_OUT, "")
-            return self._tell(queued.command, queued.senders, ending, now)
-        if self._tries.get(uuid) is None:
+            return self._tell(waiting.command, waiting.senders, ending, now)
+        if under_way is None:
             self.counters["late_receipts"] += 1
             return self._queue.forget_unknown(uuid, now) if verdict is Verdict.ACCEPTED else []
         return self._tries.settle(uuid, verdict, event, now)

@@ -350,6 +350,11 @@ def under_way(con: Connector) -> list[str]:
     return list(dict.fromkeys(m.uuid for _, m in copies(con)))
 
 
+def heard_of(uuid: str, event: str = "ON_GOING", **fields: Any) -> Message:
+    """A receipt that is matched by the uuid alone."""
+    return back(Message(Kind.COMMAND, {"uuid": uuid}), event, **fields).without("digest")
+
+
 def crowd(con: Connector, count: int, **args: Any) -> dict[str, int]:
     """So many commands of ours; their calls."""
     return {f"c{n}": send(con, f"c{n}", **args) for n in range(count)}
@@ -380,9 +385,9 @@ def test_no_more_are_under_way_than_the_instances_take_and_the_rest_waits(instan
 @pytest.mark.parametrize(
     "ending",
     [
-        back(Message(Kind.COMMAND, {"uuid": "c7"})),
-        back(Message(Kind.COMMAND, {"uuid": "c7"}), "REJECTED", reason="CONFLICT"),
-        back(Message(Kind.COMMAND, {"uuid": "c7"}), "NO_ROUTE", reason="TARGET_AWAY"),
+        heard_of("c7"),
+        heard_of("c7", "REJECTED", reason="CONFLICT"),
+        heard_of("c7", "NO_ROUTE", reason="TARGET_AWAY"),
     ],
     ids=["accepted", "rejected", "not sent"],
 )
@@ -410,7 +415,7 @@ def test_what_waited_is_tried_for_the_rest_of_its_timeout() -> None:
     con, calls = one_full(1)
     con.wait(1.0)
     con.clear()
-    con.hear("a", back(Message(Kind.COMMAND, {"uuid": "c0"})))
+    con.hear("a", heard_of("c0"))
     ((_, message),) = copies(con)
     assert message.number("budget") == 2000
     con.wait(1.999)
@@ -480,9 +485,9 @@ def test_the_same_command_again_joins_the_one_that_waits() -> None:
     again = send(con, last)
     assert con.refusal(send(con, last, payload=b"other")).reason is Reason.CONFLICT
     assert con.machine.status(con.now)["in_flight"] == COMMANDS_IN_FLIGHT + 1
-    con.hear("a", back(Message(Kind.COMMAND, {"uuid": "c0"})))
+    con.hear("a", heard_of("c0"))
     assert [m.uuid for _, m in copies(con)].count(last) == 1
-    con.hear("a", back(Message(Kind.COMMAND, {"uuid": last})))
+    con.hear("a", heard_of(last))
     for call in (calls[last], again):
         assert con.result(call) == {"uuid": last, "outcome": "ACCEPTED"}
 
@@ -492,20 +497,37 @@ def test_a_receipt_of_an_earlier_copy_settles_one_that_waits(name: str) -> None:
     con, calls = one_full(2)
     last = f"c{COMMANDS_IN_FLIGHT}"
     reason = {"reason": "CONFLICT"} if name == "REJECTED" else {}
-    con.hear("a", back(Message(Kind.COMMAND, {"uuid": last}), name, **reason))
+    con.hear("a", heard_of(last, name, **reason))
     if name == "REJECTED":
         assert con.refusal(calls[last]).reason is Reason.CONFLICT
     else:
         assert con.result(calls[last])["outcome"] == "ACCEPTED"
     con.clear()
-    con.hear("a", back(Message(Kind.COMMAND, {"uuid": "c0"})))
+    con.hear("a", heard_of("c0"))
     assert under_way(con) == names(COMMANDS_IN_FLIGHT + 1), "it is not sent any more"
+
+
+def test_a_late_receipt_of_another_body_is_no_receipt_of_one_that_waits() -> None:
+    con = Connector(["a"])
+    con.ready()
+    send(con, "twice", payload=b"first", timeout=300)
+    ((_, first),) = copies(con)
+    con.wait(0.3)
+    crowd(con, COMMANDS_IN_FLIGHT)
+    call = send(con, "twice", payload=b"second")
+    con.hear("a", back(first))
+    assert not con.answered(call)
+    con.clear()
+    con.hear("a", heard_of("c0"))
+    ((_, second),) = copies(con)
+    con.hear("a", back(second, "REJECTED", reason="CONFLICT"))
+    assert con.refusal(call).reason is Reason.CONFLICT
 
 
 def test_no_route_to_an_earlier_copy_says_nothing_about_one_that_waits() -> None:
     con, calls = one_full(1)
     last = f"c{COMMANDS_IN_FLIGHT}"
-    con.hear("a", back(Message(Kind.COMMAND, {"uuid": last}), "NO_ROUTE", reason="TARGET_AWAY"))
+    con.hear("a", heard_of(last, "NO_ROUTE", reason="TARGET_AWAY"))
     assert not con.answered(calls[last])
     assert con.machine.status(con.now)["in_flight"] == COMMANDS_IN_FLIGHT + 1
 
@@ -513,7 +535,7 @@ def test_no_route_to_an_earlier_copy_says_nothing_about_one_that_waits() -> None
 @pytest.mark.parametrize("name", ["ON_GOING", "REJECTED"])
 def test_a_receipt_that_names_no_command_settles_nobody(name: str) -> None:
     con, calls = one_full(2)
-    nobody_s = back(Message(Kind.COMMAND, {"uuid": "c0"}), name, reason="CONFLICT").without("reference")
+    nobody_s = heard_of("c0", name, reason="CONFLICT").without("reference")
     con.hear("a", nobody_s)
     con.hear("a", nobody_s.with_fields(reference=""))
     assert not any(con.answered(call) for call in calls.values())
@@ -525,9 +547,9 @@ def test_a_sender_that_has_gone_is_not_answered_and_its_command_goes_on() -> Non
     again = send(con, last)
     con.cancel(calls[last])
     con.clear()
-    con.hear("a", back(Message(Kind.COMMAND, {"uuid": "c0"})))
+    con.hear("a", heard_of("c0"))
     assert under_way(con) == [last]
-    con.hear("a", back(Message(Kind.COMMAND, {"uuid": last})))
+    con.hear("a", heard_of(last))
     assert not con.answered(calls[last])
     assert con.result(again)["outcome"] == "ACCEPTED"
 
@@ -548,11 +570,11 @@ def test_a_drain_waits_for_those_that_wait() -> None:
     con, calls = one_full(1, timeout=1000)
     con.do(con.machine.drain(con.now))
     for number in range(COMMANDS_IN_FLIGHT):
-        con.hear("a", back(Message(Kind.COMMAND, {"uuid": f"c{number}"})))
+        con.hear("a", heard_of(f"c{number}"))
     last = f"c{COMMANDS_IN_FLIGHT}"
     assert under_way(con)[-1] == last
     assert con.stopped is None
-    con.hear("a", back(Message(Kind.COMMAND, {"uuid": last})))
+    con.hear("a", heard_of(last))
     assert con.result(calls[last])["outcome"] == "ACCEPTED"
     assert con.stopped is not None
 
@@ -563,13 +585,13 @@ def test_a_drain_whose_only_commands_wait_is_not_over() -> None:
     calls = crowd(con, 5)
     con.clear()
     for uuid in under_way(con):
-        con.hear("a", back(Message(Kind.COMMAND, {"uuid": uuid})))
+        con.hear("a", heard_of(uuid))
     con.do(con.machine.drain(con.now))
     assert con.stopped is None
     con.hear("a", Message(Kind.HEARTBEAT, {"received": 3}))
     con.hear("a", Message(Kind.HEARTBEAT, {"received": 6}))
     for uuid in calls:
-        con.hear("a", back(Message(Kind.COMMAND, {"uuid": uuid})))
+        con.hear("a", heard_of(uuid))
     assert con.stopped is not None
 
 
@@ -600,7 +622,7 @@ def test_everybody_is_answered_once_and_in_time_and_nobody_waits_beside_a_free_p
                 calls[uuid] = send(con, uuid)
         elif step == "end" and con.links:
             for uuid in [uuid for uuid in under_way(con) if not con.answered(calls[uuid])][:value]:
-                con.hear(min(con.links), back(Message(Kind.COMMAND, {"uuid": uuid})))
+                con.hear(min(con.links), heard_of(uuid))
         elif step == "lose" and value in con.links:
             con.down(value)
         elif step == "pass":
