@@ -455,6 +455,7 @@ class Shoset:
         refusal = self._hello_refusal(message, key, now)
         if refusal is not None:
             self.counters[f"refused.{refusal.reason}"] += 1
+            self._fine(link)
             fields = {"name": message.text("name"), "reason": str(refusal.reason)}
             return [
                 *self._complain(link, "HELLO refused", fields, now),
@@ -516,6 +517,7 @@ class Shoset:
         if message.kind is Kind.GOAWAY:
             return self._forget(peer, "GOAWAY", now)
         if message.kind is Kind.HELLO:
+            self._fine(peer.link)
             return [self._error(peer.link, Reason.BAD_HEADER, "this session has said HELLO before")]
         if not peer.validated:
             self.counters["not_validated"] += 1

@@ -285,8 +285,26 @@ def another_key_s_event(up: Upper) -> Actions:
     return up.hear(EVENT)
 
 
+def hello_of_no_version(up: Upper) -> Actions:
+    return up.hear(hello(versions=[99]))
+
+
+def hello_in_a_session(up: Upper) -> Actions:
+    if not up.sessions():
+        up.pending()
+    return up.hear(hello())
+
+
 @pytest.mark.parametrize(
-    "refused", [stranger_s_garbage, stranger_s_event, event_before_it_is_validated, another_key_s_event]
+    "refused",
+    [
+        stranger_s_garbage,
+        stranger_s_event,
+        event_before_it_is_validated,
+        another_key_s_event,
+        hello_of_no_version,
+        hello_in_a_session,
+    ],
 )
 def test_what_is_refused_counts_for_50(refused: Callable[[Upper], Actions]) -> None:
     up = upper(credit=256, burst=256, rate=1.0)
