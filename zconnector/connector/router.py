@@ -148,12 +148,7 @@ class ConnectorRouter:
             actions += self.replication.heard_of(event.number("seq"), now)
             if event.text("source") == self.identity.name:
                 actions += self.queue.outbox_confirm([event.uuid], now)
-
-        def stored(later: Instant, kept: bool) -> Actions:
-            self.replication.stored(event, kept)
-            return []
-
-        return actions + self.incoming.event(event, now, stored)
+        return actions + self.incoming.event(event, now)
 
     # ---- the door
 
@@ -183,7 +178,7 @@ class ConnectorRouter:
                 worker,
                 self.workers.serving(worker, major),
                 now,
-                holds_none="seen" in args,
+                seen=_text(args, "seen") if "seen" in args else None,
             )
         if op == "wait_event":
             return self.queue.wait_event(

@@ -182,16 +182,17 @@ class LocalQueue:
         serving: Version | None,
         now: Instant,
         *,
-        holds_none: bool = False,
+        seen: str | None = None,
     ) -> Actions:
         """Respond with the oldest command of a name and version, now or when there is one.
 
         `Respond.args` are its header fields. A waiter of major 0 takes any version; a command of major 0
         goes to any waiter. Admin commands go to the worker "ADMIN" only, and it gets no others.
-        `holds_none`: this iterator is read by one who has no command of it now, so whatever is still
-        leased to it was lost on the way. NOT_FOUND for an iterator that is unknown or not for commands.
+        `seen`: uuid of the last command of this iterator that reached its reader ("": none yet), which has
+        done with it: whatever else is leased to the iterator was lost on the way. NOT_FOUND for an
+        iterator that is unknown or not for commands.
         """
-        return self._commands.wait(caller, iterator, name, major, worker, serving, now, holds_none=holds_none)
+        return self._commands.wait(caller, iterator, name, major, worker, serving, now, seen=seen)
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller of a wait is gone: nothing stays swallowed, and its iterator's leases are freed.
@@ -268,8 +269,8 @@ class LocalQueue:
 
     # --- outbox ------------------------------------------------------------------------------------
 
-    def outbox_due(self, now: Instant, limit: int = BATCH, *, broadcast: bool = True) -> list[OutboxEntry]:
-        """What is to be sent now, at most `limit`: replies, then (`broadcast`) events, the oldest first.
+    def outbox_due(self, now: Instant, limit: int = BATCH, *, broadcast: int = BATCH) -> list[OutboxEntry]:
+        """What is to be sent now, at most `limit`: replies, then up to `broadcast` events, the oldest first.
 
         Marks nothing: see `outbox_sent`. More may be due: ask again after marking these.
         """

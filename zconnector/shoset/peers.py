@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -57,12 +58,13 @@ class Peer:
         """How many messages may be sent to it now."""
         return max(0, self.credit - (self.sent - self.acknowledged))
 
-    def has_room_for_events(self, held: int = 0) -> bool:
-        """Whether one more broadcast event may be sent, beside `held` that are about to be.
+    @property
+    def room_for_events(self) -> int:
+        """How many broadcast or fetched events may be sent to it now.
 
         They leave most of the credit free: what somebody waits for stands behind few.
         """
-        return self.room - held >= self.credit * EVENTS_LEAVE_FREE
+        return max(0, math.floor(self.room - self.credit * EVENTS_LEAVE_FREE) + 1)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.tenant}/{self.name}/{self.instance}"

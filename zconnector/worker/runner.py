@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from zconnector.errors import ZConnectorError
+from zconnector.errors import Reason, ZConnectorError
 from zconnector.messages.kinds import Outcome
 from zconnector.rpc import metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
@@ -272,7 +272,7 @@ class Runner:
         if self._draining.is_set():
             return None
         try:
-            said = ((metadata.SEEN, seen),)
+            said = ((metadata.SEEN, metadata.encode_text(seen)),)
             reply, _ = await self._connection.call(method, request, seconds=None, said=said)
         except asyncio.CancelledError:
             current = asyncio.current_task()
@@ -324,7 +324,7 @@ class Runner:
             try:
                 await self._connection.call("SendEventMessage", answer, seconds=SHORT)
             except CallFailed as failed:
-                if failed.passing:
+                if failed.passing or failed.reason == Reason.QUEUE_FULL:
                     await pause(never, backoff.next())
                     continue
                 _log.error("worker.reply_refused", uuid=context.uuid, outcome=outcome, detail=str(failed))
