@@ -193,13 +193,11 @@ class Events:
             refusal = Refusal(Reason.REPLACED, "a newer wait of this iterator took its place")
             actions.append(Respond(caller, error=refusal))
         last = self._retained.find(seen) if seen else None
-        if last is not None and last.message is not None:
-            # A receipt; it may have been announced anew, behind what the reader has not seen yet.
-            self._streams.resume(stream, min(last.key, stream.position))
-        elif last is not None:
+        if last is not None and last.message is None:
             self._streams.resume(stream, last.key)
         elif not seen or stream.lane.reference:
-            # Nothing yet; or a receipt that is forgotten: of one reference there is little, and no reply may hide.
+            # Nothing yet; or a receipt, which may be forgotten, or announced anew behind a reply that was lost:
+            # about one message there is little, and all of it is shown again.
             self._streams.resume(stream, stream.begin)
         return actions
 

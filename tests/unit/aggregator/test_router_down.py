@@ -162,11 +162,10 @@ def test_a_connector_without_room_for_events_keeps_them_from_nobody_else() -> No
 @pytest.mark.parametrize(
     "message",
     [
-        event(seq=7, recipient="git", source="ci"),
         event(reference="c1", recipient="git", source="ci"),
         Message(Kind.CONFIRM, {"entries": [["e1", 7]]}),
     ],
-    ids=["fetched", "reply", "CONFIRM"],
+    ids=["reply", "CONFIRM"],
 )
 def test_what_somebody_waits_for_may_use_all_of_the_credit(message: Message) -> None:
     agg = Aggregator(1, credit=20)
@@ -174,6 +173,15 @@ def test_what_somebody_waits_for_may_use_all_of_the_credit(message: Message) -> 
     for _ in range(20):
         agg.hear("m1", message)
     assert len(agg.said_to("git")) == 20
+
+
+def test_fetched_events_leave_a_connector_the_room_that_receipts_need() -> None:
+    agg = Aggregator(1, credit=20)
+    agg.join("git")
+    for number in range(20):
+        agg.hear("m1", event(f"e{number}", seq=number + 1, recipient="git", source="ci"))
+    assert len(agg.said_to("git")) == 6
+    assert agg.router.counters["event_dropped"] == 14
 
 
 # ---- revoked
