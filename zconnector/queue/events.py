@@ -196,8 +196,8 @@ class Events:
         if last is not None and last.message is None:
             self._streams.resume(stream, last.key)
         elif not seen or stream.lane.reference:
-            # Nothing yet; or a receipt, which may be forgotten, or announced anew behind a reply that was lost:
-            # about one message there is little, and all of it is shown again.
+            # Nothing yet; or a receipt, which may be forgotten, or announced anew behind a reply that was
+            # lost: about one message there is little, and all of it is shown again.
             self._streams.resume(stream, stream.begin)
         return actions
 
