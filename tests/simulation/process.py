@@ -190,10 +190,14 @@ class Process:
             self._routes[link] = pipe.connection
         now = self._clock.now()
         try:
-            if now.mono >= self._due:
-                self._perform(self.machine.tick(now))
-            self._perform(self.machine.frames(link, pipe.source.key, frames, now))
-            self._end_turn()
+            machine = self.machine
+            due = now.mono >= self._due
+            if due:
+                self._perform(machine.tick(now))
+            actions = machine.frames(link, pipe.source.key, frames, now)
+            if actions or due or not machine.quiet:
+                self._perform(actions)
+                self._end_turn()
         except KilledError:
             self._die("killed")
         except Exception:  # noqa: BLE001  a defect of the core, whatever it is
@@ -285,11 +289,10 @@ class Process:
             action = queue.popleft()
             if self.fuse >= 0:
                 self._burn()
-            if type(action) is Transmit:
+            kind = type(action)
+            if kind is Transmit:
                 self._outbox.add(action)
-            elif type(action) is Note:
-                continue
-            else:
+            elif kind is not Note:
                 self._one(action)
 
     def _burn(self) -> None:
@@ -359,7 +362,8 @@ class Process:
             if turns > _ENDLESS:
                 raise RuntimeError("sending leads to sending without end")
             self._follow()
-            self._perform([])
+            if self._queue:
+                self._perform([])
         if self.alive:
             self._reschedule()
 
@@ -372,10 +376,7 @@ class Process:
     def _hand(self, link: Link, frames: Frames) -> bool:
         if type(link) is bytes:
             return self._network.send_down(self._routes.get(link), frames)
-        connection = self._dealers.get(link)
-        if connection is None:
-            return self._network.send_down(None, frames)
-        return self._network.send_up(connection, frames)
+        return self._network.send_up(self._dealers.get(link), frames)
 
     # ---- time
 

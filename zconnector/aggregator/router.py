@@ -115,15 +115,18 @@ class AggregatorRouter:
     def beat(self, peer: Peer) -> Mapping[str, Any]:
         if peer.upward:
             return {}
+        return {"latest": self._latest}
+
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
         return {"latest": self._latest, "instances": self._instances}
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         if not peer.upward:
-            return []
+            return None
         self._latest = max(self._latest, int(header.get("latest", 0)))
         instances = header.get("instances")
         if instances is None or instances == self._instances:
-            return []
+            return None
         self._instances = list(instances)
         return [a for connector in self._connectors() for a in self.shoset.welcome(connector, now)]
 

@@ -103,9 +103,14 @@ class ConnectorRouter:
     def beat(self, peer: Peer) -> Mapping[str, Any]:
         return {} if self.queue.cursor is None else {"cursor": self.queue.cursor}
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
-        actions: Actions = []
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
+        return {}  # a connector binds no shoset
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         instances = header.get("instances")
+        if instances is None and not self.replication.is_news(int(header.get("latest", 0))):
+            return None
+        actions: Actions = []
         if instances and instances != self._instances:
             self._instances = list(instances)
             targets = _targets(instances)
