@@ -180,6 +180,8 @@ class ConnectorRouter:
             return self.sending.send(caller, args, payload, now)
         if op == "wait_command":
             worker, major = _text(args, "worker"), _small(args, "major")
+            if self.workers.is_gone(worker):
+                return []  # an error would not make it leave, but try again: its next beat does
             return self.queue.wait_command(
                 caller,
                 _text(args, "iterator"),
@@ -235,6 +237,8 @@ class ConnectorRouter:
         actions: Actions = []
         for gone in self.workers.tick(now):
             actions.append(Note("info", "worker gone", {"worker": gone.who}))
+            if gone.worker:
+                self.queue.pass_over(gone.worker, now)
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)
