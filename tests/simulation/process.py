@@ -24,6 +24,7 @@ from zconnector.actions import (
     Caller,
     Close,
     Commit,
+    ControlReply,
     Hash,
     Link,
     Machine,
@@ -244,6 +245,13 @@ class Process:
         if number in self._calls:
             caller = Caller(b"grpc", number)
             self._enter(op, lambda: self.machine.call(caller, op, args, payload, self._clock.now()))
+
+    def control(self, op: str, args: Mapping[str, Any], reply: ControlReply) -> None:
+        """A request from the control socket."""
+        if self.frozen:
+            self._backlog.append((self.control, (op, args, reply)))
+        else:
+            self._enter(op, lambda: self.machine.control(op, args, self._clock.now(), reply))
 
     def cancel(self, number: int) -> None:
         """The caller has gone, also when its answer is just on the way to it."""

@@ -54,7 +54,7 @@ class FullDisk(Door):
 
 
 async def test_a_reply_that_was_refused_is_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the command stays leased to nobody who works on it, and its sender hears at the limit of the lease."""
+    """Else the command stays leased to nobody who works on it, to the limit of the lease."""
     monkeypatch.setattr("zconnector.connector.admin._PAUSE", 0.001)
     door = FullDisk()
     async with asyncio.timeout(10):
