@@ -101,6 +101,9 @@ class Recorder:
     def welcome(self, peer: Peer) -> Mapping[str, Any]:
         return self.beats
 
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        return []
+
     def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         self.heard.append(("heard_beat", peer, dict(header)))
         return None if self.nothing_new else []

@@ -123,6 +123,9 @@ class ClusterRouter:
     def welcome(self, peer: Peer) -> Mapping[str, Any]:
         return {**self.beat(peer), "instances": self._admission.instances(peer)}
 
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        return []  # a member has nobody above it
+
     def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         return None
 

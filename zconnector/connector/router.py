@@ -106,6 +106,9 @@ class ConnectorRouter:
     def welcome(self, peer: Peer) -> Mapping[str, Any]:
         return {}  # a connector binds no shoset
 
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        return self.setup.validated(now)  # a push may have missed the instance: ask again
+
     def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         instances = header.get("instances")
         if instances is None and not self.replication.is_news(int(header.get("latest", 0))):

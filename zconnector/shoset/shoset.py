@@ -461,6 +461,8 @@ class Shoset:
             peer.validated = True
             peer.hello = header
             actions += self._role.peer_up(peer, now)
+        else:
+            actions += self._role.welcomed_again(peer, now)
         return actions + (self._role.heard_beat(peer, header, now) or [])
 
     def _first(self, link: Link, key: str, message: Message, now: Instant) -> Actions:
