@@ -10,7 +10,7 @@ import click
 
 from zconnector.cli.locate import CONTEXT, F, find_grpc, grpc_options
 from zconnector.cli.output import emit
-from zconnector.errors import ConfigError
+from zconnector.errors import ConfigError, ZConnectorError
 
 REPLY_FAILED = 1
 """Exit status when the worker answered FAIL."""
@@ -36,6 +36,12 @@ def read_payload(payload: str, file: Path | None) -> str:
         return str(click.open_file(str(file), encoding="utf-8").read())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {file}: {error}") from error
+
+
+class NoReplyYetError(ZConnectorError):
+    """The command is receipted, and its reply has not come in the time given."""
+
+    exit_code = 75
 
 
 @click.group("send", context_settings=CONTEXT)
@@ -95,7 +101,7 @@ def send_command(
     address = find_grpc(grpc, state_dir, connector)
 
     async def run() -> int:
-        from zconnector.worker import Client
+        from zconnector.worker import Client, NoReply
 
         async with Client(address) as client:
             handle = await client.send_command(
@@ -104,7 +110,13 @@ def send_command(
             _show(as_json, f"receipted {handle.uuid}", {"uuid": handle.uuid, "receipt": "ON_GOING"})
             if not wait:
                 return 0
-            reply = await handle.reply(reply_timeout)
+            try:
+                reply = await handle.reply(reply_timeout)
+            except NoReply as error:
+                hint = f"zconnector watch {name} --reply-to {handle.uuid}"
+                raise NoReplyYetError(
+                    f"{error}: it is stored at its target, and waits there for a worker; later: `{hint}`"
+                ) from None
             reason = f" ({reply.reason}: {reply.detail})" if reply.reason else ""
             _show(
                 as_json,

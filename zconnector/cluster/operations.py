@@ -168,7 +168,8 @@ class Operations:
             item = replace(Pivot.from_dict(document), implicit=False)
 
         def outcome(later: Instant, refusal: Refusal | None) -> Actions:
-            stored = {"type": item.name, "version": str(item.version)}
+            commands = [command.name for command in item.commandtypes]
+            stored = {"name": item.name, "version": str(item.version), "commands": commands}
             reply(refusal or (stored | {"product": product} if product else stored))
             return []
 

@@ -8,6 +8,7 @@ Fields that we do not know are ignored: Gandalf's files carry more than a connec
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -200,7 +201,19 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+_KNOWN = ("name", "major", "minor", "commandtypes", "eventtypes", "resourcetypes", "keys", "product")
+
+
+def _check_spelling(document: Mapping[str, Any], where: str) -> None:
+    """What means nothing to us may mean something to others, but not what is nearly one of our keys."""
+    for key in document:
+        meant = difflib.get_close_matches(str(key).lower(), _KNOWN, n=1, cutoff=0.7)
+        if key not in (*_KNOWN, "implicit") and meant:
+            raise ConfigError(f"{where}: unknown key {str(key)[:80]!r}, did you mean {meant[0]!r}?")
+
+
 def _common(document: Mapping[str, Any], where: str) -> dict[str, Any]:
+    _check_spelling(document, where)
     return {
         "name": _logical_name(document.get("name"), f"{where}.name"),
         "major": _number(document.get("major"), f"{where}.major"),
