@@ -118,13 +118,16 @@ class ClusterRouter:
         return []  # a member has nobody above it
 
     def beat(self, peer: Peer) -> Mapping[str, Any]:
-        return {
-            "latest": self._events.latest(peer.tenant),
-            "instances": self._admission.instances(peer),
-        }
+        return {"latest": self._events.latest(peer.tenant)}
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
-        return []
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
+        return {**self.beat(peer), "instances": self._admission.instances(peer)}
+
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        return []  # a member has nobody above it
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
+        return None
 
     # ---- Role: messages
 
@@ -178,6 +181,10 @@ class ClusterRouter:
             self._drained_by = None
             actions.append(Stop())
         return actions
+
+    @property
+    def quiet(self) -> bool:
+        return self._shoset.quiet
 
     def deadline(self) -> float | None:
         return earliest(

@@ -120,6 +120,11 @@ class Replication:
         cursor = self._queue.cursor
         return [] if cursor is not None and cursor >= self.latest else self.look(now)
 
+    def is_news(self, latest: int) -> bool:
+        """Whether `heard_of` this number would change anything."""
+        cursor = self._queue.cursor
+        return not self._told or latest > self.latest or cursor is None or cursor < self.latest
+
     def look(self, now: Instant) -> Actions:
         """FETCH what has been missing for long enough, if there is anybody to ask.
 

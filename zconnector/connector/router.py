@@ -103,9 +103,17 @@ class ConnectorRouter:
     def beat(self, peer: Peer) -> Mapping[str, Any]:
         return {} if self.queue.cursor is None else {"cursor": self.queue.cursor}
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
-        actions: Actions = []
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
+        return {}  # a connector binds no shoset
+
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        return self.setup.validated(now)  # a push may have missed the instance: ask again
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         instances = header.get("instances")
+        if instances is None and not self.replication.is_news(int(header.get("latest", 0))):
+            return None
+        actions: Actions = []
         if instances and instances != self._instances:
             self._instances = list(instances)
             targets = _targets(instances)
@@ -170,6 +178,8 @@ class ConnectorRouter:
             return self.sending.send(caller, args, payload, now)
         if op == "wait_command":
             worker, major = _text(args, "worker"), _small(args, "major")
+            if self.workers.is_gone(worker):
+                return []  # an error would not make it leave, but try again: its next beat does
             return self.queue.wait_command(
                 caller,
                 _text(args, "iterator"),
@@ -225,6 +235,8 @@ class ConnectorRouter:
         actions: Actions = []
         for gone in self.workers.tick(now):
             actions.append(Note("info", "worker gone", {"worker": gone.who}))
+            if gone.worker:
+                self.queue.pass_over(gone.worker, now)
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)

@@ -17,6 +17,7 @@ _LOOK = 1.0
 """Seconds between two looks, while there is anybody whose silence means something."""
 _STALL = 1.0
 """A look that is later than this shows that the process stood still (stopped, or no CPU for it)."""
+_SILENT_KEPT = 10_000
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Gone:
 
     who: str
     held: Callable[[Lease], bool]
+    worker: str = ""
+    """Its name, if it has one: what it waits for is not handed to it either."""
 
 
 class Workers:
@@ -55,10 +58,13 @@ class Workers:
         """When `tick` last looked; it asks to look again soon, so that a gap shows."""
         self._known: dict[tuple[str, int, int], Registration] = {}
         self._grace_over = False
+        self._silent: dict[str, None] = {}
+        """Names that were taken for silent and have not registered since; the oldest go."""
 
     def register(self, worker: str, major: int, minor: int, commands: Iterable[str], now: Instant) -> None:
         key = (worker, major, minor)
         self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono)
+        self._silent.pop(worker, None)
 
     def beat(self, worker: str, major: int, minor: int, now: Instant) -> bool:
         """A SendStop: true tells the worker to go on."""
@@ -67,6 +73,10 @@ class Workers:
             return False
         known.heard = now.mono
         return True
+
+    def is_gone(self, worker: str) -> bool:
+        """Whether it was taken for silent: its next beat tells it to leave, and no lease of it is watched."""
+        return worker in self._silent
 
     def serving(self, worker: str, major: int) -> Version | None:
         """The version a waiter serves: the one registered under its name, or by the unnamed workers."""
@@ -95,7 +105,10 @@ class Workers:
 
     def _gone(self, known: Registration) -> Gone:
         if known.worker:
-            return Gone(known.worker, lambda lease: lease.worker == known.worker)
+            self._silent[known.worker] = None
+            if len(self._silent) > _SILENT_KEPT:
+                del self._silent[next(iter(self._silent))]
+            return Gone(known.worker, lambda lease: lease.worker == known.worker, known.worker)
         version = Version(known.major, known.minor)
         return Gone(
             f"version {known.major}.{known.minor}",

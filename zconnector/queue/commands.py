@@ -191,6 +191,11 @@ class Commands:
             iterator = held.lease.iterator
         return self._release(self._register.held_by(iterator), "wait cancelled", now)
 
+    def pass_over(self, worker: str, now: Instant) -> None:
+        """Hand nothing to the waits of this worker; whoever cancels them cancels nothing."""
+        for waiter in [waiter for waiter in self._waiting.values() if waiter.worker == worker]:
+            self._leave(waiter, now)
+
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
         """Give back what matching leases hold."""
         held = [c for c in self._register.leased() if c.lease is not None and holder(c.lease)]

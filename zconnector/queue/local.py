@@ -214,6 +214,10 @@ class LocalQueue:
         """Give what matching leases hold back to the queue: the worker is gone."""
         return self._commands.release(holder, why, now)
 
+    def pass_over(self, worker: str, now: Instant) -> None:
+        """Hand nothing to the waits that a worker has open: it is silent. They stay unanswered."""
+        self._commands.pass_over(worker, now)
+
     # --- events ------------------------------------------------------------------------------------
 
     def publish(self, event: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:

@@ -98,7 +98,14 @@ class Role(Protocol):
         """The other end refused our secret, or replaced or revoked us."""
 
     def beat(self, peer: Peer) -> Mapping[str, Any]:
-        """Fields that go along with HEARTBEAT and WELCOME to this peer (`latest`, `cursor`)."""
+        """Fields that go along with each HEARTBEAT to this peer, and with HELLO (`latest`, `cursor`)."""
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
-        """A HEARTBEAT or WELCOME of a live peer, with what it carried along."""
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
+        """Fields that go along with WELCOME to this live peer: those of a beat, and `instances`."""
+
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        """A live peer above has said WELCOME once more: the cluster may have said what did not reach us."""
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
+        """A HEARTBEAT or WELCOME of a live peer, with what it carried along. None: it told nothing new,
+        and whatever waits for time does so as before."""

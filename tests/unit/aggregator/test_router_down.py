@@ -14,7 +14,7 @@ from tests.support.aggregator import (
 )
 from tests.support.samples import minimal
 from tests.support.transcript import of
-from zconnector.actions import Note, Transmit
+from zconnector.actions import Note, Open, Transmit
 from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message
 
@@ -230,3 +230,14 @@ def test_changed_instances_are_told_to_every_connector() -> None:
     agg.clear()
     agg.hear("m2", beat(instances=instances))
     assert agg.said() == [], "the same again is no news"
+
+
+def test_when_a_member_is_back_the_connectors_are_told_to_ask_again() -> None:
+    """What it pushed meanwhile reached nobody here (seed 31114 of the simulation)."""
+    agg = two()
+    agg.member_down("m1")
+    (opened,) = of(agg.wait(0.1), Open)
+    agg.clear()
+    agg.member_up("m1", opened.link)
+    welcomed = [to for to, m in agg.said() if m.kind is Kind.WELCOME]
+    assert sorted(welcomed) == ["ci", "git"]

@@ -179,6 +179,38 @@ def test_a_worker_that_dies_holding_a_command_loses_it_to_another() -> None:
     assert not beat(con, "w1"), "false tells it to finish and leave"
 
 
+def test_a_worker_taken_for_silent_is_handed_nothing_more() -> None:
+    """Else its lease is watched by nobody, and lasts to its limit (seed 30114 of the simulation)."""
+    con = ready()
+    hung = con.wait_command(worker="w1")
+    for _ in range(5):
+        con.wait(1.0)
+        beat(con, "w2")
+    con.hear("a", command())
+    assert not con.answered(hung)
+    assert not con.answered(con.wait_command(worker="w1")), (
+        "it goes on, and has not heard yet that it should leave"
+    )
+    assert not beat(con, "w1")
+    assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
+    con.cancel(hung)
+    con.call("register", worker="w1", major=1, minor=0, commands=["CLONE", "PULL"])
+    con.hear("a", command(uuid="c2"))
+    assert con.result(con.wait_command(worker="w1"))["uuid"] == "c2"
+
+
+def test_what_a_silent_worker_held_does_not_go_back_to_it() -> None:
+    con = ready()
+    con.hear("a", command())
+    assert con.result(con.wait_command(worker="w1"))["uuid"] == "c1"
+    hung = con.wait_command(worker="w1")
+    for _ in range(5):
+        con.wait(1.0)
+        beat(con, "w2")
+    assert not con.answered(hung)
+    assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
+
+
 def test_a_worker_that_beats_keeps_its_command() -> None:
     con = ready()
     con.hear("a", command())
@@ -198,6 +230,7 @@ def test_but_no_longer_than_the_limit_of_a_lease() -> None:
     for _ in range(301):
         con.wait(1.0)
         beat(con, "w1")
+        beat(con, "w2")
     assert con.result(other)["uuid"] == "c1"
 
 
