@@ -146,7 +146,10 @@ class SqliteStore:
     def commit(self, writes: Sequence[Any]) -> list[Any]:
         """Execute the writes in one durable transaction. Raises StorageError."""
         with self._database.transaction() as transaction:
-            return [self._handlers[type(write)](transaction, write) for write in writes]
+            try:
+                return [self._handlers[type(write)](transaction, write) for write in writes]
+            except orjson.JSONEncodeError as error:
+                raise StorageError(f"cannot be stored: {error}") from error
 
     def close(self) -> None:
         """Release the file."""
