@@ -21,3 +21,9 @@ def examples(count: int) -> settings:
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
+
+
+def seeds(count: int) -> list[int]:
+    """Seeds of a test that makes its own examples: the first ones in the suite, further ones after them."""
+    first = int(os.environ.get("ZCONNECTOR_FUZZ_SEED", "0"))
+    return list(range(first, first + (count * TIMES if LONG else count)))

@@ -134,7 +134,7 @@ _SAMPLES: dict[str, list[list[bytes]]] = {
         [_GOOD[0], b'{"received":1,"x":"\xff"}', b""],
         [_GOOD[0], b"{", b""],
         [_GOOD[0], b"[]", b""],
-        [_GOOD[0], b"{\"x\":" + b"[" * 32 + b"]" * 32 + b"}", b""],
+        [_GOOD[0], b'{"x":' + b"[" * 32 + b"]" * 32 + b"}", b""],
     ],
     "required field missing, wrong type, over its limit": [
         [_GOOD[0], b"{}", b""],
