@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from zconnector.cli.locate import CONTEXT, F, find_grpc, grpc_options
+from zconnector.cli.options import SECONDS
 from zconnector.cli.output import emit
 from zconnector.errors import ConfigError, ZConnectorError
 
@@ -62,14 +63,14 @@ def command() -> None:
 @click.option("--major", type=click.IntRange(0, 127), default=0, help="Major version wanted; 0: any.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=10.0,
     show_default=True,
     help="Seconds to wait for the receipt.",
 )
 @click.option(
     "--reply-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=60.0,
     show_default=True,
     help="Seconds to wait for the reply.",

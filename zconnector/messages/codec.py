@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from zconnector.errors import Reason, WireError
+from zconnector.messages.depth import MAX_HEADER_DEPTH, is_deeper
 from zconnector.messages.fields import check_header
 from zconnector.messages.kinds import (
     MAGIC,
@@ -112,6 +113,10 @@ def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
         raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
     if type(fields) is not dict:
         raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
+    # Most headers have no list at all; only one with that many brackets needs a look.
+    brackets = header.count(b"[") + header.count(b"{")
+    if brackets > MAX_HEADER_DEPTH and is_deeper(fields, MAX_HEADER_DEPTH):
+        raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
     check_header(kind, flags, fields)
     return Message(kind, fields, payload, flags)
 

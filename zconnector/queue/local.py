@@ -10,11 +10,13 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
+from zconnector.errors import StorageError
 from zconnector.messages import Message
 from zconnector.queue import cursor as cursors
 from zconnector.queue import documents, register, unknowns
@@ -38,6 +40,7 @@ from zconnector.queue.store import (
     DOCUMENTS,
     EVENTS,
     ITERATORS,
+    NUMBERED,
     OUTBOX,
     POSITIONS,
     Bodies,
@@ -95,30 +98,36 @@ class LocalQueue:
         """Take everything back that a store holds. Once, before anything else.
 
         Leases keep their holder, and last `lease_limit` from now at most; what was in the outbox is due now.
+
+        Raises:
+            StorageError: a row is not what was written; nothing may be called afterwards.
         """
         spaces: dict[str, list[Row]] = {}
         for row in rows:
             spaces.setdefault(row.space, []).append(row)
-        for row in spaces.get(ITERATORS, []):
-            self._iterators.restore(str(row.key), row.meta["kind"], now)
-        commands = [
-            Command.from_meta(int(row.key), row.size, row.meta, now.mono)
-            for row in _in_order(spaces.get(COMMANDS, []))
-        ]
-        self._register.restore(commands, now)
-        for command in self._register.leased():
-            if command.lease is not None:
-                self._iterators.hold(command.lease.iterator)
-        for row in _in_order(spaces.get(EVENTS, [])):
-            self._events.restore_event(int(row.key), row.meta, row.size, now)
-        for row in spaces.get(POSITIONS, []):
-            self._events.restore_position(str(row.key), row.meta)
-        for row in _in_order(spaces.get(OUTBOX, [])):
-            self._outbox.restore(int(row.key), row.meta, row.size, now)
-        for row in _in_order(spaces.get(DEAD, [])):
-            self._dead.restore(int(row.key), row.meta)
-        for row in spaces.get(DOCUMENTS, []):
-            self._restore_document(str(row.key), row.meta, now)
+        self._restore(_Rows(spaces), now)
+
+    def _restore(self, rows: _Rows, now: Instant) -> None:
+        with rows.told():
+            for row in rows.of(ITERATORS):
+                self._iterators.restore(str(row.key), row.meta["kind"], now)
+            commands = [
+                Command.from_meta(int(row.key), row.size, row.meta, now.mono) for row in rows.of(COMMANDS)
+            ]
+            self._register.restore(commands, now)
+            for command in self._register.leased():
+                if command.lease is not None:
+                    self._iterators.hold(command.lease.iterator)
+            for row in rows.of(EVENTS):
+                self._events.restore_event(int(row.key), row.meta, row.size, now)
+            for row in rows.of(POSITIONS):
+                self._events.restore_position(str(row.key), row.meta)
+            for row in rows.of(OUTBOX):
+                self._outbox.restore(int(row.key), row.meta, row.size, now)
+            for row in rows.of(DEAD):
+                self._dead.restore(int(row.key), row.meta)
+            for row in rows.of(DOCUMENTS):
+                self._restore_document(str(row.key), row.meta, now)
 
     def _restore_document(self, key: str, meta: dict[str, Any], now: Instant) -> None:
         if key == cursors.KEY:
@@ -357,5 +366,24 @@ class LocalQueue:
         }
 
 
-def _in_order(rows: list[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: int(row.key))
+class _Rows:
+    """Stored rows by space, and which one is being restored."""
+
+    def __init__(self, spaces: dict[str, list[Row]]) -> None:
+        self._spaces = spaces
+        self._at = ""
+
+    def of(self, space: str) -> Iterator[Row]:
+        """In the order of their keys where these are numbers."""
+        rows = self._spaces.get(space, [])
+        for row in sorted(rows, key=lambda row: int(row.key)) if space in NUMBERED else rows:
+            self._at = f"row {row.key!r} of {space}"
+            yield row
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Turns whatever a row that is none leads to into a StorageError that names it."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StorageError(f"{self._at} is damaged: {error!r}") from error
