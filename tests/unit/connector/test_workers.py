@@ -53,8 +53,32 @@ def test_one_that_beat_and_is_silent_is_gone_after_the_limit() -> None:
     assert gone.who == "w1"
     assert gone.held(lease("w1"))
     assert not gone.held(lease("w2"))
-    assert not workers.beat("w1", 1, 0, at(10)), "it must register anew"
+    assert workers.serving("w1", 1) is None
     assert workers.deadline() is None
+
+
+def test_one_that_was_silent_and_beats_again_goes_on() -> None:
+    """It was stopped for a while, say: told to leave, it would end, and nobody would start it again."""
+    workers = table()
+    workers.passes(4.0)
+    workers.register("w1", 1, 0, ["A"], at(5))
+    (gone,) = workers.passes(20.0)
+    assert gone.who == "w1"
+    assert workers.beat("w1", 1, 0, at(20))
+    assert workers.serving("w1", 1) == ONE
+    assert workers.deadline() is not None, "its silence means something again"
+    (gone,) = workers.passes(40.0)
+    assert gone.who == "w1"
+
+
+def test_those_who_never_come_back_are_forgotten_at_last() -> None:
+    workers = table()
+    workers.passes(4.0)
+    for number in range(1_100):
+        workers.register(f"w{number}", 1, 0, ["A"], at(5))
+    assert len(workers.passes(20.0)) == 1_100
+    assert not workers.beat("w99", 1, 0, at(20))
+    assert workers.beat("w100", 1, 0, at(20))
 
 
 @pytest.mark.parametrize("name", ["w1", ""])
@@ -176,7 +200,7 @@ def test_a_worker_that_dies_holding_a_command_loses_it_to_another() -> None:
     con.wait(1.0)
     assert con.result(other)["uuid"] == "c1"
     assert beat(con, "w2")
-    assert not beat(con, "w1"), "false tells it to finish and leave"
+    assert beat(con, "w1"), "it was only stopped for a while: false would tell it to leave for good"
 
 
 def test_a_worker_that_beats_keeps_its_command() -> None:
