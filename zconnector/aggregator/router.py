@@ -313,7 +313,7 @@ class AggregatorRouter:
         for connector in self._connectors():
             if connector.name == but or (of_type and connector.type != of_type):
                 continue
-            if message.kind is Kind.EVENT and not connector.has_room_for_events:
+            if message.kind is Kind.EVENT and not connector.has_room_for_events():
                 self.counters["event_dropped"] += 1  # it is FETCHed
             else:
                 actions += self.shoset.send(connector, (message,), now, self._counted("event_dropped"))

@@ -102,18 +102,18 @@ def settings_of(cls: type, prefix: tuple[str, ...] = (), defaults: Any = None) -
             yield Setting("_".join(path), path, kind, default)
 
 
-def build(cls: type, values: dict[str, Any], prefix: tuple[str, ...] = ()) -> Any:
+def build(cls: type, values: dict[str, Any]) -> Any:
     """The frozen settings of class `cls` from flattened values; the opposite of `settings_of`."""
+    nested: dict[tuple[str, ...], dict[str, Any]] = {}
+    for setting in settings_of(cls):
+        value = values.get(setting.name, setting.default)
+        if value is not dataclasses.MISSING:
+            *outer, name = setting.path
+            nested.setdefault(tuple(outer), {})[name] = value
+    arguments = nested.pop((), {})
+    arguments |= {name: values[name] for name in SPECIAL if name in values}
     hints = get_type_hints(cls)
-    arguments: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):
-        path = (*prefix, field.name)
-        kind = hints[field.name]
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            arguments[field.name] = build(kind, values, path)
-        elif "_".join(path) in values:
-            arguments[field.name] = values["_".join(path)]
-    return cls(**arguments)
+    return cls(**arguments, **{name: hints[name](**fields) for (name,), fields in nested.items()})
 
 
 def option(setting: Setting) -> click.Option:

@@ -108,7 +108,7 @@ class Events:
                 for peer in self._context.instances(tenant):
                     if peer in givers:
                         continue
-                    if peer.has_room_for_events:
+                    if peer.has_room_for_events(len(relays.get(peer, ()))):
                         relays.setdefault(peer, []).append(event)
                     else:
                         self._context.counters["relay_dropped"] += 1

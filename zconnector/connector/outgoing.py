@@ -57,6 +57,7 @@ class Outgoing:
         self._rng = rng
         self._tries: Dispatches[Senders] = Dispatches(_MAX_IN_FLIGHT, rng, shoset.send, self._ended)
         self._waiting = WaitingRoom()
+        self._letting_in = False
 
     def __len__(self) -> int:
         return len(self._tries) + len(self._waiting)
@@ -92,10 +93,20 @@ class Outgoing:
         return len(live) * COMMANDS_IN_FLIGHT or _MAX_IN_FLIGHT
 
     def _let_in(self, now: Instant) -> Actions:
-        """Begin what waits, as far as there is room."""
+        """Begin what waits, as far as there is room.
+
+        One that ends as it begins (nobody took it) leaves its place to the next one in this same loop, not
+        in one within: thousands may wait when the last session goes.
+        """
+        if self._letting_in:
+            return []
+        self._letting_in = True
         actions: Actions = []
-        while len(self._tries) < self._window() and (queued := self._waiting.take()) is not None:
-            actions += self._start(queued, now)
+        try:
+            while len(self._tries) < self._window() and (queued := self._waiting.take_first()) is not None:
+                actions += self._start(queued, now)
+        finally:
+            self._letting_in = False
         return actions
 
     def _start(self, queued: Queued, now: Instant) -> Actions:
@@ -126,20 +137,21 @@ class Outgoing:
     def receipt(self, event: Message, peer: Peer, now: Instant) -> Actions:
         """A receipt from the event queue, matched by the command's uuid."""
         uuid, name = event.reference, event.text("event")
-        under_way, digest = self._tries.get(uuid), event.text("digest")
-        if under_way is not None and digest and digest != body_digest(under_way.message):
-            # A late one, of an earlier command with this uuid: it says nothing about the one under way.
+        under_way, waiting, digest = self._tries.get(uuid), self._waiting.get(uuid), event.text("digest")
+        ours = under_way.message if under_way else waiting.command if waiting else None
+        if ours is not None and digest and digest != body_digest(ours):
+            # A late one, of an earlier command with this uuid: it says nothing about the one that is here.
             self.counters["receipts_of_another_body"] += 1
             return []
         if name == Outcome.NO_ROUTE:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
             return self._tries.decline(uuid, peer, reason, event.text("detail"), now)
         verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
-        queued = self._waiting.take(uuid)
-        if queued is not None:  # of a copy sent before, whose outcome was unknown
+        if waiting is not None:  # of a copy sent before, whose outcome was unknown
+            self._waiting.take(uuid)
             ending = Ending(verdict, event, Reason.TIMED_OUT, "")
-            return self._tell(queued.command, queued.senders, ending, now)
-        if self._tries.get(uuid) is None:
+            return self._tell(waiting.command, waiting.senders, ending, now)
+        if under_way is None:
             self.counters["late_receipts"] += 1
             return self._queue.forget_unknown(uuid, now) if verdict is Verdict.ACCEPTED else []
         return self._tries.settle(uuid, verdict, event, now)
@@ -152,11 +164,11 @@ class Outgoing:
         return self._tries.lost(peer, now) + self._let_in(now)
 
     def tick(self, now: Instant) -> Actions:
-        actions = self._tries.tick(now)
-        for queued in self._waiting.overdue(now.mono):
+        actions: Actions = []
+        for queued in self._waiting.overdue(now.mono):  # first: a try that ends now begins none of them
             ending = Ending(Verdict.NOT_SENT, None, Reason.BUSY, "too many commands were before it")
             actions += self._tell(queued.command, queued.senders, ending, now)
-        return actions
+        return actions + self._tries.tick(now)
 
     def deadline(self) -> float | None:
         return earliest(self._tries.deadline(), self._waiting.deadline())

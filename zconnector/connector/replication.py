@@ -62,16 +62,16 @@ class Replication:
             self._resume_at = None
         while entries := self._queue.outbox_due(now, broadcast=broadcast):
             for entry in entries:
-                if not entry.recipient and not self._pace.take(1, now.mono):
-                    self._resume_at = self._pace.ready_at(_LUMP)
-                    broadcast = False
-                    break
                 live = self._shoset.peers(upward=True)
                 peers = [peer for peer in live if peer.room]
                 if not peers:  # what is left stays due until a session comes up or has room again
                     for peer in live:
                         self._shoset.await_room(peer)
                     return actions
+                if not entry.recipient and not self._pace.take(1, now.mono):
+                    self._resume_at = self._pace.ready_at(_LUMP)
+                    broadcast = False
+                    break
                 self._queue.outbox_sent(entry.key, now)
                 actions += self._send(entry, peers, now)
         return actions

@@ -48,10 +48,12 @@ class WaitingRoom:
         self._queued[uuid] = queued
         heapq.heappush(self._ends, (queued.ends, uuid))
 
-    def take(self, uuid: str = "") -> Queued | None:
-        """Remove and return one ("": the first)."""
-        if not uuid:
-            return self._queued.popitem(last=False)[1] if self._queued else None
+    def take_first(self) -> Queued | None:
+        """Remove and return the one that has waited longest."""
+        return self._queued.popitem(last=False)[1] if self._queued else None
+
+    def take(self, uuid: str) -> Queued | None:
+        """Remove and return the one of this uuid."""
         return self._queued.pop(uuid, None)
 
     def overdue(self, now: float) -> list[Queued]:
@@ -65,6 +67,7 @@ class WaitingRoom:
         return over
 
     def deadline(self) -> float | None:
+        """When `overdue` is due; at times too early, never too late."""
         while self._ends and self._ends[0][1] not in self._queued:
             heapq.heappop(self._ends)
         return self._ends[0][0] if self._ends else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,10 @@ from zconnector.shoset.drain import Drain
 from zconnector.shoset.keys import KeyPair
 
 _MORE, _LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)  # plain: enum arithmetic is slow
+
+_ENDPOINT = re.compile(
+    r"tcp://[^\s:/]+:(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])|tcp://\[[0-9a-fA-F:]+\]:\d{1,5}"
+)
 
 
 class Sockets:
@@ -64,6 +69,8 @@ class Sockets:
         Raises:
             ConfigError: the endpoint cannot be bound.
         """
+        if not _ENDPOINT.fullmatch(endpoint):  # ZeroMQ would take 127.0.0.1:22x for port 22
+            raise ConfigError(f"cannot bind {endpoint}: an endpoint is tcp://HOST:PORT, port 0 to 65535")
         if self._zap is None:
             self._zap = ZapHandler(self._context, self._loop)
         if self._router is None:

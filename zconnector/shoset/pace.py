@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 COMMANDS_IN_FLIGHT = 64
 """Commands of one connector without a receipt that an aggregator instance has under way."""
 EVENTS_PER_SECOND = 500.0
@@ -44,5 +46,12 @@ class Bucket:
         self._level = self.level(now) - count
 
     def ready_at(self, level: float) -> float:
-        """Monotonic time from which there are so many tokens."""
-        return self._at + max(0.0, level - self._level) / self._rate
+        """Monotonic time from which there are so many tokens (at most `burst`).
+
+        Exact, whatever the rounding: at that time `level` finds them. Who is woken then and finds a
+        trace less would be told the same time again.
+        """
+        ready = self._at + max(0.0, level - self._level) / self._rate
+        while self._level + (ready - self._at) * self._rate < level:
+            ready = math.nextafter(ready, math.inf)
+        return ready

@@ -57,10 +57,12 @@ class Peer:
         """How many messages may be sent to it now."""
         return max(0, self.credit - (self.sent - self.acknowledged))
 
-    @property
-    def has_room_for_events(self) -> bool:
-        """Broadcast events leave most of the credit free: what somebody waits for stands behind few."""
-        return self.room >= self.credit * EVENTS_LEAVE_FREE
+    def has_room_for_events(self, held: int = 0) -> bool:
+        """Whether one more broadcast event may be sent, beside `held` that are about to be.
+
+        They leave most of the credit free: what somebody waits for stands behind few.
+        """
+        return self.room - held >= self.credit * EVENTS_LEAVE_FREE
 
     def __str__(self) -> str:
         return f"{self.kind} {self.tenant}/{self.name}/{self.instance}"

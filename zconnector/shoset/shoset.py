@@ -51,6 +51,9 @@ _SLOW = 0.01
 """Seconds between two wakes while a peer floods."""
 _FINE = 50
 """Messages that a refused one counts for."""
+_MAY_OWE = 2
+"""Times its credit that a peer is read beyond its pace: its credit, which it was given, and as much again for
+what needs none (beats, secrets, GOAWAY). Who keeps to its credit is never dropped."""
 _PASSING = (Reason.BUSY, Reason.STORAGE_FAILED, Reason.DRAINING, Reason.NO_CLUSTER, Reason.TIMED_OUT)
 """Reasons that say nothing about a secret: whoever hears one tries again."""
 _ENDS_A_LIVE_SESSION = (Reason.NO_SESSION, Reason.BUSY, Reason.DRAINING)
@@ -230,15 +233,17 @@ class Shoset:
     def frames(self, link: Link, key: str, frames: Sequence[bytes], now: Instant) -> Actions:
         """One transmission from a link."""
         peer = self._current(link)
-        if peer is not None and peer.key != key:
-            self.counters["wrong_key"] += 1
-            return [self._error(link, Reason.NO_SESSION, "this session belongs to another key")]
+        theirs = peer is not None and peer.key != key
         if isinstance(link, bytes):
             count = max(1, len(frames) // 3)
             pace = self._pace(link, now)
-            if pace.level(now.mono) - count < -self._settings.credit:
-                return self._flooded(link, peer, count, now)
+            if pace.level(now.mono) - count < -_MAY_OWE * self._settings.credit:
+                return self._flooded(link, None if theirs else peer, count, now)
             pace.spend(count, now.mono)
+        if theirs:
+            self.counters["wrong_key"] += 1
+            self._fine(link)
+            return [self._error(link, Reason.NO_SESSION, "this session belongs to another key")]
         try:
             messages = decode(frames)
         except WireError as error:
@@ -450,6 +455,7 @@ class Shoset:
         refusal = self._hello_refusal(message, key, now)
         if refusal is not None:
             self.counters[f"refused.{refusal.reason}"] += 1
+            self._fine(link)
             fields = {"name": message.text("name"), "reason": str(refusal.reason)}
             return [
                 *self._complain(link, "HELLO refused", fields, now),
@@ -511,6 +517,7 @@ class Shoset:
         if message.kind is Kind.GOAWAY:
             return self._forget(peer, "GOAWAY", now)
         if message.kind is Kind.HELLO:
+            self._fine(peer.link)
             return [self._error(peer.link, Reason.BAD_HEADER, "this session has said HELLO before")]
         if not peer.validated:
             self.counters["not_validated"] += 1

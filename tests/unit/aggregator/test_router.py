@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.aggregator import (
     UPWARD,
     Aggregator,
+    Said,
     command,
     event,
     members,
@@ -19,9 +20,10 @@ from tests.support.aggregator import (
 )
 from tests.support.samples import messages
 from tests.support.transcript import of
-from zconnector.actions import Actions, Close, Transmit
+from zconnector.actions import Actions, Close, Open, Transmit
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message, receipt
+from zconnector.shoset.pace import COMMANDS_IN_FLIGHT, EVENTS_AT_ONCE, EVENTS_PER_SECOND
 
 # ---- from a connector: COMMAND
 
@@ -178,6 +180,262 @@ def test_of_60_commands_each_receipt_finds_its_connector() -> None:
     said = agg.said()
     assert len(said) == 60
     assert all(to == ("git" if int(m.reference[1:]) % 2 else "ci") for to, m in said)
+
+
+# ---- from a connector: no more than its share
+
+
+def refused(agg: Aggregator, name: str) -> list[tuple[str, str]]:
+    """NO_ROUTE that a connector heard: which command, why."""
+    return [
+        (m.reference, m.text("reason"))
+        for m in agg.said_to(name)
+        if m.is_receipt and m.text("event") == "NO_ROUTE"
+    ]
+
+
+def fill(agg: Aggregator, name: str = "git", prefix: str = "c") -> list[Said]:
+    """As many commands as one connector may have under way; what was said to whom."""
+    for number in range(COMMANDS_IN_FLIGHT):
+        agg.hear(name, command(f"{prefix}{number}"))
+    assert refused(agg, name) == []
+    sent = [(to, m) for to, m in agg.said() if m.kind is Kind.COMMAND]
+    agg.clear()
+    return sent
+
+
+def down(agg: Aggregator, member: str) -> int:
+    """A member is lost; returns the link of the next try to reach it."""
+    actions = agg.member_down(member)
+    return of([*actions, *agg.wait(0.1)], Open)[-1].link
+
+
+def is_full(agg: Aggregator, name: str = "git") -> bool:
+    agg.hear(name, command("one more"))
+    told = refused(agg, name)
+    agg.clear()
+    return told == [("one more", "BUSY")]
+
+
+def test_one_command_more_is_busy_and_another_connector_s_first_one_is_not() -> None:
+    agg = two()
+    fill(agg)
+    agg.hear("git", command("one more"))
+    to, answer = only(agg.said())
+    assert (to, answer.text("event"), answer.text("reason")) == ("git", "NO_ROUTE", "BUSY")
+    assert answer.reference == "one more"
+    assert "64 commands of git" in answer.text("detail")
+    agg.clear()
+    agg.hear("ci", command("first"))
+    assert [m.uuid for _, m in agg.said()] == ["first"]
+    assert len(members(agg.said())) == 1
+
+
+def test_a_copy_of_one_under_way_is_taken_though_its_connector_has_no_place() -> None:
+    agg = two()
+    fill(agg)
+    agg.hear("git", command("c5"))
+    assert [m.uuid for _, m in agg.said()] == ["c5"]
+    assert len(members(agg.said())) == 1
+
+
+def test_copies_take_no_place_of_their_own() -> None:
+    agg = two()
+    fill(agg)
+    sent = fill(agg)
+    for member, message in sent:
+        agg.hear(member, receipt(message, "ON_GOING", source="ci"))
+    agg.clear()
+    fill(agg, prefix="d")
+    assert is_full(agg)
+
+
+def test_a_command_that_another_connector_takes_over_leaves_the_place_of_the_first() -> None:
+    agg = two()
+    fill(agg)
+    for number in range(10):
+        agg.hear("ci", command(f"c{number}"))
+    agg.clear()
+    for number in range(10):
+        agg.hear("git", command(f"d{number}"))
+    assert refused(agg, "git") == []
+    agg.clear()
+    assert is_full(agg)
+
+
+@pytest.mark.parametrize("name", ["ON_GOING", "REJECTED"])
+def test_a_receipt_makes_one_place_free(name: str) -> None:
+    agg = two()
+    member, sent = fill(agg)[3]
+    agg.hear(member, receipt(sent, name, source="ci"))
+    agg.hear(member, receipt(sent, name, source="ci"))
+    agg.clear()
+    agg.hear("git", command("next"))
+    assert [(m.kind, m.uuid) for _, m in agg.said()] == [(Kind.COMMAND, "next")]
+    agg.clear()
+    assert is_full(agg)
+
+
+def test_all_members_declining_makes_a_place_free() -> None:
+    agg = two()
+    _, sent = fill(agg)[0]
+    for member in ("m1", "m2"):
+        agg.hear(member, receipt(sent, "NO_ROUTE", reason="TARGET_AWAY"))
+        agg.hear({"m1": "m2", "m2": "m1"}[member], receipt(sent, "NO_ROUTE", reason="TARGET_AWAY"))
+    agg.clear()
+    agg.hear("git", command("next"))
+    assert len(members(agg.said())) == 1
+    agg.clear()
+    assert is_full(agg)
+
+
+def test_a_try_that_has_used_its_share_makes_its_place_free() -> None:
+    agg = two()
+    fill(agg)
+    agg.wait(1.999)
+    assert is_full(agg)
+    agg.wait(0.001)
+    agg.clear()
+    fill(agg, prefix="d")
+    assert is_full(agg)
+
+
+def test_a_command_that_no_member_takes_uses_no_place() -> None:
+    agg = two()
+    agg.member_down("m1")
+    link = down(agg, "m2")
+    for number in range(2 * COMMANDS_IN_FLIGHT):
+        agg.hear("git", command(f"c{number}"))
+    assert {reason for _, reason in refused(agg, "git")} == {"NO_CLUSTER"}
+    agg.member_up("m2", link)
+    agg.clear()
+    fill(agg, prefix="d")
+    assert is_full(agg)
+
+
+def test_a_command_that_may_not_be_sent_uses_no_place() -> None:
+    agg = Aggregator(1)
+    agg.join("git", permissions=["Ci:BUILD"])
+    for number in range(2 * COMMANDS_IN_FLIGHT):
+        agg.hear("git", command(f"no{number}", command="OTHER"))
+    agg.clear()
+    fill(agg)
+    assert is_full(agg)
+
+
+def test_a_member_lost_with_all_its_commands_leaves_no_place_taken() -> None:
+    agg = Aggregator(1)
+    agg.join("git")
+    fill(agg)
+    agg.member_up("m1", down(agg, "m1"))
+    agg.clear()
+    fill(agg, prefix="d")
+    assert is_full(agg)
+
+
+def test_a_connector_s_next_session_begins_with_all_places() -> None:
+    agg = two()
+    sent = fill(agg)
+    agg.hear("git", Message(Kind.GOAWAY, {"reason": "DRAINING"}))
+    agg.join("git", link=b"git again")
+    fill(agg, prefix="d")
+    for member, message in sent:  # of the session that is gone: they free no place of this one
+        agg.hear(member, receipt(message, "ON_GOING", source="ci"))
+    agg.clear()
+    assert is_full(agg)
+
+
+def test_a_copy_from_the_next_session_takes_a_place_of_that_one() -> None:
+    agg = two()
+    fill(agg)
+    agg.hear("git", Message(Kind.GOAWAY, {"reason": "DRAINING"}))
+    agg.join("git", link=b"git again")
+    sent = fill(agg)
+    assert is_full(agg)
+    for member, message in sent:
+        agg.hear(member, receipt(message, "ON_GOING", source="ci"))
+    agg.clear()
+    fill(agg, prefix="d")
+    assert is_full(agg)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(["git", "ci"]), st.integers(0, 80)),
+            st.tuples(st.sampled_from(["receipt", "NO_ROUTE", "copy"]), st.integers(0, 80)),
+            st.tuples(st.just("wait"), st.integers(0, 2500)),
+            st.tuples(st.sampled_from(["member", "session"]), st.integers(1, 2)),
+        ),
+        max_size=25,
+    )
+)
+def test_whatever_becomes_of_them_in_the_end_every_place_is_free(steps: list[tuple[str, int]]) -> None:
+    agg = two()
+    links = 10
+    for step, number in steps:
+        if step in ("git", "ci"):
+            agg.hear(step, *(command(f"c{n}") for n in range(number, number + 20)))
+        elif step == "copy":
+            agg.hear("git", command(f"c{number}"))
+            agg.hear("ci", command(f"c{number}"))
+        elif step == "wait":
+            agg.wait(number / 1000)
+        elif step in ("receipt", "NO_ROUTE"):
+            name = "ON_GOING" if step == "receipt" else step
+            answer = receipt(command(f"c{number}", source="git"), name, source="ci", reason="TARGET_AWAY")
+            for member in ("m1", "m2"):
+                agg.hear(member, answer)
+        elif step == "member":
+            agg.member_up(f"m{number}", down(agg, f"m{number}"))
+        else:
+            agg.hear("git", Message(Kind.GOAWAY, {"reason": "DRAINING"}))
+            links += 1
+            agg.join("git", link=b"git%d" % links)
+    agg.wait(10.0)
+    assert agg.router.status()["in_flight"] == 0
+    agg.clear()
+    for name in ("git", "ci"):
+        fill(agg, name, prefix=name)
+        assert is_full(agg, name)
+
+
+def test_broadcasts_over_the_pace_go_no_further_and_are_counted() -> None:
+    agg = two()
+    for number in range(200):
+        agg.hear("git", event(f"e{number}"))
+    passed = [m.uuid for m in agg.said_to("ci")]
+    assert passed == [f"e{number}" for number in range(2 * EVENTS_AT_ONCE)]
+    assert len(members(agg.said())) == len(passed)
+    assert agg.router.counters["event_over_pace"] == 200 - len(passed)
+    agg.clear()
+    agg.hear("ci", event("of another"))
+    assert [m.uuid for m in agg.said_to("git")] == ["of another"], "each connector has a pace of its own"
+    agg.clear()
+    agg.wait(0.1)
+    for number in range(200):
+        agg.hear("git", event(f"f{number}"))
+    assert len([m for m in agg.said_to("ci") if m.kind is Kind.EVENT]) == int(EVENTS_PER_SECOND * 1.25 * 0.1)
+
+
+def test_a_connector_that_keeps_to_its_pace_is_never_over_it() -> None:
+    agg = two()
+    for number in range(EVENTS_AT_ONCE):
+        agg.hear("git", event(f"e{number}"))
+    for number in range(100):
+        agg.wait(32 / EVENTS_PER_SECOND)
+        agg.hear("git", *(event(f"f{number}-{n}") for n in range(32)))
+    assert agg.router.counters["event_over_pace"] == 0
+
+
+def test_replies_and_receipts_have_no_pace() -> None:
+    agg = two()
+    for number in range(200):
+        agg.hear("git", event(f"r{number}", reference=f"c{number}", recipient="ci"))
+        agg.hear("git", receipt(command(f"c{number}", source="ci"), "ON_GOING", source="git"))
+    assert len(members(agg.said())) == 400
+    assert agg.router.counters["event_over_pace"] == 0
 
 
 # ---- from a connector: permissions

@@ -126,6 +126,56 @@ def test_a_message_that_this_version_does_not_expect_is_noted() -> None:
     assert agg.said() == []
 
 
+# ---- events leave room for what somebody waits for
+
+
+def test_events_take_a_quarter_of_a_connector_s_credit_and_a_command_still_passes() -> None:
+    agg = Aggregator(1, credit=200)
+    agg.join("git")
+    room = agg.machine.status(agg.now)["sessions"]["down"][0]["in_flight"]
+    assert room == 0
+    for number in range(1, 101):
+        agg.hear("m1", event(f"e{number}", seq=number, source="ci"))
+    passed = [m.uuid for m in agg.said_to("git")]
+    assert passed == [f"e{number}" for number in range(1, 52)], "as long as three quarters are free"
+    assert agg.router.counters["event_dropped"] == 49
+    agg.clear()
+    agg.hear("m1", command(target="git", source="ci"))
+    assert [m.uuid for m in agg.said_to("git")] == ["c1"]
+    agg.clear()
+    agg.hear("git", beat(received=40))
+    agg.hear("m1", event("later", seq=101, source="ci"))
+    assert [m.uuid for m in agg.said_to("git")] == ["later"]
+
+
+def test_a_connector_without_room_for_events_keeps_them_from_nobody_else() -> None:
+    agg = Aggregator(1, credit=200)
+    agg.join("slow")
+    agg.join("git")
+    for number in range(1, 101):
+        agg.hear("m1", event(f"e{number}", seq=number, source="ci"))
+        agg.hear("git", beat(received=number))
+    assert len(agg.said_to("git")) == 100
+    assert len(agg.said_to("slow")) == 51
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        event(seq=7, recipient="git", source="ci"),
+        event(reference="c1", recipient="git", source="ci"),
+        Message(Kind.CONFIRM, {"entries": [["e1", 7]]}),
+    ],
+    ids=["fetched", "reply", "CONFIRM"],
+)
+def test_what_somebody_waits_for_may_use_all_of_the_credit(message: Message) -> None:
+    agg = Aggregator(1, credit=20)
+    agg.join("git")
+    for _ in range(20):
+        agg.hear("m1", message)
+    assert len(agg.said_to("git")) == 20
+
+
 # ---- revoked
 
 

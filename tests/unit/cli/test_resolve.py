@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,16 @@ from zconnector.cli.component import component_command
 from zconnector.cli.options import HELP, build, settings_of
 from zconnector.cli.resolve import read_file
 from zconnector.errors import ConfigError
-from zconnector.settings import AggregatorSettings, ClusterSettings, ConnectorSettings, ProcessSettings
+from zconnector.settings import (
+    AggregatorSettings,
+    ClusterSettings,
+    ConnectorSettings,
+    FrontEndSettings,
+    ProcessSettings,
+)
 
 SECRET = "zc1.very-secret"
+ALL = [ConnectorSettings, AggregatorSettings, ClusterSettings, FrontEndSettings]
 
 
 class Started:
@@ -46,9 +54,38 @@ def printed(command: click.Command, *argv: str, env: dict[str, str] | None = Non
     return dict(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("cls", [ConnectorSettings, AggregatorSettings, ClusterSettings])
+@pytest.mark.parametrize("cls", ALL)
 def test_every_setting_has_a_line_of_help(cls: type[ProcessSettings]) -> None:
     assert [setting.name for setting in settings_of(cls) if setting.name not in HELP] == []
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_the_defaults_of_a_command_are_those_of_its_settings(
+    cls: type[ProcessSettings], tmp_path: Path
+) -> None:
+    """Also where a class sets other defaults for what it nests, as a member does for its sessions."""
+    values = {setting.name: setting.default for setting in settings_of(cls)} | {"state_dir": tmp_path}
+    assert build(cls, values) == cls(state_dir=tmp_path)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_only_the_state_directory_must_be_given(cls: type[ProcessSettings]) -> None:
+    required = [setting.name for setting in settings_of(cls) if setting.default is dataclasses.MISSING]
+    assert required == ["state_dir"]
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_without_flags_a_process_gets_its_defaults(cls: type[ProcessSettings], tmp_path: Path) -> None:
+    got: list[ProcessSettings] = []
+
+    def run(settings: ProcessSettings) -> int:
+        got.append(settings)
+        return 0
+
+    made = component_command("cluster", cls, run, help="", epilog="")
+    result = CliRunner().invoke(made, ["--state-dir", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert got == [cls(state_dir=tmp_path)]
 
 
 def test_build_is_the_opposite_of_settings_of(tmp_path: Path) -> None:

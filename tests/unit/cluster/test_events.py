@@ -205,3 +205,45 @@ def test_a_member_with_nothing_to_commit_stops_at_once_and_one_that_hangs_in_tim
     bench.perform(bench.router.drain(bench.now))
     bench.pass_time(3.5)
     assert bench.stopped
+
+
+def small(bench: Bench, instance: Instance, credit: int) -> None:
+    """Begin its session anew, with this credit."""
+    instance.drop()
+    instance.hello(credit=credit)
+    instance.full("git", "ci")
+    instance.take()
+
+
+def test_relays_leave_an_instance_room_for_what_somebody_waits_for():
+    bench, (a, b) = topology()
+    small(bench, b, 200)
+    for number in range(100):
+        a.event(f"e{number}", "git")
+    assert [m.uuid for m in b.take(Kind.EVENT)] == [f"e{number}" for number in range(51)]
+    assert bench.router.status(bench.now)["counters"]["relay_dropped"] == 49
+    assert len(confirms(a)) == 100, "the journal has them all: who misses one FETCHes it"
+    b.reply("r1", "c1", "ci", "git")
+    a.reply("r2", "c2", "ci", "git")
+    b.command("u1", "git", "Ci", "DO")
+    assert [m.uuid for m in b.take(Kind.COMMAND)] == ["u1"]
+    b.beat(40)
+    a.event("later", "git")
+    assert [m.uuid for m in b.take(Kind.EVENT)] == ["later"]
+
+
+def test_relays_of_one_commit_leave_that_room_too():
+    bench, (a, b) = topology()
+    small(bench, b, 200)
+    a.give(*(a.event_message(f"e{number}", "git") for number in range(150)))
+    assert [m.uuid for m in b.take(Kind.EVENT)] == [f"e{number}" for number in range(51)]
+    assert bench.router.status(bench.now)["counters"]["relay_dropped"] == 99
+
+
+def test_an_instance_without_room_for_relays_keeps_them_from_no_other():
+    bench, (a, b, c) = topology(instances="abc")
+    small(bench, b, 4)
+    for number in range(20):
+        a.event(f"e{number}", "git")
+    assert len(b.take(Kind.EVENT)) == 2
+    assert len(c.take(Kind.EVENT)) == 20

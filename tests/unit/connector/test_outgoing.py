@@ -14,6 +14,7 @@ from tests.support.transcript import START
 from zconnector.errors import Reason
 from zconnector.messages.kinds import MAX_MESSAGE, Kind
 from zconnector.messages.message import Message, receipt
+from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
 
 
 def send(con: Connector, uuid: str = "c1", **args: Any) -> int:
@@ -339,3 +340,295 @@ def test_the_order_of_instances_is_uniform() -> None:
     assert len(orders) == 6
     chi_square = sum((count - draws / 6) ** 2 for count in orders.values()) / (draws / 6)
     assert chi_square < 20.515  # 5 degrees of freedom, p = 0.001
+
+
+# ---- more than the instances take
+
+
+def under_way(con: Connector) -> list[str]:
+    """Uuids of the commands that have left, each once, in their order."""
+    return list(dict.fromkeys(m.uuid for _, m in copies(con)))
+
+
+def heard_of(uuid: str, event: str = "ON_GOING", **fields: Any) -> Message:
+    """A receipt that is matched by the uuid alone."""
+    return back(Message(Kind.COMMAND, {"uuid": uuid}), event, **fields).without("digest")
+
+
+def crowd(con: Connector, count: int, **args: Any) -> dict[str, int]:
+    """So many commands of ours; their calls."""
+    return {f"c{n}": send(con, f"c{n}", **args) for n in range(count)}
+
+
+def names(*numbers: int) -> list[str]:
+    return [f"c{n}" for n in numbers]
+
+
+def one_full(count: int, **args: Any) -> tuple[Connector, dict[str, int]]:
+    """One instance, and so many more commands than it takes."""
+    con = Connector(["a"])
+    con.ready()
+    return con, crowd(con, COMMANDS_IN_FLIGHT + count, **args)
+
+
+@pytest.mark.parametrize("instances", [["a"], ["a", "b"], ["a", "b", "c"]])
+def test_no_more_are_under_way_than_the_instances_take_and_the_rest_waits(instances: list[str]) -> None:
+    con = Connector(instances)
+    con.ready()
+    window = len(instances) * COMMANDS_IN_FLIGHT
+    calls = crowd(con, window + 5)
+    assert under_way(con) == names(*range(window))
+    assert not any(con.answered(call) for call in calls.values())
+    assert con.machine.status(con.now)["in_flight"] == window + 5
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        heard_of("c7"),
+        heard_of("c7", "REJECTED", reason="CONFLICT"),
+        heard_of("c7", "NO_ROUTE", reason="TARGET_AWAY"),
+    ],
+    ids=["accepted", "rejected", "not sent"],
+)
+def test_as_one_ends_the_next_one_starts(ending: Message) -> None:
+    con, _ = one_full(3)
+    con.clear()
+    con.hear("a", ending)
+    assert under_way(con) == names(COMMANDS_IN_FLIGHT)
+    con.hear("a", ending)
+    assert under_way(con) == names(COMMANDS_IN_FLIGHT), "it ends once"
+
+
+def test_as_one_ends_in_silence_the_next_one_starts() -> None:
+    con = Connector(["a"])
+    con.ready()
+    send(con, "short", timeout=300)
+    crowd(con, COMMANDS_IN_FLIGHT)
+    assert len(under_way(con)) == COMMANDS_IN_FLIGHT
+    con.clear()
+    con.wait(0.3)
+    assert under_way(con) == names(COMMANDS_IN_FLIGHT - 1)
+
+
+def test_what_waited_is_tried_for_the_rest_of_its_timeout() -> None:
+    con, calls = one_full(1)
+    con.wait(1.0)
+    con.clear()
+    con.hear("a", heard_of("c0"))
+    ((_, message),) = copies(con)
+    assert message.number("budget") == 2000
+    con.wait(1.999)
+    assert not con.answered(calls[message.uuid])
+    con.wait(0.001)
+    assert con.result(calls[message.uuid])["outcome"] == "UNKNOWN"
+
+
+def test_as_a_session_comes_up_what_waits_starts() -> None:
+    con = Connector(["a", "b"])
+    con.ready("a")
+    crowd(con, 2 * COMMANDS_IN_FLIGHT + 2)
+    assert len(under_way(con)) == COMMANDS_IN_FLIGHT
+    con.clear()
+    con.up("b")
+    assert under_way(con) == names(*range(COMMANDS_IN_FLIGHT, 2 * COMMANDS_IN_FLIGHT))
+
+
+def test_while_all_instances_are_busy_what_comes_waits_and_starts_as_room_returns() -> None:
+    con = Connector(["a", "b"], credit=6)
+    con.ready()
+    calls = crowd(con, 14)
+    left = under_way(con)
+    assert 0 < len(left) < 14
+    assert not any(con.answered(call) for call in calls.values()), "busy is no reason to refuse"
+    con.clear()
+    con.hear("b", Message(Kind.HEARTBEAT, {"received": 3}))
+    started = under_way(con)
+    assert started
+    assert left + started == names(*range(len(left) + len(started))), "in the order in which they came"
+    for name in ("a", "b"):
+        con.hear(name, Message(Kind.HEARTBEAT, {"received": 6}))
+        con.hear(name, Message(Kind.HEARTBEAT, {"received": 12}))
+    assert left + under_way(con) == names(*range(14))
+
+
+def test_who_waits_in_vain_hears_busy_when_its_own_timeout_is_over_and_not_later() -> None:
+    con, calls = one_full(0, timeout=3000)
+    short, long = send(con, "short", timeout=500), send(con, "long", timeout=2000)
+    con.wait(0.499)
+    assert not con.answered(short)
+    con.wait(0.001)
+    refusal = con.refusal(short)
+    assert (refusal.reason, refusal.uuid) == (Reason.BUSY, "short")
+    assert not con.answered(long)
+    con.wait(1.5)
+    assert con.refusal(long).reason is Reason.BUSY
+    assert not any(con.answered(call) for call in calls.values())
+    assert not {"short", "long"} & set(under_way(con)), "nothing was sent"
+    con.wait(5.0)
+    assert con.store.rows.get("unknown", {}).keys() & {"short", "long"} == set()
+
+
+def test_who_waits_as_long_as_those_before_it_hears_busy_too() -> None:
+    """All were sent at once: the time of those under way and of those that wait is over at one moment."""
+    con, calls = one_full(3)
+    con.wait(3.0)
+    outcomes = [con.result(calls[uuid])["outcome"] for uuid in names(*range(COMMANDS_IN_FLIGHT))]
+    assert set(outcomes) == {"UNKNOWN"}
+    waited = names(*range(COMMANDS_IN_FLIGHT, COMMANDS_IN_FLIGHT + 3))
+    assert [con.refusal(calls[uuid]).reason for uuid in waited] == [Reason.BUSY] * 3
+
+
+def test_the_same_command_again_joins_the_one_that_waits() -> None:
+    con, calls = one_full(1)
+    last = f"c{COMMANDS_IN_FLIGHT}"
+    again = send(con, last)
+    assert con.refusal(send(con, last, payload=b"other")).reason is Reason.CONFLICT
+    assert con.machine.status(con.now)["in_flight"] == COMMANDS_IN_FLIGHT + 1
+    con.hear("a", heard_of("c0"))
+    assert [m.uuid for _, m in copies(con)].count(last) == 1
+    con.hear("a", heard_of(last))
+    for call in (calls[last], again):
+        assert con.result(call) == {"uuid": last, "outcome": "ACCEPTED"}
+
+
+@pytest.mark.parametrize("name", ["ON_GOING", "REJECTED"])
+def test_a_receipt_of_an_earlier_copy_settles_one_that_waits(name: str) -> None:
+    con, calls = one_full(2)
+    last = f"c{COMMANDS_IN_FLIGHT}"
+    reason = {"reason": "CONFLICT"} if name == "REJECTED" else {}
+    con.hear("a", heard_of(last, name, **reason))
+    if name == "REJECTED":
+        assert con.refusal(calls[last]).reason is Reason.CONFLICT
+    else:
+        assert con.result(calls[last])["outcome"] == "ACCEPTED"
+    con.clear()
+    con.hear("a", heard_of("c0"))
+    assert under_way(con) == names(COMMANDS_IN_FLIGHT + 1), "it is not sent any more"
+
+
+def test_a_late_receipt_of_another_body_is_no_receipt_of_one_that_waits() -> None:
+    con = Connector(["a"])
+    con.ready()
+    send(con, "twice", payload=b"first", timeout=300)
+    ((_, first),) = copies(con)
+    con.wait(0.3)
+    crowd(con, COMMANDS_IN_FLIGHT)
+    call = send(con, "twice", payload=b"second")
+    con.hear("a", back(first))
+    assert not con.answered(call)
+    con.clear()
+    con.hear("a", heard_of("c0"))
+    ((_, second),) = copies(con)
+    con.hear("a", back(second, "REJECTED", reason="CONFLICT"))
+    assert con.refusal(call).reason is Reason.CONFLICT
+
+
+def test_no_route_to_an_earlier_copy_says_nothing_about_one_that_waits() -> None:
+    con, calls = one_full(1)
+    last = f"c{COMMANDS_IN_FLIGHT}"
+    con.hear("a", heard_of(last, "NO_ROUTE", reason="TARGET_AWAY"))
+    assert not con.answered(calls[last])
+    assert con.machine.status(con.now)["in_flight"] == COMMANDS_IN_FLIGHT + 1
+
+
+@pytest.mark.parametrize("name", ["ON_GOING", "REJECTED"])
+def test_a_receipt_that_names_no_command_settles_nobody(name: str) -> None:
+    con, calls = one_full(2)
+    nobody_s = heard_of("c0", name, reason="CONFLICT").without("reference")
+    con.hear("a", nobody_s)
+    con.hear("a", nobody_s.with_fields(reference=""))
+    assert not any(con.answered(call) for call in calls.values())
+
+
+def test_a_sender_that_has_gone_is_not_answered_and_its_command_goes_on() -> None:
+    con, calls = one_full(1)
+    last = f"c{COMMANDS_IN_FLIGHT}"
+    again = send(con, last)
+    con.cancel(calls[last])
+    con.clear()
+    con.hear("a", heard_of("c0"))
+    assert under_way(con) == [last]
+    con.hear("a", heard_of(last))
+    assert not con.answered(calls[last])
+    assert con.result(again)["outcome"] == "ACCEPTED"
+
+
+def test_without_any_session_everybody_who_waits_hears_of_it_at_once() -> None:
+    """Many: one must not be answered within the answer of another."""
+    con, calls = one_full(2_000, timeout=600_000)
+    con.down("a")
+    for number in range(COMMANDS_IN_FLIGHT):
+        assert con.result(calls[f"c{number}"])["outcome"] == "UNKNOWN"
+    for number in range(COMMANDS_IN_FLIGHT, COMMANDS_IN_FLIGHT + 2_000):
+        assert con.refusal(calls[f"c{number}"]).reason is Reason.NO_AGGREGATOR
+    assert con.now == START
+    assert con.machine.status(con.now)["in_flight"] == 0
+
+
+def test_a_drain_waits_for_those_that_wait() -> None:
+    con, calls = one_full(1, timeout=1000)
+    con.do(con.machine.drain(con.now))
+    for number in range(COMMANDS_IN_FLIGHT):
+        con.hear("a", heard_of(f"c{number}"))
+    last = f"c{COMMANDS_IN_FLIGHT}"
+    assert under_way(con)[-1] == last
+    assert con.stopped is None
+    con.hear("a", heard_of(last))
+    assert con.result(calls[last])["outcome"] == "ACCEPTED"
+    assert con.stopped is not None
+
+
+def test_a_drain_whose_only_commands_wait_is_not_over() -> None:
+    con = Connector(["a"], credit=3)
+    con.ready()
+    calls = crowd(con, 5)
+    con.clear()
+    for uuid in under_way(con):
+        con.hear("a", heard_of(uuid))
+    con.do(con.machine.drain(con.now))
+    assert con.stopped is None
+    con.hear("a", Message(Kind.HEARTBEAT, {"received": 3}))
+    con.hear("a", Message(Kind.HEARTBEAT, {"received": 6}))
+    for uuid in calls:
+        con.hear("a", heard_of(uuid))
+    assert con.stopped is not None
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("send"), st.integers(1, 100)),
+            st.tuples(st.just("end"), st.integers(1, 80)),
+            st.tuples(st.just("lose"), st.sampled_from("abc")),
+            st.tuples(st.just("pass"), st.integers(1, 1500)),
+        ),
+        max_size=12,
+    )
+)
+def test_everybody_is_answered_once_and_in_time_and_nobody_waits_beside_a_free_place(
+    steps: list[tuple[str, Any]],
+) -> None:
+    con = Connector()
+    con.ready()
+    calls: dict[str, int] = {}
+    ends: dict[str, float] = {}
+    for step, value in steps:
+        if step == "send":
+            for _ in range(value):
+                uuid = f"c{len(calls)}"
+                ends[uuid] = con.now.mono + 3.0
+                calls[uuid] = send(con, uuid)
+        elif step == "end" and con.links:
+            for uuid in [uuid for uuid in under_way(con) if not con.answered(calls[uuid])][:value]:
+                con.hear(min(con.links), heard_of(uuid))
+        elif step == "lose" and value in con.links:
+            con.down(value)
+        elif step == "pass":
+            con.wait(value / 1000)
+        left = [uuid for uuid in under_way(con) if not con.answered(calls[uuid])]
+        waiting = [uuid for uuid in calls if uuid not in under_way(con) and not con.answered(calls[uuid])]
+        assert not waiting or len(left) >= len(con.links) * COMMANDS_IN_FLIGHT
+        assert not waiting or con.links
+        assert all(con.answered(calls[uuid]) for uuid, end in ends.items() if end <= con.now.mono)

@@ -9,6 +9,7 @@ import pytest
 from tests.support.connector import Connector, event
 from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message
+from zconnector.shoset.pace import EVENTS_AT_ONCE, EVENTS_PER_SECOND
 
 NAMES = ["a", "b", "c"]
 
@@ -183,6 +184,128 @@ def test_a_busy_instance_gets_what_waits_once_it_has_room() -> None:
     con.hear("a", Message(Kind.HEARTBEAT, {"received": 4}))
     con.hear("a", Message(Kind.HEARTBEAT, {"received": 8}))
     assert sent(con) == [f"e{number}" for number in range(6)]
+
+
+# ---- the pace of broadcasts
+
+
+def uuids(*numbers: int) -> list[str]:
+    return [f"e{n}" for n in numbers]
+
+
+def publish_many(con: Connector, count: int, prefix: str = "e") -> None:
+    for number in range(count):
+        publish(con, f"{prefix}{number}")
+
+
+def next_deadline(con: Connector) -> float:
+    due = con.router.replication.deadline()
+    assert due is not None
+    return due - con.now.mono
+
+
+def test_a_burst_goes_at_once_and_the_rest_at_its_pace_in_order() -> None:
+    con = ready("a")
+    publish_many(con, 200)
+    assert sent(con) == uuids(*range(EVENTS_AT_ONCE))
+    assert next_deadline(con) == pytest.approx(32 / EVENTS_PER_SECOND), "some go together, not each by itself"
+    con.wait(0.063)
+    assert sent(con) == uuids(*range(EVENTS_AT_ONCE))
+    con.wait(0.002)
+    assert sent(con) == uuids(*range(EVENTS_AT_ONCE + 32))
+    con.wait(0.3)
+    assert sent(con) == uuids(*range(200))
+    assert con.router.replication.deadline() is None
+
+
+def test_within_any_time_no_more_are_sent_than_a_burst_and_the_rate() -> None:
+    con = ready("a")
+    publish_many(con, 1_000)
+    begin, told = con.now.mono, []
+    while len(sent(con)) < 1_000 and con.now.mono < begin + 0.99:
+        con.wait(0.01)
+        told.append((con.now.mono - begin, len(sent(con))))
+    for seconds, count in told:
+        assert (
+            EVENTS_PER_SECOND * seconds <= count + 64 <= EVENTS_AT_ONCE + EVENTS_PER_SECOND * seconds + 64 + 1
+        )
+
+
+def test_the_pace_counts_events_and_not_the_instances_they_go_to() -> None:
+    con = ready()
+    publish_many(con, EVENTS_AT_ONCE)
+    assert sent(con, "a") == sent(con, "b") == sent(con, "c") == uuids(*range(EVENTS_AT_ONCE))
+
+
+def test_replies_do_not_wait_behind_events_that_do() -> None:
+    con = ready("a")
+    con.hear("a", event("theirs", seq=1))
+    publish_many(con, 200)
+    con.clear()
+    publish(con, "reply", reference="theirs")
+    assert sent(con) == ["reply"]
+    assert next_deadline(con) > 0
+
+
+def test_replies_have_no_pace_and_use_none() -> None:
+    con = ready("a")
+    con.hear("a", event("theirs", seq=1))
+    for number in range(200):
+        publish(con, f"r{number}", reference="theirs")
+    assert len(sent(con)) == 200
+    con.clear()
+    publish_many(con, EVENTS_AT_ONCE)
+    assert sent(con) == uuids(*range(EVENTS_AT_ONCE))
+
+
+def test_after_an_hour_of_nothing_a_burst_goes_at_once_and_no_more() -> None:
+    con = ready("a")
+    publish_many(con, 100, prefix="old")
+    con.wait(1.0)
+    con.hear("a", confirm(*[[f"old{n}", n + 1] for n in range(100)]))
+    con.wait(3600.0)
+    con.clear()
+    publish_many(con, 100)
+    assert sent(con) == uuids(*range(EVENTS_AT_ONCE))
+
+
+def test_events_that_nobody_could_take_cost_no_pace() -> None:
+    con = Connector(["a"])
+    publish_many(con, 100)
+    assert con.router.replication.deadline() is None, "with nobody to send to nothing waits for time"
+    con.up("a")
+    assert sent(con) == uuids(*range(EVENTS_AT_ONCE))
+
+
+def test_events_that_found_all_instances_busy_cost_no_pace() -> None:
+    con = Connector(["a"], credit=4)
+    con.up("a")
+    con.answer_requests()
+    con.clear()
+    publish_many(con, 60)
+    before = len(sent(con))
+    assert before < 4
+    for total in range(4, 70, 4):
+        con.hear("a", Message(Kind.HEARTBEAT, {"received": total}))
+    assert sent(con) == uuids(*range(60))
+
+
+def test_events_that_are_sent_again_keep_to_the_pace() -> None:
+    con = ready("a")
+    publish_many(con, EVENTS_AT_ONCE)
+    con.wait(0.128)
+    con.clear()
+    con.down("a")
+    con.wait(0.1)
+    con.up("a")
+    assert sent(con) == uuids(*range(EVENTS_AT_ONCE))
+    con.clear()
+    con.down("a")
+    con.wait(0.01)
+    con.up("a")
+    assert len(sent(con)) < EVENTS_AT_ONCE
+    con.wait(0.3)
+    assert sent(con) == uuids(*range(EVENTS_AT_ONCE))
 
 
 # ---- events of others

@@ -85,6 +85,49 @@ def test_wake(bench: Bench) -> None:
     assert set(bench.outbox()) == {"e1", ci, git}, "after a wake the pauses begin anew"
 
 
+def replies_only(bench: Bench, **args: int) -> list[str]:
+    return [entry.message.uuid for entry in bench.queue.outbox_due(bench.now, broadcast=False, **args)]
+
+
+def test_replies_come_first_and_without_broadcasts_they_come_alone(bench: Bench) -> None:
+    bench.publish(bench.event("e1"), outbox=True)
+    first = a_reply(bench, "u1")
+    bench.publish(bench.event("e2"), outbox=True)
+    second = a_reply(bench, "u2")
+    assert bench.outbox() == [first, second, "e1", "e2"]
+    assert replies_only(bench) == [first, second]
+    assert bench.outbox() == [first, second, "e1", "e2"], "it marks nothing"
+
+
+def test_a_batch_without_broadcasts_is_full_of_replies(bench: Bench) -> None:
+    for number in range(5):
+        bench.publish(bench.event(f"e{number}"), outbox=True)
+    replies = [a_reply(bench, f"u{number}") for number in range(3)]
+    assert replies_only(bench, limit=2) == replies[:2]
+    assert [entry.message.uuid for entry in bench.queue.outbox_due(bench.now, limit=4)] == [*replies, "e0"]
+
+
+def test_a_reply_that_becomes_due_again_goes_before_events_that_waited_longer(bench: Bench) -> None:
+    reply = a_reply(bench, "u1")
+    assert send_all(bench) == [reply]
+    bench.publish(bench.event("e1"), outbox=True)
+    assert replies_only(bench) == []
+    bench.passes(1)
+    assert replies_only(bench) == [reply]
+    assert bench.outbox() == [reply, "e1"]
+
+
+def test_events_that_are_held_back_stay_due_and_wake_nobody(bench: Bench) -> None:
+    bench.publish(bench.event("e1"), outbox=True)
+    assert bench.queue.deadline() == 0.0
+    assert replies_only(bench) == []
+    after = bench.queue.deadline()
+    assert after is None or after > bench.mono, "who holds them back knows when they go on"
+    bench.passes(10)
+    assert bench.queue.depths()["outbox"]["due"] == 1
+    assert bench.outbox() == ["e1"]
+
+
 def test_everything_is_due_after_a_restart(bench: Bench) -> None:
     bench.publish(bench.event("e1", payload=b"body"), outbox=True)
     reply = a_reply(bench, "u1")

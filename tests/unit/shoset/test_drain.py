@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -197,3 +197,184 @@ async def turns(loop: asyncio.AbstractEventLoop, count: int) -> None:
         turn = loop.create_future()
         loop.call_soon(turn.set_result, None)
         await turn
+
+
+# ---- pauses
+
+
+class Turns:
+    """A loop that the test turns by hand: readers and callbacks are kept, time stands still."""
+
+    def __init__(self) -> None:
+        self.readers: dict[int, Callable[[], None]] = {}
+        self.due: list[tuple[float, asyncio.Handle]] = []
+        self._handles = asyncio.new_event_loop()
+        self._handles.close()
+
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+        self.readers[fd] = callback
+
+    def remove_reader(self, fd: int) -> bool:
+        return self.readers.pop(fd, None) is not None
+
+    def call_soon(self, callback: Callable[[], None]) -> asyncio.Handle:
+        return self.call_later(0.0, callback)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, (), self._handles)
+        self.due.append((delay, handle))
+        return handle
+
+    def delays(self) -> list[float]:
+        """Of what is to be called: in how many seconds."""
+        return [delay for delay, handle in self.due if not handle.cancelled()]
+
+    def turn(self) -> None:
+        """Call what is to be called, however long it was to wait; what that asks for waits a turn."""
+        due, self.due = self.due, []
+        for _, handle in due:
+            if not handle.cancelled():
+                handle._run()
+
+
+class Slowed:
+    """A drain on such a loop, with so many messages to read; the first wakes ask for these pauses."""
+
+    def __init__(self, context: zmq.Context[Any], count: int, *pauses: float) -> None:
+        self.sender, self.receiver = pair(context, "slow")
+        for _ in range(count):
+            self.sender.send(b"x")
+        self.loop = Turns()
+        self.heard = 0
+        self.pauses = list(pauses)
+        self.drain = Drain(self.receiver, self.on_message, self.loop)  # type: ignore[arg-type]
+        self.drain.start()
+
+    def on_message(self, frames: list[bytes]) -> None:
+        if self.heard % MAX_MESSAGES == 0 and self.pauses:
+            self.drain.slow(self.pauses.pop(0))
+        self.heard += 1
+
+    @property
+    def reads(self) -> bool:
+        """Whether the loop would report what can be read."""
+        return bool(self.loop.readers)
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_a_wake_that_was_slowed_and_left_something_is_followed_by_a_pause(context: zmq.Context[Any]) -> None:
+    slowed = Slowed(context, 3 * MAX_MESSAGES, 0.25)
+    slowed.loop.turn()
+    assert slowed.heard == MAX_MESSAGES
+    assert slowed.loop.delays() == [0.25]
+    assert not slowed.reads, "the FD stays readable, and would be reported in every turn"
+    slowed.loop.turn()
+    assert slowed.reads
+    assert slowed.heard == 2 * MAX_MESSAGES
+    assert slowed.loop.delays() == [0.0], "a pause is asked for again, or is none"
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_the_longest_pause_that_was_asked_for_counts(context: zmq.Context[Any]) -> None:
+    slowed = Slowed(context, 2 * MAX_MESSAGES, 0.25)
+    slowed.drain.slow(0.5)
+    slowed.drain.slow(0.1)
+    slowed.loop.turn()
+    assert slowed.loop.delays() == [0.5]
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_a_wake_that_read_everything_is_followed_by_no_pause(context: zmq.Context[Any]) -> None:
+    slowed = Slowed(context, MAX_MESSAGES - 1, 0.25)
+    slowed.loop.turn()
+    assert slowed.heard == MAX_MESSAGES - 1
+    assert (slowed.loop.delays(), slowed.reads) == ([], True)
+    for _ in range(2 * MAX_MESSAGES):
+        slowed.sender.send(b"x")
+    slowed.drain.rearm()
+    slowed.loop.turn()
+    assert slowed.loop.delays() == [0.0], "nor is a later one"
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_pauses_go_on_as_long_as_they_are_asked_for(context: zmq.Context[Any]) -> None:
+    slowed = Slowed(context, 4 * MAX_MESSAGES, 0.01, 0.02, 0.03)
+    seen = []
+    for _ in range(3):
+        slowed.loop.turn()
+        seen += slowed.loop.delays()
+    assert seen == [0.01, 0.02, 0.03]
+    slowed.loop.turn()
+    slowed.loop.turn()
+    assert slowed.heard == 4 * MAX_MESSAGES
+    assert (slowed.loop.delays(), slowed.reads) == ([], True)
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_a_stop_during_a_pause_reads_nothing_more_and_a_start_reads_the_rest(
+    context: zmq.Context[Any],
+) -> None:
+    slowed = Slowed(context, 2 * MAX_MESSAGES, 0.25)
+    slowed.loop.turn()
+    slowed.drain.stop()
+    assert (slowed.loop.delays(), slowed.reads) == ([], False)
+    slowed.loop.turn()
+    assert (slowed.heard, slowed.reads) == (MAX_MESSAGES, False)
+    slowed.drain.start()
+    slowed.loop.turn()
+    assert (slowed.heard, slowed.reads) == (2 * MAX_MESSAGES, True)
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_a_wake_that_stops_the_drain_is_followed_by_no_pause(context: zmq.Context[Any]) -> None:
+    slowed = Slowed(context, 2 * MAX_MESSAGES)
+    slowed.drain._on_message = lambda frames: (slowed.drain.slow(0.25), slowed.drain.stop())
+    slowed.loop.turn()
+    assert (slowed.loop.delays(), slowed.reads) == ([], False)
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_a_rearm_during_a_pause_does_nothing(context: zmq.Context[Any]) -> None:
+    slowed = Slowed(context, 3 * MAX_MESSAGES, 0.25)
+    slowed.loop.turn()
+    slowed.drain.rearm()
+    assert (slowed.loop.delays(), slowed.reads) == ([0.25], False)
+    assert slowed.heard == MAX_MESSAGES
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_an_exception_in_a_slowed_wake_is_followed_by_its_pause(context: zmq.Context[Any]) -> None:
+    slowed = Slowed(context, 3)
+
+    def bad(frames: list[bytes]) -> None:
+        slowed.drain.slow(0.25)
+        raise ValueError("bad")
+
+    slowed.drain._on_message = bad
+    errors: list[Any] = []
+    slowed.loop._handles.set_exception_handler(lambda _, problem: errors.append(problem["exception"]))
+    slowed.loop.turn()
+    assert [type(each) for each in errors] == [ValueError]
+    assert (slowed.loop.delays(), slowed.reads) == ([0.25], False)
+
+
+@pytest.mark.usefixtures("slow_clock")
+async def test_while_one_drain_pauses_the_loop_has_time_for_others(context: zmq.Context[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    flooder, flooded = pair(context, "flood")
+    heard: list[float] = []
+    done = asyncio.Event()
+
+    def on_message(frames: list[bytes]) -> None:
+        heard.append(loop.time())
+        drain.slow(0.02)
+        if len(heard) == 2 * MAX_MESSAGES:
+            done.set()
+
+    for _ in range(2 * MAX_MESSAGES):
+        flooder.send(b"x")
+    drain = Drain(flooded, on_message, loop)
+    drain.start()
+    await asyncio.wait_for(done.wait(), WAIT)
+    drain.stop()
+    assert heard[MAX_MESSAGES] - heard[0] >= 0.015

@@ -1,0 +1,112 @@
+"""The waiting room: order, what is taken out of it, and whose time is over."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zconnector.connector.waiting import Queued, Senders, WaitingRoom
+from zconnector.messages.kinds import Kind
+from zconnector.messages.message import Message
+
+
+def queued(uuid: str, ends: float = 100.0) -> Queued:
+    return Queued(Message(Kind.COMMAND, {"uuid": uuid}), Senders(), ends)
+
+
+def room_of(*uuids: str) -> WaitingRoom:
+    room = WaitingRoom()
+    for uuid in uuids:
+        room.add(queued(uuid))
+    return room
+
+
+def uuids(room: WaitingRoom) -> list[str]:
+    return [one.command.uuid for one in room]
+
+
+def test_they_go_in_the_order_in_which_they_came() -> None:
+    room = room_of("b", "a", "c")
+    assert uuids(room) == ["b", "a", "c"]
+    assert [room.take_first().command.uuid for _ in range(3)] == ["b", "a", "c"]  # type: ignore[union-attr]
+    assert room.take_first() is None
+
+
+def test_one_is_taken_by_its_uuid_and_the_others_keep_their_order() -> None:
+    room = room_of("a", "b", "c")
+    taken = room.take("b")
+    assert taken is not None
+    assert taken.command.uuid == "b"
+    assert room.take("b") is None
+    assert room.get("b") is None
+    assert uuids(room) == ["a", "c"]
+    assert len(room) == 2
+
+
+def test_a_uuid_that_is_none_takes_nobody() -> None:
+    room = room_of("a")
+    assert room.take("") is None
+    assert uuids(room) == ["a"]
+
+
+def test_the_deadline_is_the_first_end_of_those_who_still_wait() -> None:
+    room = WaitingRoom()
+    assert room.deadline() is None
+    for uuid, ends in (("a", 3.0), ("b", 1.0), ("c", 2.0)):
+        room.add(queued(uuid, ends))
+    assert room.deadline() == 1.0
+    room.take("b")
+    assert room.deadline() == 2.0
+    room.take("a")
+    room.take("c")
+    assert room.deadline() is None
+
+
+def test_who_comes_again_with_a_later_end_is_not_over_at_the_earlier_one() -> None:
+    room = WaitingRoom()
+    room.add(queued("a", 1.0))
+    room.take("a")
+    room.add(queued("a", 5.0))
+    assert room.overdue(4.9) == []
+    assert room.deadline() == 5.0, "what is stale has gone: else the same deadline would stay"
+    assert [one.command.uuid for one in room.overdue(5.0)] == ["a"]
+    assert (len(room), room.deadline()) == (0, None)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.integers(0, 9), st.integers(1, 20)),
+            st.tuples(st.just("take"), st.integers(0, 9), st.just(0)),
+            st.tuples(st.just("first"), st.just(0), st.just(0)),
+            st.tuples(st.just("pass"), st.just(0), st.integers(0, 5)),
+        ),
+        max_size=50,
+    )
+)
+def test_like_a_plain_list(steps: list[tuple[str, int, int]]) -> None:
+    room = WaitingRoom()
+    model: list[Queued] = []
+    now = 0
+    for step, number, seconds in steps:
+        uuid = f"u{number}"
+        mine = next((one for one in model if one.command.uuid == uuid), None)
+        if step == "add" and mine is None:
+            model.append(queued(uuid, now + seconds))
+            room.add(model[-1])
+        elif step == "take":
+            assert room.take(uuid) is mine
+            model = [one for one in model if one is not mine]
+        elif step == "first":
+            assert room.take_first() is (model.pop(0) if model else None)
+        elif step == "pass":
+            now += seconds
+            over = [one for one in model if one.ends <= now]
+            assert {one.command.uuid for one in room.overdue(now)} == {one.command.uuid for one in over}
+            model = [one for one in model if one not in over]
+        assert list(room) == model
+        assert len(room) == len(model)
+        soonest = min((one.ends for one in model), default=None)
+        due = room.deadline()
+        assert (due is None) == (soonest is None)
+        assert due is None or (now < due <= soonest or step != "pass")  # type: ignore[operator]
