@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -127,7 +129,7 @@ class _Pair:
         if self._dialling is not None and self._dialling is not asyncio.current_task():
             self._dialling.cancel()
         for way in self._ways.values():
-            way.source.transport.abort()
+            way.source.reset()
         self.proxy.forget(self)
 
 
@@ -194,6 +196,13 @@ class _End(asyncio.Protocol):
             self._pair.opened(self)
         else:
             self._pair.dialled(self)
+
+    def reset(self) -> None:
+        """Close it so that the other side hears of a reset, not of an end."""
+        with suppress(OSError):
+            found = self.transport.get_extra_info("socket")
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self.way.fed(data)
