@@ -212,7 +212,10 @@ class ConnectorRouter:
         if op == "register":
             return self.setup.register(caller, args, now)
         if op == "beat":
-            going_on = not self.incoming.draining and self.workers.beat(
+            if self.incoming.draining:
+                # An error ends a Gandalf worker as "leave" does; ours only waits for the next router.
+                raise Refusal(Reason.DRAINING, "the connector is stopping")
+            going_on = self.workers.beat(
                 _text(args, "worker"), _small(args, "major"), _small(args, "minor"), now
             )
             return [Respond(caller, {"valid": going_on, "boot": self.identity.boot})]
