@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.cast import Cast
+from tests.chaos.cast import LOGS, Cast
 from tests.chaos.clients import Clients, Work
 from tests.chaos.proxy import DOWN, UP
 from tests.chaos.record import Record
@@ -198,11 +198,14 @@ class Faults:
     # ---- disks
 
     async def do_disk(self, fault: Fault) -> Facts:
-        """Full for a while. Probes say how commands to it, or events through it, are refused meanwhile."""
+        """Full for a while, and now and then that of the logs too. Probes say how commands are refused."""
         disk, pid = self._cast.disks[fault.target], self._cast.pid(fault.target)
+        logs = self._cast.disks[LOGS]
         member = fault.target.startswith("cluster")
         async with self._trouble(fault.target):
             disk.fill(pid)
+            if fault.chance < 0.5:
+                logs.fill(pid)
             end = self._now() + fault.lasts
             refused: list[str] = []
             taken = 0
@@ -212,6 +215,7 @@ class Faults:
                 refused += [outcome] if outcome else []
                 await asyncio.sleep(PROBE_EVERY)
             disk.empty()
+            logs.empty()
             room = self._now()
             resumed = await self._resumed(fault.target, member, room)
         return {
@@ -221,6 +225,20 @@ class Faults:
             "resumed_after": resumed,
             "stalled": self._stalls.within(room, self._now()),
         }
+
+    async def do_full_crash(self, fault: Fault) -> Facts:
+        """Killed while its disk is full, and started in vain; there is room when it is started again."""
+        disk = self._cast.disks[fault.target]
+        async with self._trouble(fault.target):
+            disk.fill(self._cast.pid(fault.target))
+            await asyncio.sleep(fault.lasts)
+            await self._cast.kill(fault.target)
+            said = await self._cast.start_in_vain(fault.target)
+            disk.empty()
+            return {
+                "started_full": "serves" if not said else said.rpartition("\n")[2].strip()[:200],
+                "back_after": await self._cast.bring_back(fault.target),
+            }
 
     async def _probe(self, target: str, member: bool) -> str:
         """One big command whose way ends at that disk: "" when it was taken, else what was said.

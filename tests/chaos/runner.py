@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from tests.chaos.clients import Clients
 from tests.chaos.faults import Faults
 from tests.chaos.record import Record
 from tests.chaos.report import Done, Report
-from tests.chaos.schedule import Fault, schedule
+from tests.chaos.schedule import KINDS, Fault, schedule
 from tests.chaos.stalls import Stalls
 from zconnector.cli.traffic import CI, GIT, Side
 
 COMMAND_PAUSE, EVENT_PAUSE = 0.08, 0.3
 """Seconds between two commands, and two events, of one side."""
+SETTLED = 2.0
+"""Seconds without any fault before one that is measured."""
 SETTLE = 90.0
 """Seconds after the last fault in which everything must come to its end."""
 
@@ -45,6 +48,10 @@ class Chaos:
         self._deaths: list[str] = []
         self._changed = asyncio.Event()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._turn = asyncio.Condition()
+        self._under_way = 0
+        self._patient = 0
+        """Faults that are measured, or wait for that."""
         self._done: list[tuple[Fault, float, float, dict[str, object]]] = []
 
     async def run(self) -> Report:
@@ -120,13 +127,34 @@ class Chaos:
         """Do it at its time, undo it later. A target of another fault is left until that is over."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, begun + fault.at - loop.time()))
-        async with self._locks[fault.target]:
+        alone = KINDS[fault.kind].alone
+        async with self._locks[fault.target], self._turns(alone):
             at = loop.time()
             self._say(f"{at - begun:7.2f}  {fault.kind} {fault.target} for {fault.lasts:g} s")
             facts = await doer.do(fault)
             self._done.append((fault, at, loop.time(), facts))
             if told := {name: _short(value) for name, value in facts.items()}:
                 self._say(f"{loop.time() - begun:7.2f}  {fault.kind} {fault.target} over: {told}")
+
+    @asynccontextmanager
+    async def _turns(self, alone: bool) -> AsyncIterator[None]:
+        """What is measured waits until all else is over, and the other way round.
+
+        The schedule sees to that, but not to how long a killed process takes to come back.
+        """
+        async with self._turn:
+            self._patient += alone
+            await self._turn.wait_for(lambda: not (self._under_way if alone else self._patient))
+            self._under_way += 1
+        try:
+            if alone:
+                await asyncio.sleep(SETTLED)
+            yield
+        finally:
+            async with self._turn:
+                self._under_way -= 1
+                self._patient -= alone
+                self._turn.notify_all()
 
     async def _progress(self, begun: float) -> None:
         loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 GAP = (0.4, 2.4)
 """Seconds between the beginnings of two faults."""
-CALM_BEFORE, CALM_AFTER = 3.0, 5.0
+CALM_BEFORE, CALM_AFTER = 1.0, 6.0
 """Seconds without any other fault before and after one that is measured."""
 LAST_CALM = 5.0
 """Seconds at the end of a run in which nothing new is done."""
@@ -50,6 +50,7 @@ KINDS: dict[str, Kind] = {
         Kind("reset", "the connections of a link are reset", _LINKS, (0.1, 0.1)),
         Kind("island", "a connector is cut off from every instance", {"connector": 1}, (0.5, 6.0)),
         Kind("disk", "a state directory is full", {"connector": 2, "cluster": 1}, (2.5, 4.0), 1, True),
+        Kind("full-crash", "SIGKILL while its disk is full", {"connector": 2, "cluster": 1}, (0.2, 1.5)),
         Kind("garbage", "junk on a port", _PORTS, (0.5, 1.0)),
         Kind("half-open", "connections that say nothing, or half a greeting", _PORTS, (2.0, 5.0)),
         Kind("oversized", "frames over the limit", {"aggregator": 1}, (0.5, 1.0)),

@@ -49,12 +49,7 @@ class Stalls:
 
     def within(self, begin: float, end: float) -> float:
         """Seconds of stalls that lie (in part) in a span of time; never more than that span."""
-        total = _within(self._spans, begin, end) + _within(self._waits, begin, end)
-        return min(end - begin, total)
-
-    def own(self, begin: float, end: float) -> float:
-        """The same of this process and the disk alone."""
-        return min(end - begin, _within(self._spans, begin, end))
+        return min(end - begin, _within(self._spans, begin, end) + _within(self._waits, begin, end))
 
     @property
     def longest(self) -> float:
@@ -110,9 +105,13 @@ def _waits_of(pid: int) -> list[tuple[str, int]]:
 
 
 def _within(spans: list[tuple[float, float]], begin: float, end: float) -> float:
-    total = 0.0
-    for ended, seconds in spans[bisect.bisect_left(spans, (begin, 0.0)) :]:
-        if ended - seconds >= end:
-            break
-        total += min(ended, end) - max(ended - seconds, begin)
-    return max(0.0, total)
+    """Seconds of the union of these spans, each (its end, how long), that lie between two times."""
+    total, upto = 0.0, begin
+    found = sorted((ended - seconds, ended) for ended, seconds in spans[bisect.bisect(spans, (begin,)) :])
+    for since, until in found:
+        since = max(since, upto)
+        until = min(until, end)
+        if until > since:
+            total += until - since
+            upto = until
+    return total
