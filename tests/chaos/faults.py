@@ -110,11 +110,11 @@ class Faults:
         begun = self._now()
         await self._cast.kill(fault.target)
         await asyncio.sleep(fault.lasts)
-        facts = self._failover(begun, self._now())
         launched = self._now()
+        facts = self._failover(begun, launched)
         ready = await self._cast.bring_back(fault.target)
         used = await self._used(fault.target)
-        stalled = self._stalls.within(launched, self._now())
+        stalled = self._stalls.within(begun, self._now())
         return {**facts, "back_after": ready, "used_after": used and used - launched, "stalled": stalled}
 
     async def do_silent(self, fault: Fault) -> Facts:
@@ -216,14 +216,14 @@ class Faults:
                 await asyncio.sleep(PROBE_EVERY)
             disk.empty()
             logs.empty()
-            room = self._now()
+            room, begun = self._now(), end - fault.lasts
             resumed = await self._resumed(fault.target, member, room)
         return {
             "refused": sorted(set(refused)),
             "refusals": len(refused),
             "taken": taken,
             "resumed_after": resumed,
-            "stalled": self._stalls.within(room, self._now()),
+            "stalled": self._stalls.within(begun, self._now()),
         }
 
     async def do_full_crash(self, fault: Fault) -> Facts:

@@ -96,7 +96,7 @@ class Record(Ledger):
         """A client at `name` was shown a reply."""
         if reference not in self._warm:
             self._line(at, "observed_reply", name, uuid, reference, topic, event)
-            if event in (Outcome.SUCCESS, Outcome.FAIL):
+            if _completes(uuid, reference, event):
                 self.final(reference, uuid)
 
     def worked(self, at: float, name: str, worker: str, uuid: str, body: str) -> None:
@@ -148,6 +148,11 @@ class Record(Ledger):
             dict(sorted((+model.checked).items())),
             dict(sorted((+model.counts).items())),
         )
+
+
+def _completes(uuid: str, reference: str, event: str) -> bool:
+    """Whether a reply is a worker's, and not the FAIL of an earlier try that nobody receipted."""
+    return event in (Outcome.SUCCESS, Outcome.FAIL) and uuid != derived_uuid(reference, Reason.UNRECEIPTED)
 
 
 def _us(at: float) -> int:
@@ -207,9 +212,7 @@ class _Telling:
     def _observed_reply(
         self, at: float, name: str, uuid: str, reference: str, topic: str, event: str
     ) -> None:
-        made_by_worker = uuid != derived_uuid(reference, Reason.UNRECEIPTED)
-        ends = event in (Outcome.SUCCESS, Outcome.FAIL) and made_by_worker
-        if ends and reference not in self._completed:
+        if _completes(uuid, reference, event) and reference not in self._completed:
             self._completed.add(reference)
             # Its source has the reply, so that its completion was accepted before.
             self._model.completed(_us(at), node_of(name), reference)

@@ -17,7 +17,11 @@ NOTICED, USED = 3.0, 5.0
 """Goals: seconds until a silent peer is noticed, and until a restarted one is used."""
 RESUMED = 5.0
 """Seconds after which a component whose disk has room again must take commands."""
-TYPED = frozenset({"STORAGE_FAILED"})
+FAILOVER = "one instance dead: p99 receipt over T/n + 200 ms"
+UNTYPED = frozenset({"LOST", "UNKNOWN"})
+"""What a sender must not hear because a disk is full."""
+VOID = 1.0
+"""Seconds of stalls in a measurement that make it one of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,23 @@ class Goal:
 
     name: str
     value: float | None
-    """None: it did not happen at all."""
+    """Without the machine's stalls. None: it did not happen at all."""
     limit: float
-    stalled: float = 0.0
-    """Seconds of it in which the machine was not to be had."""
+    stalled: float
+    """Seconds of stalls meanwhile."""
+
+    @property
+    def void(self) -> bool:
+        """The machine stood still for so long that nothing was measured."""
+        return self.stalled > VOID
+
+    @property
+    def verdict(self) -> str:
+        return "void" if self.void else "met" if self.met else "MISSED"
 
     @property
     def met(self) -> bool:
-        return self.value is not None and self.value - self.stalled <= self.limit
+        return self.void or (self.value is not None and self.value <= self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +86,19 @@ class Report:
         goals: list[Goal] = []
         for done in self.done:
             facts, stalled = done.facts, done.facts.get("stalled", 0.0)
-            if "p99_over_limit" in facts:  # stalls are taken off already
-                goals.append(
-                    Goal("one instance dead: p99 receipt over T/n + 200 ms", facts["p99_over_limit"], 0.0)
-                )
-            if "noticed_after" in facts:
-                goals.append(Goal("silent peer noticed", facts["noticed_after"], NOTICED, stalled))
-            if "used_after" in facts:
-                goals.append(Goal("restarted peer used", facts["used_after"], USED, stalled))
-            if "resumed_after" in facts:
-                goals.append(
-                    Goal("full disk: takes commands again", facts["resumed_after"], RESUMED, stalled)
-                )
-                untyped = set(facts["refused"]) - TYPED
-                goals.append(
-                    Goal(
-                        f"full disk: refusals other than STORAGE_FAILED {sorted(untyped)}"
-                        if untyped
-                        else "full disk: refusals other than STORAGE_FAILED",
-                        float(len(untyped)),
-                        0.0,
-                    )
-                )
+            if "p99_over_limit" in facts:  # each receipt's stalls are taken off already
+                goals.append(Goal(FAILOVER, facts["p99_over_limit"], 0.0, stalled))
+            for name, goal, limit in (
+                ("noticed_after", "silent peer noticed", NOTICED),
+                ("used_after", "restarted peer used", USED),
+                ("resumed_after", "full disk: takes commands again", RESUMED),
+            ):
+                if name in facts:
+                    took = facts[name]
+                    goals.append(Goal(goal, None if took is None else took - stalled, limit, stalled))
+            if "refused" in facts:
+                untyped = len(UNTYPED.intersection(facts["refused"]))
+                goals.append(Goal("full disk: untyped refusals", untyped, 0.0, stalled))
         return goals
 
     @property
@@ -134,8 +138,13 @@ class Report:
             "recovery_p50": percentile(recovery, 50),
             "recovery_p99": percentile(recovery, 99),
             "goals": [
-                {"goal": g.name, "value": g.value and round(g.value, 3), "limit": g.limit, "met": g.met}
-                for g in self.goals
+                {
+                    "goal": goal.name,
+                    "value": None if goal.value is None else round(goal.value, 3),
+                    "limit": goal.limit,
+                    "verdict": goal.verdict,
+                }
+                for goal in self.goals
             ],
             "settled_after": self.settled,
             "deaths": list(self.deaths),
@@ -159,8 +168,8 @@ class Report:
                 lines.append(f"{rule:<22}{checked:>9}{broken[rule]:>8}   {what}")
         lines += ["", f"{'goal':<52}{'measured':>10}{'limit':>7}   (machine stalls taken off)"]
         for goal in self.goals:
-            value = "never" if goal.value is None else f"{max(goal.value - goal.stalled, -99):.3f}"
-            lines.append(f"{goal.name:<52}{value:>10}{goal.limit:>7g}   {'met' if goal.met else 'MISSED'}")
+            value = "never" if goal.value is None else f"{goal.value:.3f}"
+            lines.append(f"{goal.name:<52}{value:>10}{goal.limit:>7g}   {goal.verdict}")
         verdict = self.verdict
         lines += [
             "",

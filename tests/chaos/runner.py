@@ -20,6 +20,8 @@ from zconnector.cli.traffic import CI, GIT, Side
 
 COMMAND_PAUSE, EVENT_PAUSE = 0.08, 0.3
 """Seconds between two commands, and two events, of one side."""
+LONG_STALL = 1.0
+"""Seconds in any four that the machine was not to be had: a worker's beats may have failed to come."""
 SETTLED = 2.0
 """Seconds without any fault before one that is measured."""
 SETTLE = 90.0
@@ -91,6 +93,9 @@ class Chaos:
             traffic_ended = loop.time()
             settled = await self._settle(begun + self._seconds)
             ended = max(loop.time(), traffic_ended)
+        for at in self._stalls.long_ones(LONG_STALL, begun, ended):
+            for side in (GIT, CI):
+                self._record.leases_may_end(at, side.name)
         judgement = self._record.judge(ended, [side.name for side in (GIT, CI)])
         return Report(
             self._seed,

@@ -51,6 +51,11 @@ class Stalls:
         """Seconds of stalls that lie (in part) in a span of time; never more than that span."""
         return min(end - begin, _within(self._spans, begin, end) + _within(self._waits, begin, end))
 
+    def long_ones(self, seconds: float, begin: float, end: float) -> list[float]:
+        """Times, half a second apart, that had stalls of so many seconds in the four before them."""
+        times = [begin + half / 2 for half in range(round((end - begin) * 2) + 1)]
+        return [at for at in times if self.within(at - 4.0, at) >= seconds]
+
     @property
     def longest(self) -> float:
         return max((seconds for _, seconds in self._spans), default=0.0)
