@@ -31,6 +31,7 @@ from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
+from zconnector.queue.lines import Waiter
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
 from zconnector.queue.register import Register
@@ -223,11 +224,9 @@ class LocalQueue:
         """Give what matching leases hold back to the queue: the worker is gone."""
         return self._commands.release(holder, why, now)
 
-    def pass_over(self, worker: str, now: Instant) -> None:
-        """Hand nothing to the waits that a worker has open: it is silent. They stay unanswered."""
-        self._commands.pass_over(worker, now)
-
-    # --- events ------------------------------------------------------------------------------------
+    def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
+        """Take the waits of a worker that is silent out of their lines, and return them."""
+        return self._commands.pass_over(worker, now)
 
     def publish(self, event: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and with `outbox` an outbox entry in the same commit; then show it to waiters.
