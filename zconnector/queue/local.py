@@ -318,6 +318,10 @@ class LocalQueue:
         """
         return self._unknowns.remember(command, now, done)
 
+    def is_unknown(self, uuid: str) -> bool:
+        """Whether an earlier copy of this uuid may be stored somewhere, and nothing was heard of it yet."""
+        return self._unknowns.holds(uuid)
+
     def forget_unknown(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""
         return self._unknowns.forget(uuid, now)

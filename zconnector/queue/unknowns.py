@@ -103,6 +103,9 @@ class Unknowns:
 
         return [self._commits.commit([put], lambda now: done(now, None), failed)]
 
+    def holds(self, uuid: str) -> bool:
+        return uuid in self._unknown
+
     def forget(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""
         if self._unknown.pop(uuid, None) is None:
