@@ -80,7 +80,7 @@ class Outgoing:
         ends = now.mono + command.number("timeout") / 1000
         doubt = self._queue.is_unknown(command.uuid)
         self._waiting.add(Queued(command, Senders([caller]), ends, doubt))
-        return self._let_in(now)
+        return self._queue.unknown_sent_again(command, now) + self._let_in(now)
 
     def _window(self) -> int:
         """How many commands may be under way: what the live instances take of one connector.

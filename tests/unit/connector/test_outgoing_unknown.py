@@ -223,3 +223,28 @@ def test_sent_again_and_refused_by_its_target_is_refused() -> None:
     again = send(con, timeout=1000)
     con.hear("a", back(first, "REJECTED", reason="CONFLICT"))
     assert con.refusal(again).reason is Reason.CONFLICT
+
+
+def test_no_fail_while_a_later_copy_may_still_be_stored() -> None:
+    con = Connector(["a"])
+    doubted(con)
+    con.wait(29.5)
+    again = send(con, timeout=10_000)
+    con.wait(1.0)  # past the first copy's accept_until + 30 s
+    assert fails(con) == []
+    con.hear("a", back(copies(con)[-1][1]))
+    assert con.result(again)["outcome"] == "ACCEPTED"
+    con.wait(100)
+    assert fails(con) == []
+
+
+def test_no_fail_while_a_later_copy_waits_for_its_turn() -> None:
+    con = Connector(["a"])
+    doubted(con)
+    for number in range(COMMANDS_IN_FLIGHT):
+        send(con, f"d{number}", timeout=600_000)
+    send(con, timeout=60_000)
+    con.wait(89.9)
+    assert fails(con) == []
+    con.wait(0.2)
+    assert len(fails(con)) == 1
