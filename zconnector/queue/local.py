@@ -327,9 +327,18 @@ class LocalQueue:
     def remember_unknown(self, command: Message, now: Instant, done: Remembered) -> Actions:
         """A command was sent and nothing definite heard. `done` gets None once that is committed.
 
-        Unless forgotten, a FAIL event (reason UNRECEIPTED) is published here at `accept_until` + 30 s.
+        Unless forgotten, a FAIL event (reason UNRECEIPTED) is published here at the latest `accept_until` of
+        its copies + 30 s.
         """
         return self._unknowns.remember(command, now, done)
+
+    def is_unknown(self, uuid: str) -> bool:
+        """Whether an earlier copy of this uuid may be stored somewhere, and nothing was heard of it yet."""
+        return self._unknowns.holds(uuid)
+
+    def unknown_sent_again(self, command: Message, now: Instant) -> Actions:
+        """One of which `is_unknown` is sent anew: no FAIL before this copy can no longer be stored either."""
+        return self._unknowns.sent_again(command, now)
 
     def forget_unknown(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""
