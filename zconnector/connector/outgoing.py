@@ -97,6 +97,11 @@ class Outgoing:
         routes = self._routes(spent)
         return not routes or any(self._places.free_for(peer, name) for peer in routes)
 
+    def _any_place(self) -> bool:
+        """False: nobody may go, however many wait."""
+        live = self._shoset.peers(upward=True)
+        return not live or any(self._places.free_for_some(peer) for peer in live)
+
     def _let_in(self, now: Instant) -> Actions:
         """Begin what waits, as far as there are places.
 
@@ -108,7 +113,7 @@ class Outgoing:
         self._letting_in = True
         actions: Actions = []
         try:
-            while (queued := self._waiting.take_first(self._may_go)) is not None:
+            while self._any_place() and (queued := self._waiting.take_first(self._may_go)) is not None:
                 actions += self._start(queued, now)
         finally:
             self._letting_in = False

@@ -54,8 +54,12 @@ class InstancePlaces(Places):
         return self.free_for(peer, name_of(command))
 
     def free_for(self, peer: Peer, name: Name) -> bool:
+        return self.free_for_some(peer) and self._of[peer, name] < COMMANDS_OF_ONE_NAME
+
+    def free_for_some(self, peer: Peer) -> bool:
+        """Whether a command of a name that has less than its half may be tried there."""
         count, _ = self._fewer.get(peer, (COMMANDS_IN_FLIGHT, 0.0))
-        return peer.room > 0 and self._at[peer] < count and self._of[peer, name] < COMMANDS_OF_ONE_NAME
+        return peer.room > 0 and self._at[peer] < count
 
     def forget(self, peer: Peer) -> None:
         """Its session is over."""
