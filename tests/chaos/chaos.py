@@ -12,28 +12,42 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.chaos.runner import Chaos, Report
+from tests.chaos.report import Report
+from tests.chaos.runner import Chaos
+from tests.chaos.schedule import KINDS
 from zconnector.errors import ZConnectorError
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="chaos.sh", description="Torment a topology and check a ledger.")
+    parser = argparse.ArgumentParser(prog="chaos.sh", description="Torment a topology and judge a record.")
     parser.add_argument("--minutes", type=float, default=1.0, help="how long faults and traffic go on (1)")
     parser.add_argument("--seed", type=int, default=None, help="decides the schedule (a random one)")
-    parser.add_argument("--state-dir", type=Path, default=None, help="keep state and logs here")
+    parser.add_argument("--faults", default="", help="kinds of faults, with commas between (all)")
+    parser.add_argument("--list-faults", action="store_true", help="show the kinds of faults, and end")
+    parser.add_argument("--state-dir", type=Path, default=None, help="keep logs and the record here")
     given = parser.parse_args()
     if given.minutes <= 0:
         parser.error("--minutes must be above 0")
+    given.kinds = [name for name in given.faults.split(",") if name]
+    if unknown := set(given.kinds) - set(KINDS):
+        parser.error(f"unknown faults: {', '.join(sorted(unknown))} (known: {', '.join(KINDS)})")
     return given
 
 
 async def run(state_dir: Path, given: argparse.Namespace) -> Report:
     seed = random.SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
-    return await Chaos(state_dir, given.minutes * 60, seed, lambda text: print(text, flush=True)).run()
+    say = lambda text: print(text, flush=True)  # noqa: E731
+    return await Chaos(state_dir, given.minutes * 60, seed, say, given.kinds).run()
 
 
 def main() -> int:
     given = arguments()
+    if given.list_faults:
+        for kind in KINDS.values():
+            print(
+                f"{kind.name:<10} {'(alone) ' if kind.alone else ''}{kind.what}; at: {', '.join(kind.roles)}"
+            )
+        return 0
     try:
         if given.state_dir is not None:
             report = asyncio.run(run(given.state_dir, given))
@@ -46,6 +60,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    print(report.table())
     print(json.dumps(report.summary()))
     return 0 if report.good else 1
 

@@ -1,227 +1,207 @@
-"""Chaos on real processes: traffic both ways, faults by schedule, and a ledger that is checked at the end."""
+"""Chaos on real processes: traffic both ways, faults by schedule, and a record that is judged at the end."""
 
 from __future__ import annotations
 
 import asyncio
 import bisect
-import statistics
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.schedule import FREEZE, Fault, schedule
-from zconnector.cli.ledger import Ledger, Verdict
-from zconnector.cli.stage import Stage
-from zconnector.cli.topology import Component
-from zconnector.cli.traffic import CI, GIT, Side, Traffic, WorkerProcess
+from tests.chaos.cast import Cast
+from tests.chaos.clients import Clients
+from tests.chaos.faults import Faults
+from tests.chaos.record import Record
+from tests.chaos.report import Done, Report
+from tests.chaos.schedule import KINDS, Fault, schedule
+from tests.chaos.stalls import Stalls
+from zconnector.cli.traffic import CI, GIT, Side
 
-COMMAND_PAUSE, EVENT_PAUSE = 0.05, 0.2
+COMMAND_PAUSE, EVENT_PAUSE = 0.08, 0.3
 """Seconds between two commands, and two events, of one side."""
+LONG_STALL = 1.0
+"""Seconds in any four that the machine was not to be had: a worker's beats may have failed to come."""
+SETTLED = 2.0
+"""Seconds without any fault before one that is measured."""
 SETTLE = 90.0
 """Seconds after the last fault in which everything must come to its end."""
-BACK = 60.0
-"""Seconds that a restarted process may take until it serves (others may be dead meanwhile)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How a run ended."""
-
-    seed: int
-    seconds: float
-    verdict: Verdict
-    injected: Counter[str]
-    recovery: list[float]
-    """Seconds from each fault to the first receipt of a command that was sent after it."""
-    settled: float | None
-    """Seconds from the end of traffic until nothing was open; None: something stayed open."""
-    deaths: list[str]
-    """Processes that ended although nobody killed them."""
-
-    @property
-    def good(self) -> bool:
-        return self.verdict.good and self.settled is not None and not self.deaths
-
-    def summary(self) -> dict[str, Any]:
-        """The JSON object of the last line."""
-        verdict = self.verdict
-        return {
-            "good": self.good,
-            "seed": self.seed,
-            "seconds": self.seconds,
-            "faults": dict(sorted(self.injected.items())),
-            "commands": verdict.commands,
-            "receipts": verdict.receipts,
-            "replies": verdict.replies,
-            "events": verdict.events,
-            "lost_commands": list(verdict.lost_commands),
-            "lost_events": list(verdict.lost_events),
-            "completed_twice": list(verdict.extra_replies),
-            "run_though_refused": list(verdict.executed_unsent),
-            "executed_again": verdict.executed_again,
-            "events_again": verdict.events_again,
-            "recovery_p50": _percentile(self.recovery, 50),
-            "recovery_p99": _percentile(self.recovery, 99),
-            "settled_after": self.settled,
-            "deaths": self.deaths,
-        }
-
-
-def _percentile(values: list[float], percent: int) -> float | None:
-    if len(values) < 2:
-        return round(values[0], 3) if values else None
-    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1], 3)
 
 
 class Chaos:
-    """One run."""
+    """One run. `kinds`: names of the kinds of faults (none: all)."""
 
-    def __init__(self, state_dir: Path, seconds: float, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        seconds: float,
+        seed: int,
+        say: Callable[[str], None],
+        kinds: Sequence[str] = (),
+    ) -> None:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._seconds = seconds
         self._seed = seed
         self._say = say
-        self._ledger = Ledger()
-        self._stage = Stage(state_dir, aggregators=3, connectors=("git:Git", "ci:Ci"), told=self._told)
-        self._workers: dict[str, WorkerProcess] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._killed: set[str] = set()
+        self._kinds = kinds
+        self._record = Record(state_dir / "record.jsonl")
+        self._cast = Cast(state_dir, self._record, self._died)
+        self._stalls = Stalls(state_dir, self._connectors)
         self._deaths: list[str] = []
-        self._seen: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Event()
-        self._faulted_at: list[float] = []
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._turn = asyncio.Condition()
+        self._under_way = 0
+        self._patient = 0
+        """Faults that are measured, or wait for that."""
+        self._done: list[tuple[Fault, float, float, dict[str, object]]] = []
 
     async def run(self) -> Report:
         """Start, torment, settle, judge; all processes are gone when this returns or raises."""
         try:
-            await self._stage.start()
-            for side in (GIT, CI):
-                await self._start_worker(side)
+            await self._cast.start()
+            self._stalls.start()
             return await self._torment()
         finally:
-            for worker in self._workers.values():
-                await worker.stop()
-            await self._stage.stop()
+            await self._cast.stop()
+            await self._stalls.stop()
+            self._record.close()
 
     async def _torment(self) -> Report:
-        targets = [(c.role, c.label) for c in self._stage.plan.components]
-        targets += [("worker", f"worker {side.name}") for side in (GIT, CI)]
-        faults = schedule(self._seed, self._seconds, targets)
+        targets = self._cast.targets()
+        faults = schedule(self._seed, self._seconds, targets, self._kinds)
         self._locks = {label: asyncio.Lock() for _, label in targets}
-        grpc = {side.name: self._stage.grpc(side.name) for side in (GIT, CI)}
-        async with Traffic(self._ledger, grpc, self._changed.set) as traffic:
-            await traffic.warm_up(self._event_of)
-            begun = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        addresses = self._cast.addresses()
+        async with Clients(self._record, self._stalls, addresses, self._seed, self._changed.set) as clients:
+            doer = Faults(self._cast, clients, self._record, self._stalls)
+            floods = sum(fault.kind == "flood" for fault in faults)
+            doer.strangers = [await self._cast.declare(f"stranger-{n}") for n in range(floods + 1)]
+            await self._cast.start_workers(clients)
+            names = [label.partition(" ")[2] for label in self._cast.workers]
+            await clients.warm_up({s.name: [n for n in names if n.startswith(s.name)] for s in (GIT, CI)})
+            begun = loop.time()
+            give_up = begun + self._seconds + SETTLE
             self._say(f"seed {self._seed}: {len(faults)} faults in {self._seconds:g} s")
             async with asyncio.TaskGroup() as group:
                 for side in (GIT, CI):
-                    group.create_task(self._commands(traffic, side, begun))
-                    group.create_task(self._events(traffic, side, begun))
+                    group.create_task(self._send(clients.command, side, COMMAND_PAUSE, begun, give_up))
+                    group.create_task(self._send(clients.event, side, EVENT_PAUSE, begun, give_up))
                 for fault in faults:
-                    group.create_task(self._inject(fault, begun))
+                    group.create_task(self._inject(doer, fault, begun))
                 group.create_task(self._progress(begun))
-            settled = await self._settle()
-        kinds = Counter(f"{fault.kind} {fault.target.partition('/')[0]}" for fault in faults)
-        recovery = self._recovery(traffic)
+            traffic_ended = loop.time()
+            settled = await self._settle(begun + self._seconds)
+            ended = max(loop.time(), traffic_ended)
+        for at in self._stalls.long_ones(LONG_STALL, begun, ended):
+            for side in (GIT, CI):
+                self._record.leases_may_end(at, side.name)
+        judgement = self._record.judge(ended, [side.name for side in (GIT, CI)])
         return Report(
-            self._seed, self._seconds, self._ledger.verdict(), kinds, recovery, settled, self._deaths
+            self._seed,
+            self._seconds,
+            self._record.verdict(),
+            judgement,
+            tuple(self._recovered(begun)),
+            settled,
+            tuple(self._deaths),
+            tuple(self._cast.complaints()),
+            {
+                "partitions": "fault-injecting TCP proxy",
+                "disks": ", ".join(sorted({disk.how for disk in self._cast.disks.values()})),
+            },
+            {"longest": round(self._stalls.longest, 3), "total": round(self._stalls.total, 3)},
         )
 
-    async def _commands(self, traffic: Traffic, side: Side, begun: float) -> None:
-        loop = asyncio.get_running_loop()
-        give_up = self._seconds + SETTLE
-        async with asyncio.TaskGroup() as group:
-            number = 0
-            while loop.time() < begun + self._seconds:
-                group.create_task(traffic.command(side, number, give_up=give_up))
-                number += 1
-                await asyncio.sleep(COMMAND_PAUSE)
-
-    async def _events(self, traffic: Traffic, side: Side, begun: float) -> None:
+    async def _send(
+        self,
+        one: Callable[[Side, float], Coroutine[Any, Any, None]],
+        side: Side,
+        pause: float,
+        begun: float,
+        give_up: float,
+    ) -> None:
+        """One message after another until the time is over; back when all have come to their end."""
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
-            number = 0
             while loop.time() < begun + self._seconds:
-                group.create_task(traffic.event(side, number, give_up=self._seconds + SETTLE))
-                number += 1
-                await asyncio.sleep(EVENT_PAUSE)
+                group.create_task(one(side, give_up))
+                await asyncio.sleep(pause)
 
-    async def _inject(self, fault: Fault, begun: float) -> None:
-        """Do it at its time, undo it later. A process under another fault is left until that is over."""
+    async def _inject(self, doer: Faults, fault: Fault, begun: float) -> None:
+        """Do it at its time, undo it later. A target of another fault is left until that is over."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, begun + fault.at - loop.time()))
-        async with self._locks[fault.target]:
-            self._say(f"{loop.time() - begun:7.2f}  {fault.kind} {fault.target} for {fault.lasts:g} s")
-            self._faulted_at.append(loop.time())
-            if fault.target.startswith("worker "):
-                await self._kill_worker(fault)
-                return
-            component = self._stage.component(fault.target)
-            if fault.kind == FREEZE:
-                self._stage.freeze(component)
-                await asyncio.sleep(fault.lasts)
-                self._stage.thaw(component)
-                return
-            self._killed.add(fault.target)
-            await self._stage.kill(component)
-            await asyncio.sleep(fault.lasts)
-            await self._stage.bring_back(component, BACK)
-            self._killed.discard(fault.target)
+        alone = KINDS[fault.kind].alone
+        async with self._locks[fault.target], self._turns(alone):
+            at = loop.time()
+            self._say(f"{at - begun:7.2f}  {fault.kind} {fault.target} for {fault.lasts:g} s")
+            facts = await doer.do(fault)
+            self._done.append((fault, at, loop.time(), facts))
+            if told := {name: _short(value) for name, value in facts.items()}:
+                self._say(f"{loop.time() - begun:7.2f}  {fault.kind} {fault.target} over: {told}")
 
-    async def _kill_worker(self, fault: Fault) -> None:
-        side = GIT if fault.target == f"worker {GIT.name}" else CI
-        await self._workers[side.name].kill()
-        await asyncio.sleep(fault.lasts)
-        await self._start_worker(side)
+    @asynccontextmanager
+    async def _turns(self, alone: bool) -> AsyncIterator[None]:
+        """What is measured waits until all else is over, and the other way round.
 
-    async def _start_worker(self, side: Side) -> None:
-        log = self._stage.state_dir / "logs" / f"worker-{side.name}.log"
-        worker = WorkerProcess(side, self._stage.grpc(side.name), self._ledger, log, self._heard)
-        self._workers[side.name] = worker
-        await worker.start()
+        The schedule sees to that, but not to how long a killed process takes to come back.
+        """
+        async with self._turn:
+            self._patient += alone
+            await self._turn.wait_for(lambda: not (self._under_way if alone else self._patient))
+            self._under_way += 1
+        try:
+            if alone:
+                await asyncio.sleep(SETTLED)
+            yield
+        finally:
+            async with self._turn:
+                self._under_way -= 1
+                self._patient -= alone
+                self._turn.notify_all()
 
     async def _progress(self, begun: float) -> None:
         loop = asyncio.get_running_loop()
         while (left := begun + self._seconds - loop.time()) > 0:
             await asyncio.sleep(min(10.0, left))
-            verdict = self._ledger.verdict()
+            verdict = self._record.verdict()
             self._say(
                 f"{loop.time() - begun:7.2f}  {verdict.commands} commands, {verdict.receipts} receipts,"
                 f" {verdict.replies} replies; {verdict.events} events, {verdict.arrivals} arrived"
             )
 
-    async def _settle(self) -> float | None:
+    async def _settle(self, since: float) -> float | None:
         """Seconds until nothing is open; None at the deadline."""
         loop = asyncio.get_running_loop()
-        begun = loop.time()
         try:
-            async with asyncio.timeout(SETTLE):
-                while self._ledger.open_commands or self._ledger.open_events:
+            async with asyncio.timeout_at(since + SETTLE):
+                while self._record.open_commands or self._record.open_events:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
             return None
-        return round(loop.time() - begun, 3)
+        return round(loop.time() - since, 3)
 
-    def _recovery(self, traffic: Traffic) -> list[float]:
-        receipts = sorted((traffic.sent_at[u], at) for u, at in traffic.receipted_at.items())
-        recovered: list[float] = []
-        for fault in self._faulted_at:
-            after = receipts[bisect.bisect_left(receipts, (fault, 0.0)) :]
-            if after:
-                recovered.append(min(at for _, at in after) - fault)
-        return recovered
+    def _recovered(self, begun: float) -> list[Done]:
+        sent, receipted = self._record.sent_at, self._record.receipted_at
+        receipts = sorted((sent[uuid], at) for uuid, at in receipted.items())
+        done: list[Done] = []
+        for fault, at, ended, facts in self._done:
+            after = receipts[bisect.bisect_left(receipts, (at, 0.0)) :]
+            recovery = min((heard for _, heard in after), default=None)
+            done.append(
+                Done(fault, at - begun, ended - begun, facts, None if recovery is None else recovery - at)
+            )
+        return done
 
-    def _told(self, component: Component, what: str) -> None:
-        if not self._stage.alive(component) and component.label not in self._killed:
-            self._deaths.append(f"{component.label} {what}")
-            self._say(f"         {component.label} {what}, and nobody killed it")
+    def _connectors(self) -> list[int]:
+        return [self._cast.pid(side.name) for side in (GIT, CI)]
 
-    def _heard(self, did: str, uuid: str) -> None:
-        if did == "event":
-            self._event_of(uuid).set()
-        self._changed.set()
+    def _died(self, what: str) -> None:
+        self._deaths.append(what)
+        self._say(f"         {what}, and nobody ended it")
 
-    def _event_of(self, uuid: str) -> asyncio.Event:
-        return self._seen.setdefault(uuid, asyncio.Event())
+
+def _short(value: object) -> object:
+    return round(value, 3) if isinstance(value, float) else value

@@ -304,6 +304,10 @@ class Model:
         if iterator not in self._readers:
             self._readers[iterator] = _Reader(node, at)
 
+    def unsubscribed(self, iterator: str) -> None:
+        """Its reader has gone: what it was never shown does not count."""
+        self._readers.pop(iterator, None)
+
     def shown(self, at: int, node: str, iterator: str, uuid: str, payload: bytes) -> None:
         """An event is handed to a wait on an iterator."""
         self.counts["events shown"] += 1

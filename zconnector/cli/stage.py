@@ -71,18 +71,21 @@ class Stage:
         strict: bool = False,
         restart: bool = False,
         arguments: Sequence[str] = (),
+        own_arguments: Mapping[str, Sequence[str]] | None = None,
         environment: Mapping[str, str] | None = None,
         told: Told = lambda component, what: None,
     ) -> None:
         """Lock the state directory and make the plan; nothing is started.
 
-        `arguments` are added to every component's command line. Raises ConfigError: the directory
-        is in use, or the plan stored there and the one asked for do not go together.
+        `arguments` are added to every component's command line, `own_arguments` (by label) to one's.
+        Raises ConfigError: the directory is in use, or the plan stored there and the one asked for do not
+        go together.
         """
         self.state_dir = state_dir.absolute()
         self._strict = strict
         self._restart = restart
         self._arguments = list(arguments)
+        self._own_arguments = dict(own_arguments or {})
         inherited = os.environ if environment is None else environment
         self._environment = {name: value for name, value in inherited.items() if name not in OWN_VARIABLES}
         self._told = told
@@ -150,8 +153,8 @@ class Stage:
     async def _launch(self, component: Component, enrolment: str = "") -> None:
         (self.state_dir / component.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         argv = component.arguments(self.state_dir, strict=self._strict)
-        log = self.state_dir / component.log
-        child = Child(component.label, [*argv, *self._arguments], log, self._environment)
+        argv += [*self._arguments, *self._own_arguments.get(component.label, ())]
+        child = Child(component.label, argv, self.state_dir / component.log, self._environment)
         await child.start(enrolment)
         self._children[component.directory] = child
 
@@ -198,6 +201,10 @@ class Stage:
         child = self._children[component.directory]
         child.signal(signal.SIGKILL)
         await child.wait()
+
+    async def end(self, component: Component) -> None:
+        """SIGTERM, its drain, and SIGKILL where that takes too long; back when it has ended."""
+        await self._children[component.directory].end(STOP_GRACE[component.role])
 
     def freeze(self, component: Component) -> None:
         """SIGSTOP."""

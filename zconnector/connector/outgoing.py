@@ -4,7 +4,7 @@
 |---|---|
 | ACCEPTED | its uuid |
 | REJECTED | the target's or the cluster's reason |
-| NOT_SENT | the last reason heard (NO_AGGREGATOR, TARGET_AWAY, ...): nothing was stored |
+| NOT_SENT | the last reason heard (NO_AGGREGATOR, TARGET_AWAY, ...): no copy of this uuid was stored |
 | UNKNOWN | its uuid, once it is remembered that a FAIL follows if no receipt ever comes |
 """
 
@@ -55,7 +55,7 @@ class Outgoing:
         self._queue = queue
         self._settings = settings
         self._rng = rng
-        self._tries: Dispatches[Senders] = Dispatches(_MAX_IN_FLIGHT, rng, shoset.send, self._ended)
+        self._tries: Dispatches[Queued] = Dispatches(_MAX_IN_FLIGHT, rng, shoset.send, self._ended)
         self._waiting = WaitingRoom()
         self._letting_in = False
 
@@ -71,14 +71,16 @@ class Outgoing:
         command = self._command(args, payload, now)
         under_way, waiting = self._tries.get(command.uuid), self._waiting.get(command.uuid)
         if under_way is not None:
-            return _join(command, under_way.message, under_way.context, caller)
+            return _join(command, under_way.message, under_way.context.senders, caller)
         if waiting is not None:
             return _join(command, waiting.command, waiting.senders, caller)
         if len(self) >= _MAX_IN_FLIGHT:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
         self.counters["sent"] += 1
-        self._waiting.add(Queued(command, Senders([caller]), now.mono + command.number("timeout") / 1000))
-        return self._let_in(now)
+        ends = now.mono + command.number("timeout") / 1000
+        doubt = self._queue.is_unknown(command.uuid)
+        self._waiting.add(Queued(command, Senders([caller]), ends, doubt))
+        return self._queue.unknown_sent_again(command, now) + self._let_in(now)
 
     def _window(self) -> int:
         """How many commands may be under way: what the live instances take of one connector.
@@ -120,7 +122,7 @@ class Outgoing:
                 command,
                 self._shoset.peers(upward=True),
                 queued.ends - now.mono,
-                queued.senders,
+                queued,
                 now,
                 without_routes=Reason.NO_AGGREGATOR,
             ),
@@ -129,10 +131,9 @@ class Outgoing:
 
     def cancel(self, caller: Caller) -> None:
         """The sender is gone: the command goes on without it."""
-        under_way = [dispatch.context for dispatch in self._tries.all()]
-        for senders in (*under_way, *(queued.senders for queued in self._waiting)):
-            if caller in senders.callers:
-                senders.callers.remove(caller)
+        for queued in (*(dispatch.context for dispatch in self._tries.all()), *self._waiting):
+            if caller in queued.senders.callers:
+                queued.senders.callers.remove(caller)
 
     def receipt(self, event: Message, peer: Peer, now: Instant) -> Actions:
         """A receipt from the event queue, matched by the command's uuid."""
@@ -150,7 +151,7 @@ class Outgoing:
         if waiting is not None:  # of a copy sent before, whose outcome was unknown
             self._waiting.take(uuid)
             ending = Ending(verdict, event, Reason.TIMED_OUT, "")
-            return self._tell(waiting.command, waiting.senders, ending, now)
+            return self._tell(waiting, ending, now)
         if under_way is None:
             self.counters["late_receipts"] += 1
             return self._queue.forget_unknown(uuid, now) if verdict is Verdict.ACCEPTED else []
@@ -167,25 +168,27 @@ class Outgoing:
         actions: Actions = []
         for queued in self._waiting.overdue(now.mono):  # first: a try that ends now begins none of them
             ending = Ending(Verdict.NOT_SENT, None, Reason.BUSY, "too many commands were before it")
-            actions += self._tell(queued.command, queued.senders, ending, now)
+            actions += self._tell(queued, ending, now)
         return actions + self._tries.tick(now)
 
     def deadline(self) -> float | None:
         return earliest(self._tries.deadline(), self._waiting.deadline())
 
-    def _ended(self, dispatch: Dispatch[Senders], ending: Ending, now: Instant) -> Actions:
-        return self._tell(dispatch.message, dispatch.context, ending, now) + self._let_in(now)
+    def _ended(self, dispatch: Dispatch[Queued], ending: Ending, now: Instant) -> Actions:
+        return self._tell(dispatch.context, ending, now) + self._let_in(now)
 
-    def _tell(self, command: Message, senders: Senders, ending: Ending, now: Instant) -> Actions:
-        uuid = command.uuid
-        self.counters[str(ending.verdict)] += 1
-        if ending.verdict is Verdict.ACCEPTED:
+    def _tell(self, queued: Queued, ending: Ending, now: Instant) -> Actions:
+        uuid, senders, verdict = queued.command.uuid, queued.senders, ending.verdict
+        if verdict is Verdict.NOT_SENT and queued.doubt:
+            verdict = Verdict.UNKNOWN
+        self.counters[str(verdict)] += 1
+        if verdict is Verdict.ACCEPTED:
             told = [Respond(c, {"uuid": uuid, "outcome": "ACCEPTED"}) for c in senders.callers]
             # An earlier try of the same uuid may have ended UNKNOWN; no FAIL is to follow this one.
             return [Reach("source.after_receipt"), *told, *self._queue.forget_unknown(uuid, now)]
-        if ending.verdict is Verdict.UNKNOWN:
+        if verdict is Verdict.UNKNOWN:
             return self._queue.remember_unknown(
-                command, now, lambda _later, refusal: _unknown(senders, uuid, refusal)
+                queued.command, now, lambda _later, refusal: _unknown(senders, uuid, refusal)
             )
         reason, detail = ending.reason, ending.detail
         if ending.answer is not None:

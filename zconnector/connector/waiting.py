@@ -25,6 +25,8 @@ class Queued:
     command: Message
     senders: Senders
     ends: float
+    doubt: bool = False
+    """A copy of it may be stored somewhere: it may not end NOT_SENT."""
 
 
 class WaitingRoom:

@@ -17,7 +17,8 @@ _LOOK = 1.0
 """Seconds between two looks, while there is anybody whose silence means something."""
 _STALL = 1.0
 """A look that is later than this shows that the process stood still (stopped, or no CPU for it)."""
-_SILENT_KEPT = 10_000
+_MAX_SILENT = 1_000
+"""Registrations of silent workers that are kept in case they come back; the longest silent go first."""
 
 
 @dataclass(slots=True)
@@ -45,8 +46,11 @@ class Gone:
 class Workers:
     """Registrations since this router started.
 
+    A silent worker loses its leases, and nothing else: when it beats again (it was stopped, or cut off) it
+    goes on. Told to leave, it would end for good although nobody wants that.
+
     Invariant: what was registered before a restart is not here, so SendStop is false for it and
-    the old workers leave or register anew instead of staying deaf.
+    the old workers leave or register anew instead of staying deaf. Nobody is both known and silent.
     """
 
     def __init__(self, beat_missed: float, now: Instant) -> None:
@@ -57,26 +61,28 @@ class Workers:
         self._looked = now.mono
         """When `tick` last looked; it asks to look again soon, so that a gap shows."""
         self._known: dict[tuple[str, int, int], Registration] = {}
+        self._silent: dict[tuple[str, int, int], Registration] = {}
+        """In the order in which they fell silent."""
         self._grace_over = False
-        self._silent: dict[str, None] = {}
-        """Names that were taken for silent and have not registered since; the oldest go."""
 
     def register(self, worker: str, major: int, minor: int, commands: Iterable[str], now: Instant) -> None:
         key = (worker, major, minor)
+        self._silent.pop(key, None)
         self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono)
-        self._silent.pop(worker, None)
 
     def beat(self, worker: str, major: int, minor: int, now: Instant) -> bool:
         """A SendStop: true tells the worker to go on."""
-        known = self._known.get((worker, major, minor))
+        key = (worker, major, minor)
+        known = self._known.get(key) or self._silent.pop(key, None)
         if known is None:
             return False
         known.heard = now.mono
+        self._known[key] = known
         return True
 
     def is_gone(self, worker: str) -> bool:
-        """Whether it was taken for silent: its next beat tells it to leave, and no lease of it is watched."""
-        return worker in self._silent
+        """Whether it names itself, was taken for silent and not heard since: no lease of it is watched."""
+        return bool(worker) and not self._is_named(worker) and any(key[0] == worker for key in self._silent)
 
     def serving(self, worker: str, major: int) -> Version | None:
         """The version a waiter serves: the one registered under its name, or by the unnamed workers."""
@@ -86,7 +92,7 @@ class Workers:
         return None if known is None else Version(known.major, known.minor)
 
     def tick(self, now: Instant) -> list[Gone]:
-        """Forget the silent ones, and say whose leases end with them.
+        """Put the silent ones aside, and say whose leases end with them.
 
         Where this process itself stood still, nobody was silent meanwhile: what they said is still unread.
         """
@@ -97,7 +103,11 @@ class Workers:
             for known in self._known.values():
                 known.heard = min(known.heard + stood_still, now.mono)
         silent = [key for key, known in self._known.items() if now.mono - known.heard >= self._beat_missed]
-        gone = [self._gone(self._known.pop(key)) for key in silent]
+        for key in silent:
+            self._silent[key] = self._known.pop(key)
+        gone = [self._gone(self._silent[key]) for key in silent]
+        while len(self._silent) > _MAX_SILENT:
+            del self._silent[next(iter(self._silent))]
         if not self._grace_over and now.mono >= self._grace_ends:
             self._grace_over = True
             gone.append(Gone("workers of before the restart", self._left_behind))
@@ -105,9 +115,6 @@ class Workers:
 
     def _gone(self, known: Registration) -> Gone:
         if known.worker:
-            self._silent[known.worker] = None
-            if len(self._silent) > _SILENT_KEPT:
-                del self._silent[next(iter(self._silent))]
             return Gone(known.worker, lambda lease: lease.worker == known.worker, known.worker)
         version = Version(known.major, known.minor)
         return Gone(

@@ -191,10 +191,12 @@ class Commands:
             iterator = held.lease.iterator
         return self._release(self._register.held_by(iterator), "wait cancelled", now)
 
-    def pass_over(self, worker: str, now: Instant) -> None:
-        """Hand nothing to the waits of this worker; whoever cancels them cancels nothing."""
-        for waiter in [waiter for waiter in self._waiting.values() if waiter.worker == worker]:
+    def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
+        """Hand nothing to the waits of this worker; who they are. Whoever cancels them cancels nothing."""
+        waiters = [waiter for waiter in self._waiting.values() if waiter.worker == worker]
+        for waiter in waiters:
             self._leave(waiter, now)
+        return waiters
 
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
         """Give back what matching leases hold."""

@@ -31,6 +31,7 @@ from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
+from zconnector.queue.lines import Waiter
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
 from zconnector.queue.register import Register
@@ -223,11 +224,9 @@ class LocalQueue:
         """Give what matching leases hold back to the queue: the worker is gone."""
         return self._commands.release(holder, why, now)
 
-    def pass_over(self, worker: str, now: Instant) -> None:
-        """Hand nothing to the waits that a worker has open: it is silent. They stay unanswered."""
-        self._commands.pass_over(worker, now)
-
-    # --- events ------------------------------------------------------------------------------------
+    def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
+        """Take the waits of a worker that is silent out of their lines, and return them."""
+        return self._commands.pass_over(worker, now)
 
     def publish(self, event: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and with `outbox` an outbox entry in the same commit; then show it to waiters.
@@ -328,9 +327,18 @@ class LocalQueue:
     def remember_unknown(self, command: Message, now: Instant, done: Remembered) -> Actions:
         """A command was sent and nothing definite heard. `done` gets None once that is committed.
 
-        Unless forgotten, a FAIL event (reason UNRECEIPTED) is published here at `accept_until` + 30 s.
+        Unless forgotten, a FAIL event (reason UNRECEIPTED) is published here at the latest `accept_until` of
+        its copies + 30 s.
         """
         return self._unknowns.remember(command, now, done)
+
+    def is_unknown(self, uuid: str) -> bool:
+        """Whether an earlier copy of this uuid may be stored somewhere, and nothing was heard of it yet."""
+        return self._unknowns.holds(uuid)
+
+    def unknown_sent_again(self, command: Message, now: Instant) -> Actions:
+        """One of which `is_unknown` is sent anew: no FAIL before this copy can no longer be stored either."""
+        return self._unknowns.sent_again(command, now)
 
     def forget_unknown(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""

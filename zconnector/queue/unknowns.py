@@ -1,10 +1,13 @@
-"""Commands sent from here whose outcome is unknown: each ends in a receipt, a reply, or a FAIL made here."""
+"""Commands sent from here whose outcome is unknown: each ends in a receipt, a reply, or a FAIL made here.
+
+The FAIL comes when the last copy of the uuid can no longer be stored: never while another is on its way.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant
@@ -33,9 +36,27 @@ class _Unknown:
     longest: float
     """Seconds that are left at most, whatever the clocks say: its whole timeout and the grace."""
 
+    @classmethod
+    def of(cls, command: Message, earlier: _Unknown | None) -> _Unknown:
+        """What is to be remembered of a copy beside an earlier one of its uuid: the longer wait."""
+        accept_until = command.number("accept_until")
+        longest = (command.number("timeout") + GRACE_MS) / 1000
+        if earlier is not None:
+            accept_until = max(accept_until, earlier.accept_until)
+            return replace(earlier, accept_until=accept_until, longest=max(longest, earlier.longest))
+        name, tenant, source = (command.text(field) for field in ("command", "tenant", "source"))
+        return cls(command.uuid, name, tenant, source, accept_until, longest)
+
+    def put(self) -> Put:
+        meta = asdict(self)
+        return Put(DOCUMENTS, PREFIX + str(meta.pop("uuid")), meta)
+
 
 class Unknowns:
-    """Bounded by count; remembered on the disk before the sender hears UNKNOWN."""
+    """Bounded by count; remembered on the disk before the sender hears UNKNOWN.
+
+    Invariant: each has a due time in `_due_at`, and that time an entry in `_due`; other entries are stale.
+    """
 
     def __init__(
         self,
@@ -50,6 +71,7 @@ class Unknowns:
         self._taken = taken
         self._limit = limit
         self._unknown: dict[str, _Unknown] = {}
+        self._due_at: dict[str, float] = {}
         self._due: list[tuple[float, str]] = []
         self.failed = 0
         """Ended by a FAIL made here."""
@@ -71,28 +93,12 @@ class Unknowns:
     def remember(self, command: Message, now: Instant, done: Remembered) -> Actions:
         """`done` gets None once it is stored, or why it is not (yet): then only a crash can forget it."""
         uuid = command.uuid
-        known = uuid in self._unknown
-        if not known and len(self._unknown) >= self._limit:
+        known = self._unknown.get(uuid)
+        if known is None and len(self._unknown) >= self._limit:
             return done(now, Refusal(Reason.BUSY, f"{self._limit} outcomes are unknown already", uuid))
-        unknown = _Unknown(
-            uuid,
-            command.text("command"),
-            command.text("tenant"),
-            command.text("source"),
-            command.number("accept_until"),
-            (command.number("timeout") + GRACE_MS) / 1000,
-        )
-        if not known:
-            self._add(unknown, now)
-        meta = {
-            "name": unknown.name,
-            "tenant": unknown.tenant,
-            "source": unknown.source,
-            "accept_until": unknown.accept_until,
-            "longest": unknown.longest,
-        }
-
-        put = Put(DOCUMENTS, PREFIX + uuid, meta)
+        unknown = _Unknown.of(command, known)
+        self._add(unknown, now)
+        put = unknown.put()
 
         def failed(now: Instant, error: StorageError) -> Actions:
             # It stays in memory, and goes to the disk as soon as that takes it: the sender is told UNKNOWN
@@ -103,20 +109,33 @@ class Unknowns:
 
         return [self._commits.commit([put], lambda now: done(now, None), failed)]
 
+    def holds(self, uuid: str) -> bool:
+        return uuid in self._unknown
+
+    def sent_again(self, command: Message, now: Instant) -> Actions:
+        """Another copy of one that is held goes: the FAIL waits until that can no longer be stored."""
+        known = self._unknown.get(command.uuid)
+        if known is None:
+            return []
+        unknown = _Unknown.of(command, known)
+        self._add(unknown, now)
+        self._commits.ride(unknown.put())
+        return self._commits.flush(now)
+
     def forget(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""
         if self._unknown.pop(uuid, None) is None:
             return []
+        self._due_at.pop(uuid, None)
         self._commits.ride(Delete(DOCUMENTS, PREFIX + uuid))
         return self._commits.flush(now)
 
     def tick(self, now: Instant) -> Actions:
         actions: Actions = []
         while self._due and self._due[0][0] <= now.mono:
-            _, uuid = heapq.heappop(self._due)
-            unknown = self._unknown.get(uuid)
-            if unknown is not None:
-                actions += self._unreceipted(unknown, now)
+            due, uuid = heapq.heappop(self._due)
+            if self._due_at.get(uuid) == due:
+                actions += self._unreceipted(self._unknown[uuid], now)
         return actions
 
     def deadline(self) -> float | None:
@@ -125,7 +144,12 @@ class Unknowns:
     def _add(self, unknown: _Unknown, now: Instant) -> None:
         self._unknown[unknown.uuid] = unknown
         left = (unknown.accept_until + GRACE_MS - now.wall) / 1000
-        heapq.heappush(self._due, (now.mono + min(max(left, 0.0), unknown.longest), unknown.uuid))
+        due = now.mono + min(max(left, 0.0), unknown.longest)
+        self._put_off(unknown.uuid, max(due, self._due_at.get(unknown.uuid, due)))
+
+    def _put_off(self, uuid: str, due: float) -> None:
+        self._due_at[uuid] = due
+        heapq.heappush(self._due, (due, uuid))
 
     def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:
         if self._taken(unknown.name, unknown.uuid):
@@ -149,7 +173,8 @@ class Unknowns:
             if published.outcome in ("STORED", "DUPLICATE"):
                 self.failed += unknown.uuid in self._unknown
                 return self.forget(unknown.uuid, now)
-            heapq.heappush(self._due, (now.mono + RETRY, unknown.uuid))
+            if unknown.uuid in self._unknown:
+                self._put_off(unknown.uuid, max(now.mono + RETRY, self._due_at[unknown.uuid]))
             return []
 
         return self._publish(Message(Kind.EVENT, header), now, done)

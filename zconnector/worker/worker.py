@@ -15,6 +15,7 @@ import orjson
 import structlog
 
 from zconnector.errors import ConfigError
+from zconnector.loglines import Lines
 from zconnector.worker.connection import Tls, parse_addresses
 from zconnector.worker.handlers import CommandHandler, EventHandler, Handler, Registry
 from zconnector.worker.runner import Runner, serve
@@ -145,6 +146,7 @@ def _configure_log(level: str) -> None:
     if structlog.is_configured():
         return
     number = logging.getLevelNamesMapping().get(level.upper(), logging.WARNING)
+    lines = Lines(sys.stderr)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -153,5 +155,5 @@ def _configure_log(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: lines,
     )

@@ -7,6 +7,7 @@ import pytest
 from tests.support.connector import Connector, command
 from tests.support.transcript import at
 from zconnector.connector.workers import Gone, Workers
+from zconnector.errors import Reason
 from zconnector.queue.leases import Lease, Version
 
 ONE = Version(1, 0)
@@ -53,8 +54,32 @@ def test_one_that_beat_and_is_silent_is_gone_after_the_limit() -> None:
     assert gone.who == "w1"
     assert gone.held(lease("w1"))
     assert not gone.held(lease("w2"))
-    assert not workers.beat("w1", 1, 0, at(10)), "it must register anew"
+    assert workers.serving("w1", 1) is None
     assert workers.deadline() is None
+
+
+def test_one_that_was_silent_and_beats_again_goes_on() -> None:
+    """It was stopped for a while, say: told to leave, it would end, and nobody would start it again."""
+    workers = table()
+    workers.passes(4.0)
+    workers.register("w1", 1, 0, ["A"], at(5))
+    (gone,) = workers.passes(20.0)
+    assert gone.who == "w1"
+    assert workers.beat("w1", 1, 0, at(20))
+    assert workers.serving("w1", 1) == ONE
+    assert workers.deadline() is not None, "its silence means something again"
+    (gone,) = workers.passes(40.0)
+    assert gone.who == "w1"
+
+
+def test_those_who_never_come_back_are_forgotten_at_last() -> None:
+    workers = table()
+    workers.passes(4.0)
+    for number in range(1_100):
+        workers.register(f"w{number}", 1, 0, ["A"], at(5))
+    assert len(workers.passes(20.0)) == 1_100
+    assert not workers.beat("w99", 1, 0, at(20))
+    assert workers.beat("w100", 1, 0, at(20))
 
 
 @pytest.mark.parametrize("name", ["w1", ""])
@@ -176,27 +201,52 @@ def test_a_worker_that_dies_holding_a_command_loses_it_to_another() -> None:
     con.wait(1.0)
     assert con.result(other)["uuid"] == "c1"
     assert beat(con, "w2")
-    assert not beat(con, "w1"), "false tells it to finish and leave"
+    assert beat(con, "w1"), "it was only stopped for a while: false would tell it to leave for good"
+
+
+def silent(con: Connector, worker: str = "w1") -> None:
+    """Time in which only w2 beats."""
+    for _ in range(5):
+        con.wait(1.0)
+        beat(con, "w2")
 
 
 def test_a_worker_taken_for_silent_is_handed_nothing_more() -> None:
     """Else its lease is watched by nobody, and lasts to its limit (seed 30114 of the simulation)."""
     con = ready()
     hung = con.wait_command(worker="w1")
-    for _ in range(5):
-        con.wait(1.0)
-        beat(con, "w2")
+    silent(con)
     con.hear("a", command())
     assert not con.answered(hung)
-    assert not con.answered(con.wait_command(worker="w1")), (
-        "it goes on, and has not heard yet that it should leave"
-    )
-    assert not beat(con, "w1")
+    assert not con.answered(con.wait_command(worker="w1"))
     assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
-    con.cancel(hung)
-    con.call("register", worker="w1", major=1, minor=0, commands=["CLONE", "PULL"])
-    con.hear("a", command(uuid="c2"))
-    assert con.result(con.wait_command(worker="w1"))["uuid"] == "c2"
+
+
+@pytest.mark.parametrize("heard", ["beat", "register"])
+def test_once_it_is_heard_again_it_goes_on_with_its_waits(heard: str) -> None:
+    """It was stopped for a while. Its waits of before and of meanwhile are pending still."""
+    con = ready()
+    before = con.wait_command(worker="w1")
+    silent(con)
+    meanwhile = con.wait_command(worker="w1")
+    con.hear("a", command(), command(uuid="c2"))
+    if heard == "beat":
+        assert beat(con, "w1")
+    else:
+        con.call("register", worker="w1", major=1, minor=0, commands=["CLONE", "PULL"])
+    assert [con.result(call)["uuid"] for call in (before, meanwhile)] == ["c1", "c2"]
+
+
+def test_a_wait_that_is_cancelled_while_its_worker_is_silent_takes_nothing() -> None:
+    con = ready()
+    before = con.wait_command(worker="w1")
+    silent(con)
+    meanwhile = con.wait_command(worker="w1")
+    con.cancel(before)
+    con.cancel(meanwhile)
+    beat(con, "w1")
+    con.hear("a", command())
+    assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
 
 
 def test_what_a_silent_worker_held_does_not_go_back_to_it() -> None:
@@ -240,11 +290,15 @@ def test_after_a_fast_restart_the_old_workers_are_told_to_leave() -> None:
     assert not beat(again, "w1")
 
 
-def test_a_draining_connector_tells_its_workers_to_leave() -> None:
+def test_a_draining_connector_tells_no_worker_to_leave() -> None:
+    """It hears an error, which ends a Gandalf worker; one of ours goes on with the next router.
+
+    After a false ours would leave for good: an orderly restart of the connector would cost it its workers.
+    """
     con = ready()
     assert beat(con, "w1")
     con.router.incoming.draining = True
-    assert not beat(con, "w1")
+    assert con.refusal(con.call("beat", worker="w1", major=1, minor=0)).reason is Reason.DRAINING
 
 
 def test_a_cancelled_wait_swallows_nothing() -> None:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import logging
+import os
+import sys
 from collections.abc import Iterator
 
 import orjson
@@ -74,3 +79,46 @@ def test_the_standard_library_logs_the_same_way(capsys: pytest.CaptureFixture[st
 def test_a_wrong_setting_is_named(level: str, format: str) -> None:
     with pytest.raises(ConfigError, match=r"loud|xml"):
         logs.configure(level, format)
+
+
+class FullDisk(io.StringIO):
+    """A file that takes nothing while it is full."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_a_log_on_a_full_disk_harms_nobody_and_tells_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that could not be written was an exception in the core's step, which ended the process."""
+    disk = FullDisk()
+    monkeypatch.setattr(sys, "stderr", disk)
+    logs.configure("warning", "json")
+    log = structlog.get_logger()
+    log.warning("before")
+    disk.full = True
+    for _ in range(3):
+        log.warning("lost")
+        log.exception("lost too")
+    disk.full = False
+    log.warning("after")
+    log.warning("later")
+    lines = [orjson.loads(line) for line in disk.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["before", "log lines lost", "after", "later"]
+    assert lines[1]["lines"] == 6
+
+
+def test_a_log_to_a_pipe_that_nobody_reads_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, writes = os.pipe()
+    pipe = os.fdopen(writes, "w")
+    monkeypatch.setattr(sys, "stderr", pipe)
+    logs.configure("warning", "json")
+    os.close(reads)
+    structlog.get_logger().error("nobody reads this")
+    structlog.get_logger().error("nor this")
+    with contextlib.suppress(BrokenPipeError):
+        pipe.close()
+    structlog.get_logger().error("nor this: it is closed")

@@ -1,0 +1,241 @@
+"""A TCP proxy on a link between two components, which holds back, delays or resets what passes through.
+
+It stands before an endpoint; whoever dials it is told apart by its process, so that one link can fail
+while others through the same endpoint do not. Held bytes arrive when the link is whole again, as TCP's do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+UP, DOWN = "up", "down"
+"""Towards the endpoint, and from it."""
+LIMIT = 256 << 10
+"""Bytes that the proxy holds of one direction before it reads no more."""
+
+
+@dataclass(slots=True)
+class State:
+    """What is wrong with one link."""
+
+    held: frozenset[str] = frozenset()
+    delay: float = 0.0
+
+
+class Proxy:
+    """Listens for one endpoint. `port` is there from the beginning, `target` when it is known."""
+
+    def __init__(self, name: str, who: Callable[[], dict[int, str]]) -> None:
+        """`who`: process ids that may dial it, and their names."""
+        self.name = name
+        self.port = 0
+        self.target = 0
+        self._who = who
+        self._states: dict[str, State] = {}
+        self._pairs: set[_Pair] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _End(self), "127.0.0.1", 0, backlog=512)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for pair in list(self._pairs):
+            pair.abort()
+
+    def state(self, peer: str) -> State:
+        return self._states.setdefault(peer, State())
+
+    def change(self, peer: str, held: frozenset[str] = frozenset(), delay: float = 0.0) -> None:
+        """From now on this is wrong with the link of `peer`; without arguments it is whole."""
+        self._states[peer] = State(held, delay)
+        for pair in list(self._pairs):
+            if pair.peer == peer:
+                pair.changed()
+
+    def reset(self, peer: str) -> int:
+        """Reset the connections of `peer`; how many there were."""
+        pairs = [pair for pair in self._pairs if pair.peer == peer]
+        for pair in pairs:
+            pair.abort()
+        return len(pairs)
+
+    def accepted(self, end: _End) -> _Pair:
+        port = end.transport.get_extra_info("peername")[1]
+        pair = _Pair(self, _owner_of(port, self._who()))
+        self._pairs.add(pair)
+        return pair
+
+    def forget(self, pair: _Pair) -> None:
+        self._pairs.discard(pair)
+
+
+class _Pair:
+    """One connection through the proxy."""
+
+    def __init__(self, proxy: Proxy, peer: str) -> None:
+        self.proxy = proxy
+        self.peer = peer
+        self._ways: dict[str, _Way] = {}
+        self._dialling: asyncio.Task[None] | None = None
+        self._whole = asyncio.Event()
+
+    @property
+    def state(self) -> State:
+        return self.proxy.state(self.peer)
+
+    def opened(self, end: _End) -> None:
+        self._ways[UP] = end.way = _Way(self, UP, end)
+        self.changed()
+        self._dialling = asyncio.get_running_loop().create_task(self._dial())
+
+    async def _dial(self) -> None:
+        await self._whole.wait()
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_connection(lambda: _End(self.proxy, self), "127.0.0.1", self.proxy.target)
+        except OSError:
+            self.abort()
+
+    def dialled(self, other: _End) -> None:
+        """The endpoint answers."""
+        up = self._ways[UP]
+        down = self._ways[DOWN] = other.way = _Way(self, DOWN, other)
+        up.sink, down.sink = other, up.source
+        up.source.fills, other.fills = down, up
+        up.pump()
+
+    def changed(self) -> None:
+        if self.state.held:
+            self._whole.clear()
+        else:
+            self._whole.set()
+        for way in self._ways.values():
+            way.pump()
+
+    def abort(self) -> None:
+        if self._dialling is not None and self._dialling is not asyncio.current_task():
+            self._dialling.cancel()
+        for way in self._ways.values():
+            way.source.reset()
+        self.proxy.forget(self)
+
+
+class _Way:
+    """One direction of a connection."""
+
+    def __init__(self, pair: _Pair, name: str, source: _End) -> None:
+        self.source = source
+        self.sink: _End | None = None
+        self.stuffed = False
+        self._pair = pair
+        self._name = name
+        self._queue: deque[tuple[float, bytes]] = deque()
+        self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def fed(self, content: bytes) -> None:
+        """`content` came from the source; b"": its end."""
+        due = asyncio.get_running_loop().time() + self._pair.state.delay
+        self._queue.append((max(due, self._queue[-1][0]) if self._queue else due, content))
+        self._size += len(content)
+        self.pump()
+
+    def pump(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._queue and self.sink is not None and not self.stuffed:
+            if self._name in self._pair.state.held:
+                break
+            due, content = self._queue[0]
+            if due > now and self._pair.state.delay:
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = asyncio.get_running_loop().call_at(due, self.pump)
+                break
+            self._queue.popleft()
+            self._size -= len(content)
+            if content:
+                self.sink.transport.write(content)
+            else:
+                self.sink.transport.close()
+                self._pair.proxy.forget(self._pair)
+        transport = self.source.transport
+        if not transport.is_closing():
+            (transport.pause_reading if self._size > LIMIT else transport.resume_reading)()
+
+
+class _End(asyncio.Protocol):
+    """One socket of a connection."""
+
+    transport: asyncio.Transport
+    way: _Way
+    fills: _Way | None = None
+    """The way that writes here."""
+
+    def __init__(self, proxy: Proxy, pair: _Pair | None = None) -> None:
+        self._proxy = proxy
+        self._pair = pair
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        if self._pair is None:
+            self._pair = self._proxy.accepted(self)
+            self._pair.opened(self)
+        else:
+            self._pair.dialled(self)
+
+    def reset(self) -> None:
+        """Close it so that the other side hears of a reset, not of an end."""
+        with suppress(OSError):
+            found = self.transport.get_extra_info("socket")
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self.way.fed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.way.fed(b"")
+
+    def pause_writing(self) -> None:
+        if self.fills is not None:
+            self.fills.stuffed = True
+
+    def resume_writing(self) -> None:
+        if self.fills is not None:
+            self.fills.stuffed = False
+            self.fills.pump()
+
+
+def _owner_of(port: int, candidates: dict[int, str]) -> str:
+    """Name of the process that has a connection from this local port; "": nobody known."""
+    inode = ""
+    with suppress(OSError):
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[1].endswith(f":{port:04X}"):
+                inode = fields[9]
+                break
+    if not inode or inode == "0":
+        return ""
+    wanted = re.compile(rf"socket:\[{inode}\]")
+    for pid, name in candidates.items():
+        with suppress(OSError):
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    if wanted.fullmatch(os.readlink(descriptor.path)):
+                        return name
+    return ""

@@ -1,0 +1,122 @@
+"""How long this machine did not let anybody work: what the runner itself measures.
+
+Three things delay an answer that the system is not to blame for: this process was not run (its loop woke
+late), a component was ready to run and was not (the kernel's count), the disk took long for a sync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+TICK = 0.02
+LATE = 0.01
+"""Seconds: what is less than this is no stall."""
+SYNC_EVERY, SYNC_QUICK = 0.2, 0.02
+
+
+class Stalls:
+    """Measures from `start` to `stop`. Loop times."""
+
+    def __init__(self, directory: Path, processes: Callable[[], Iterable[int]]) -> None:
+        """`directory` is on the disk that counts; `processes`: ids of those whose waiting counts."""
+        self._probe = directory / "sync-probe"
+        self._processes = processes
+        self._spans: list[tuple[float, float]] = []
+        """(end, seconds) of each stall of this process or of the disk."""
+        self._waits: list[tuple[float, float]] = []
+        """(end, seconds) that a process was ready and not run."""
+        self._stopping = threading.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._thread = threading.Thread(target=self._sync, daemon=True)
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._queued())]
+        self._thread.start()
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._thread.join)
+
+    def within(self, begin: float, end: float) -> float:
+        """Seconds of stalls that lie (in part) in a span of time; never more than that span."""
+        return min(end - begin, _within(self._spans, begin, end) + _within(self._waits, begin, end))
+
+    def long_ones(self, seconds: float, begin: float, end: float) -> list[float]:
+        """Times, half a second apart, that had stalls of so many seconds in the four before them."""
+        times = [begin + half / 2 for half in range(round((end - begin) * 2) + 1)]
+        return [at for at in times if self.within(at - 4.0, at) >= seconds]
+
+    @property
+    def longest(self) -> float:
+        return max((seconds for _, seconds in self._spans), default=0.0)
+
+    @property
+    def total(self) -> float:
+        return sum(seconds for _, seconds in self._spans)
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            wanted = loop.time() + TICK
+            await asyncio.sleep(TICK)
+            now = loop.time()
+            if now - wanted > LATE:
+                bisect.insort(self._spans, (now, now - wanted))
+
+    async def _queued(self) -> None:
+        loop = asyncio.get_running_loop()
+        before: dict[str, int] = {}
+        while True:
+            now = loop.time()
+            counts = {path: count for pid in self._processes() for path, count in _waits_of(pid)}
+            longest: dict[str, int] = {}
+            for path, count in counts.items():
+                process = path.split("/")[2]
+                waited = count - before.get(path, count)
+                longest[process] = max(longest.get(process, 0), waited)
+            waited_ns = max(longest.values(), default=0)
+            if waited_ns > LATE * 1e9:
+                self._waits.append((now, waited_ns / 1e9))
+            before = counts
+            await asyncio.sleep(0.1)
+
+    def _sync(self) -> None:
+        with self._probe.open("wb", buffering=0) as probe:
+            while not self._stopping.wait(SYNC_EVERY):
+                begun = time.monotonic()
+                os.pwrite(probe.fileno(), b"\0" * 4096, 0)
+                os.fsync(probe.fileno())
+                took = time.monotonic() - begun
+                if took > SYNC_QUICK:
+                    bisect.insort(self._spans, (time.monotonic(), took))
+
+
+def _waits_of(pid: int) -> list[tuple[str, int]]:
+    """Of each thread of a process: nanoseconds that it was ready to run, and another one ran."""
+    with suppress(OSError):  # it has ended
+        threads = [thread.path for thread in os.scandir(f"/proc/{pid}/task")]
+        return [(path, int(Path(path, "schedstat").read_text().split()[1])) for path in threads]
+    return []
+
+
+def _within(spans: list[tuple[float, float]], begin: float, end: float) -> float:
+    """Seconds of the union of these spans, each (its end, how long), that lie between two times."""
+    total, upto = 0.0, begin
+    found = sorted((ended - seconds, ended) for ended, seconds in spans[bisect.bisect(spans, (begin,)) :])
+    for since, until in found:
+        since = max(since, upto)
+        until = min(until, end)
+        if until > since:
+            total += until - since
+            upto = until
+    return total

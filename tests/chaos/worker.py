@@ -1,0 +1,45 @@
+"""A worker of the chaos: python worker.py SIDE NAME TIMEOUT_MS ADDRESS[,ADDRESS]
+
+Each thing that it is handed it prints, one JSON line with the time of the machine's monotonic clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from zconnector.worker import Context, Worker
+
+COMMANDS = {"git": "CLONE", "ci": "BUILD"}
+LISTENS = {"git": "builds", "ci": "pushes"}
+
+
+def write(did: str, uuid: str, **more: object) -> None:
+    print(json.dumps({"did": did, "uuid": uuid, "at": time.monotonic(), **more}), flush=True)
+
+
+def make(side: str) -> Worker:
+    worker = Worker(major=1, minor=0, concurrency=8)
+
+    @worker.command(COMMANDS[side])
+    async def work(ctx: Context, payload: str) -> dict[str, object]:
+        asked = json.loads(payload)
+        write("command", ctx.uuid, body=asked["body"])
+        await asyncio.sleep(asked["takes"])
+        return {"uuid": ctx.uuid}
+
+    @worker.event(LISTENS[side])
+    async def heard(ctx: Context, payload: str) -> None:
+        write("event", ctx.uuid)
+
+    return worker
+
+
+if __name__ == "__main__":
+    made = make(sys.argv.pop(1))
+    made.run()
