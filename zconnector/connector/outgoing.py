@@ -17,7 +17,8 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
 from zconnector.clock import Instant, earliest
-from zconnector.connector.waiting import Queued, Senders, WaitingRoom
+from zconnector.connector.places import InstancePlaces
+from zconnector.connector.waiting import Line, Queued, Senders, WaitingRoom
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one
 from zconnector.messages.fields import check_field
@@ -28,7 +29,6 @@ from zconnector.settings import ConnectorSettings
 from zconnector.shoset.dispatch import Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
 from zconnector.shoset.identity import Identity, fresh_uuid
-from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 
@@ -38,7 +38,8 @@ _MAX_IN_FLIGHT = 10_000
 class Outgoing:
     """Commands of ours without an outcome yet.
 
-    Invariant: while a command waits, as many as `_window` allows are under way.
+    Invariant: while a command waits, there is no place for it (see `places.py`). One that was under way and
+    finds no place any more waits too: before those that came after it.
     """
 
     def __init__(
@@ -55,7 +56,10 @@ class Outgoing:
         self._queue = queue
         self._settings = settings
         self._rng = rng
-        self._tries: Dispatches[Queued] = Dispatches(_MAX_IN_FLIGHT, rng, shoset.send, self._ended)
+        self._places = InstancePlaces()
+        self._tries: Dispatches[Queued] = Dispatches(
+            _MAX_IN_FLIGHT, rng, shoset.send, self._ended, self._places
+        )
         self._waiting = WaitingRoom()
         self._letting_in = False
 
@@ -82,33 +86,41 @@ class Outgoing:
         self._waiting.add(Queued(command, Senders([caller]), ends, doubt))
         return self._queue.unknown_sent_again(command, now) + self._let_in(now)
 
-    def _window(self) -> int:
-        """How many commands may be under way: what the live instances take of one connector.
-
-        None while all of them are busy. Without any instance: as many as come, each hears of it at once.
-        """
+    def _routes(self, spent: frozenset[Peer]) -> list[Peer]:
+        """The live instances without those spent; when all are, they may be asked again."""
         live = self._shoset.peers(upward=True)
-        if live and not any(peer.room for peer in live):
-            for peer in live:
-                self._shoset.await_room(peer)
-            return 0
-        return len(live) * COMMANDS_IN_FLIGHT or _MAX_IN_FLIGHT
+        return [peer for peer in live if peer not in spent] or live
+
+    def _may_go(self, line: Line) -> bool:
+        """Without any instance all go: each hears of it at once."""
+        name, spent = line
+        routes = self._routes(spent)
+        return not routes or any(self._places.free_for(peer, name) for peer in routes)
+
+    def _any_place(self) -> bool:
+        """False: nobody may go, however many wait."""
+        live = self._shoset.peers(upward=True)
+        return not live or any(self._places.free_for_some(peer) for peer in live)
 
     def _let_in(self, now: Instant) -> Actions:
-        """Begin what waits, as far as there is room.
+        """Begin what waits, as far as there are places.
 
         One that ends as it begins (nobody took it) leaves its place to the next one in this same loop, not
         in one within: thousands may wait when the last session goes.
         """
-        if self._letting_in:
+        if self._letting_in or not len(self._waiting):
             return []
         self._letting_in = True
         actions: Actions = []
         try:
-            while len(self._tries) < self._window() and (queued := self._waiting.take_first()) is not None:
+            while self._any_place() and (queued := self._waiting.take_first(self._may_go)) is not None:
                 actions += self._start(queued, now)
         finally:
             self._letting_in = False
+        if len(self._waiting):
+            for peer in self._shoset.peers(upward=True):
+                if not peer.room:
+                    self._shoset.await_room(peer)
         return actions
 
     def _start(self, queued: Queued, now: Instant) -> Actions:
@@ -120,7 +132,7 @@ class Outgoing:
             *self._tries.start(
                 command.uuid,
                 command,
-                self._shoset.peers(upward=True),
+                self._routes(queued.spent),
                 queued.ends - now.mono,
                 queued,
                 now,
@@ -146,7 +158,7 @@ class Outgoing:
             return []
         if name == Outcome.NO_ROUTE:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
-            return self._tries.decline(uuid, peer, reason, event.text("detail"), now)
+            return self._tries.decline(uuid, peer, reason, event.text("detail"), now) + self._let_in(now)
         verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
         if waiting is not None:  # of a copy sent before, whose outcome was unknown
             self._waiting.take(uuid)
@@ -162,6 +174,7 @@ class Outgoing:
         return self._let_in(now)
 
     def session_down(self, peer: Peer, now: Instant) -> Actions:
+        self._places.forget(peer)
         return self._tries.lost(peer, now) + self._let_in(now)
 
     def tick(self, now: Instant) -> Actions:
@@ -169,13 +182,20 @@ class Outgoing:
         for queued in self._waiting.overdue(now.mono):  # first: a try that ends now begins none of them
             ending = Ending(Verdict.NOT_SENT, None, Reason.BUSY, "too many commands were before it")
             actions += self._tell(queued, ending, now)
-        return actions + self._tries.tick(now)
+        self._places.tick(now)
+        return actions + self._tries.tick(now) + self._let_in(now)
 
     def deadline(self) -> float | None:
-        return earliest(self._tries.deadline(), self._waiting.deadline())
+        return earliest(self._tries.deadline(), self._waiting.deadline(), self._places.deadline())
 
     def _ended(self, dispatch: Dispatch[Queued], ending: Ending, now: Instant) -> Actions:
-        return self._tell(dispatch.context, ending, now) + self._let_in(now)
+        queued, serial = dispatch.context, dispatch.serial
+        queued.doubt = queued.doubt or bool(serial.doubtful)
+        if ending.answer is None and serial.busy and now.mono < queued.ends:
+            queued.spent = queued.spent.union(serial.tried).difference(serial.busy)
+            self._waiting.add(queued)
+            return self._let_in(now)
+        return self._tell(queued, ending, now) + self._let_in(now)
 
     def _tell(self, queued: Queued, ending: Ending, now: Instant) -> Actions:
         uuid, senders, verdict = queued.command.uuid, queued.senders, ending.verdict

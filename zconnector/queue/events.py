@@ -193,7 +193,7 @@ class Events:
             refusal = Refusal(Reason.REPLACED, "a newer wait of this iterator took its place")
             actions.append(Respond(caller, error=refusal))
         last = self._retained.find(seen) if seen else None
-        if last is not None and last.message is None:
+        if last is not None and (last.message is None or last.key <= stream.position):
             self._streams.resume(stream, last.key)
         elif not seen or stream.lane.reference:
             # Nothing yet; or a receipt, which may be forgotten, or announced anew behind a reply that was

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.wire_document import DOCUMENT, ROOT, numbers, section, tables
 from zconnector.configuration import schemas
-from zconnector.connector import outgoing
+from zconnector.connector import outgoing, places
 from zconnector.errors import REASONS, Fault, Reason, WireError
 from zconnector.messages import codec, kinds
 from zconnector.messages.codec import decode
@@ -190,6 +190,7 @@ def test_limits_of_sessions() -> None:
     paces = [_SESSION.rate, _SESSION.burst, member.rate, member.burst]
     assert numbers(table["pace of one peer"]) == paces
     assert numbers(table["commands under way of one connector at one instance"]) == [pace.COMMANDS_IN_FLIGHT]
+    assert numbers(table["of these of one (type, command)"]) == [places.COMMANDS_OF_ONE_NAME]
     events = [pace.EVENTS_PER_SECOND, pace.EVENTS_AT_ONCE]
     assert numbers(table["broadcast events of one connector"]) == events
     assert numbers(table["sessions per bound socket"]) == [_SESSION.max_sessions, _SESSION.max_unvalidated]

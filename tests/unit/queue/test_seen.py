@@ -151,6 +151,16 @@ def test_what_reached_its_worker_and_could_not_be_completed_is_not_run_again_at_
     assert bench.state() == {"LEASED": 2}
 
 
+def test_a_receipt_is_shown_once_to_who_says_that_it_was_seen(bench: Bench) -> None:
+    iterator = bench.iterator("event")
+    bench.do(bench.queue.announce(bench.event("r", "BUILD", "ON_GOING", reference="u1"), bench.now))
+    assert bench.got(bench.listen(iterator, "BUILD", None, "u1", seen="")) == "r"
+    waiting = bench.listen(iterator, "BUILD", None, "u1", seen="r")
+    assert bench.got(waiting) is None
+    bench.publish(bench.event("done", "BUILD", "SUCCES", reference="u1", recipient="git"))
+    assert bench.got(waiting) == "done"
+
+
 @pytest.mark.parametrize("anew", [True, False])
 def test_a_receipt_announced_anew_or_forgotten_hides_no_reply(bench: Bench, anew: bool) -> None:
     """The reader has seen it before a restart; the reply was lost on the way."""
