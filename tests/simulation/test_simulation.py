@@ -27,7 +27,7 @@ BATCH = 10
 
 
 class Found(NamedTuple):
-    """How a planted bug is found soon: a world of few minutes, some with the faults that matter to it only."""
+    """How a planted bug is found soon: in a world of few minutes, some of the faults that matter only."""
 
     seed: int
     minutes: float
