@@ -23,7 +23,7 @@ from tests.simulation.topology import STANDARD
 from tests.simulation.variant import REAL
 from tests.simulation.world import Outcome, Plan, World
 
-LIGHT = {"command_pause": 4.0, "event_pause": 6.0}
+LIGHT = {"command_pause": 8.0, "event_pause": 12.0}
 """Less traffic, more worlds: what breaks is mostly decided by the faults."""
 SHOWN = 40
 """Lines of a transcript."""

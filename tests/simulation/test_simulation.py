@@ -7,10 +7,11 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.simulation.model import Violation
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.simulate import LIGHT, replay, simulate
 from tests.simulation.variant import Variant
@@ -24,23 +25,43 @@ ROOT = Path(__file__).parents[2]
 BATCH = 10
 """Worlds of one test: each test stays well within its time."""
 
-FOUND: dict[str, tuple[int, str]] = {
-    "receipt before commit": (1, "lost command"),
-    "shared receipt channel": (1, "lost command"),
-    "no uuid uniqueness": (1, "redelivery"),
-    "no fencing": (1, "accepted twice"),
-    "lease kept after disconnect": (2, "lease kept"),
-    "silent ROUTER drop": (1, "silent drop"),
-    "outbox cleared on send": (1, "missed event"),
-    "tenant from the message": (2, "cross-tenant"),
-    "dedupe forgotten on restart": (1, "redelivery"),
-    "lost wake-up": (1, "lost command"),
-    "T instead of T/n": (1, "slow failover"),
-    "retry without bound": (1, "unbounded"),
-    "confirm before commit": (1, "lost command"),
-    "cursor ahead of events": (1, "missed event"),
+
+class Found(NamedTuple):
+    """How a planted bug is found soon: in a world of few minutes, some of the faults that matter only."""
+
+    seed: int
+    minutes: float
+    rule: str
+    """The promise that is seen broken."""
+    faults: tuple[str, ...] = ()
+
+    def plan(self, seed: int) -> Plan:
+        if not self.faults:
+            return Plan(seed, self.minutes, impatient=True)
+        return Plan(seed, self.minutes, faults=self.faults, all_faults=True, impatient=True)
+
+
+WORKERS = ("worker dies", "waits cancelled", "worker hangs", "kill")
+FOUND = {
+    "receipt before commit": Found(8, 5, "lost command"),
+    "shared receipt channel": Found(1, 3, "lost command"),
+    "no uuid uniqueness": Found(1, 3, "redelivery"),
+    "no fencing": Found(2, 3, "accepted twice"),
+    "lease kept after disconnect": Found(2, 3, "lease kept"),
+    "silent ROUTER drop": Found(1, 3, "silent drop"),
+    "outbox cleared on send": Found(6, 3, "missed event"),
+    "tenant from the message": Found(4, 5, "cross-tenant"),
+    "dedupe forgotten on restart": Found(1, 4, "redelivery", ("kill", "drain")),
+    "lost wake-up": Found(2, 5, "lost command", WORKERS),
+    "T instead of T/n": Found(1, 5, "slow failover", ("silent instance",)),
+    "retry without bound": Found(4, 3, "unbounded"),
+    "confirm before commit": Found(3, 4, "lost command", ("kill at a crash point", "disk full", "kill")),
+    "cursor ahead of events": Found(1, 5, "missed event"),
 }
-"""For each planted bug a seed that finds it, and the promise that is seen broken (`simulate.sh --hunt`)."""
+"""`simulate.sh --hunt` finds each of them within the first seeds of ten minutes with any faults, too."""
+NEARBY = range(1, 31)
+"""Seeds that are tried when the recorded one finds nothing any more: what changes in the product changes what
+happens in every world."""
 
 
 @cache
@@ -124,11 +145,20 @@ def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int) -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_planted_bug_is_found_by_its_seed(mutant: str) -> None:
-    seed, rule = FOUND[mutant]
-    outcome = simulate(Plan(seed, 10, impatient=True), mutant)
-    assert rule in {violation.rule for violation in outcome.violations}
+    found = FOUND[mutant]
+    for seed in (found.seed, *NEARBY):
+        outcome = simulate(found.plan(seed), mutant)
+        if found.rule in {violation.rule for violation in outcome.violations}:
+            return
+    pytest.fail(f"not found by any of {len(NEARBY)} seeds")
 
 
-@pytest.mark.parametrize("seed", sorted({seed for seed, _ in FOUND.values()}))
-def test_that_seed_finds_nothing_without_a_bug(seed: int) -> None:
-    assert not simulate(Plan(seed, 10)).violations
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_that_seed_finds_nothing_without_a_bug(mutant: str) -> None:
+    found = FOUND[mutant]
+    assert not without_a_bug(found.plan(found.seed))
+
+
+@cache
+def without_a_bug(plan: Plan) -> list[Violation]:
+    return simulate(plan).violations
