@@ -8,7 +8,7 @@
 # clients send commands and events both ways all the time. The seed decides what is done to whom, and when.
 # At the end a table, and as the last line a JSON object, say what was injected, how long recovery took,
 # which promises were checked how often, and which goals were met. Exit status 0 only if every promise was
-# kept and every goal met. docs/chaos.md tells more.
+# kept and every goal met.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

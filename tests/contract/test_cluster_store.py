@@ -173,6 +173,14 @@ def test_a_resolution_is_kept_as_long_as_the_journal_and_at_least_for_an_hour(st
     assert store.resolution("acme", "young") is not None
 
 
+def test_a_resolution_made_while_the_clock_was_back_stays_with_its_journal_line(store: ClusterStore):
+    now = 10 * RESOLUTION_FLOOR_MS
+    one(store, resolve("first", "ci", at=now))
+    one(store, resolve("jumped", "ci", at=now - 2 * RESOLUTION_FLOOR_MS))
+    one(store, Trim(0, 10**9, 100, now))
+    assert store.resolution("acme", "jumped") is not None
+
+
 # ---- components
 
 GIT = ComponentId("acme", "connector", "git", "0")

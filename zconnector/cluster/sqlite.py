@@ -377,7 +377,11 @@ def _trim(transaction: Transaction, write: Trim) -> Trimmed:
     first = transaction.execute("SELECT timestamp FROM journal ORDER BY id LIMIT 1")
     horizon = min(first[0][0] if first else write.now, write.now - RESOLUTION_FLOOR_MS)
     stale = transaction.execute(
-        "SELECT tenant, uuid FROM resolutions WHERE at < ? ORDER BY at LIMIT ?", (horizon, write.limit)
+        # Not while its journal line is there: wall time that jumps back makes a new one look old.
+        "SELECT tenant, uuid FROM resolutions AS r WHERE at < ? AND NOT EXISTS (SELECT 1 FROM journal "
+        "WHERE tenant = r.tenant AND stream = ? AND kind = 'COMMAND' AND uuid = r.uuid) "
+        "ORDER BY at LIMIT ?",
+        (horizon, _COMMANDS, write.limit),
     )
     transaction.execute_many("DELETE FROM resolutions WHERE tenant = ? AND uuid = ?", stale)
     return Trimmed(max(gone, len(stale)), total)
