@@ -9,6 +9,8 @@ EVENTS_PER_SECOND = 500.0
 EVENTS_AT_ONCE = 64
 EVENTS_LEAVE_FREE = 0.75
 """Share of a peer's credit that broadcast events are not given."""
+_ROUNDING = 1e-6
+"""Seconds; beyond what a float of monotonic time may be wrong by, below what anybody notices."""
 
 
 class Bucket:
@@ -44,5 +46,9 @@ class Bucket:
         self._level = self.level(now) - count
 
     def ready_at(self, level: float) -> float:
-        """Monotonic time from which there are so many tokens."""
-        return self._at + max(0.0, level - self._level) / self._rate
+        """Monotonic time from which there are so many tokens; a hair later, so that rounding leaves none out.
+
+        Else a tick at that very time finds a hair too few, and asks for the same time again.
+        """
+        lacking = level - self._level
+        return self._at + lacking / self._rate + _ROUNDING if lacking > 0 else self._at
