@@ -21,6 +21,10 @@ class CallFailed(WorkerError):
         self.detail = detail or details
         self.uuid = uuid
         self.grpc = code
+        if reason in REASONS:
+            self.exit_code = REASONS[Reason(reason)].exit_code
+        elif self.away:
+            self.exit_code = REASONS[Reason.NOT_SENT].exit_code
 
     @property
     def away(self) -> bool:
@@ -54,6 +58,7 @@ class NotSent(SendError):
 
     def __init__(self, uuid: str, reason: str, detail: str) -> None:
         super().__init__(f"not sent ({reason}): {detail}", uuid, reason, detail)
+        self.exit_code = REASONS[Reason(reason) if reason in REASONS else Reason.NOT_SENT].exit_code
 
 
 class Rejected(SendError):
