@@ -184,7 +184,8 @@ class MemoryStore:
         del self._journal[:gone]
         oldest = self._journal[0].entry.timestamp if self._journal else write.now
         horizon = min(oldest, write.now - RESOLUTION_FLOOR_MS)
-        stale = [place for place, made in self._resolutions.items() if made.at < horizon][: write.limit]
+        old = sorted((made.at, place) for place, made in self._resolutions.items() if made.at < horizon)
+        stale = [place for _, place in old[: write.limit]]
         for place in stale:
             del self._resolutions[place]
         return Trimmed(max(gone, len(stale)), self._bytes)
