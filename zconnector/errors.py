@@ -160,6 +160,10 @@ class StorageError(ZConnectorError):
     exit_code = _IO
 
 
+class DamagedError(StorageError):
+    """What the disk gave back is not what was written: to read it again does not help."""
+
+
 class StoreVersionError(StorageError):
     """A store was written by a newer zconnector."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zconnector.cluster.memory import MemoryStore
@@ -357,6 +357,14 @@ def test_a_store_of_a_newer_zconnector_is_refused(tmp_path: Path):
         ),
         max_size=40,
     )
+)
+@example(
+    [
+        AppendEvent("acme", entry("e2", at=2)),
+        resolve("u1", "x", at=1),
+        resolve("u0", "x", at=0),
+        Trim(0, 10**9, 1, 10**8),
+    ]
 )
 def test_both_stores_give_the_same_answers(tmp_path_factory: pytest.TempPathFactory, writes: list[Any]):
     memory = MemoryStore()

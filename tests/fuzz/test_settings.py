@@ -98,8 +98,10 @@ def leaves(
 
 
 COMMAND_LINES = dict(leaves(cli))  # type: ignore[arg-type]
+NOT_RUN = ("dev", "demo", "watch")
+"""They start processes, or wait for a connector without end."""
 COMPONENTS = [path for path in COMMAND_LINES if path[0] in ("cluster", "aggregator", "connector", "frontend")]
-OTHERS = [path for path in COMMAND_LINES if path not in COMPONENTS and path[0] not in ("dev", "demo")]
+OTHERS = [path for path in COMMAND_LINES if path not in COMPONENTS and path[0] not in NOT_RUN]
 VALUES = [
     *(
         "",
@@ -148,7 +150,7 @@ VALUES = [
     *("error", "zc1.", "zc1.e30", "a,b", "*", "Git:CLONE", "*:*", "CON", "."),
 ]
 """Without NUL: the kernel hands none to a process."""
-USED = {0, 2, 64, 65, 69, 74, 78, 141}
+USED = {0, 2, 64, 65, 69, 74, 75, 78, 141}
 
 
 def run(argv: list[str], environment: dict[str, str], stdin: bytes = b"") -> tuple[int, str, str]:

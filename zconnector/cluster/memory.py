@@ -184,11 +184,12 @@ class MemoryStore:
         del self._journal[:gone]
         oldest = self._journal[0].entry.timestamp if self._journal else write.now
         horizon = min(oldest, write.now - RESOLUTION_FLOOR_MS)
-        stale = [
-            (tenant, uuid)
+        old = sorted(
+            (made.at, tenant, uuid)
             for (tenant, uuid), made in self._resolutions.items()
             if made.at < horizon and (tenant, _COMMANDS, "COMMAND", uuid) not in self._known
-        ][: write.limit]
+        )
+        stale = [(tenant, uuid) for _, tenant, uuid in old[: write.limit]]
         for place in stale:
             del self._resolutions[place]
         return Trimmed(max(gone, len(stale)), self._bytes)

@@ -120,7 +120,7 @@ class ConnectorRouter:
             self._instances = list(instances)
             targets = _targets(instances)
             if targets:
-                actions += self.setup.keep_instances(instances, now)
+                actions += self.setup.keep_instances(targets, now)
                 actions += self.shoset.aim(targets, now)
         if "latest" in header:
             actions += self.replication.heard_of(int(header["latest"]), now)

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -29,6 +29,7 @@ from zconnector.messages.message import Message
 from zconnector.queue.local import LocalQueue
 from zconnector.settings import ConnectorSettings
 from zconnector.shoset.identity import Identity
+from zconnector.shoset.uplinks import Target
 
 _MAX_NAMES = 1_000
 
@@ -119,8 +120,10 @@ class Setup:
             return self._apply_config(message, now)
         return self._apply_configuration(message, now)
 
-    def keep_instances(self, instances: list[Any], now: Instant) -> Actions:
-        return self._queue.remember("instances", {"instances": instances}, now)
+    def keep_instances(self, targets: Sequence[Target], now: Instant) -> Actions:
+        """For the next start, in the form that WELCOME has."""
+        kept = [{"instance": t.instance, "endpoint": t.endpoint, "key": t.server_key} for t in targets]
+        return self._queue.remember("instances", {"instances": kept}, now)
 
     def _configuration_answered(self, answer: Message | Refusal, now: Instant) -> Actions:
         if isinstance(answer, Refusal):

@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
 from zconnector.clock import Instant, earliest
-from zconnector.errors import Reason, Refusal, StorageError
+from zconnector.errors import DamagedError, Reason, Refusal, StorageError
 from zconnector.messages import Message, body_digest
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.endings import Endings
-from zconnector.queue.envelope import is_text, pack
+from zconnector.queue.envelope import is_text, pack, unpack
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Line, Waiter
@@ -249,7 +249,11 @@ class Commands:
         while (number := line.take(waiter.major, self._register.is_ready)) is not None:
             command = self._register.get(number)
             try:
-                message = self._messages.message(COMMANDS, number)
+                body = self._messages.body(COMMANDS, number)
+                message = unpack(body)
+            except DamagedError as error:
+                actions += self._endings.bury_damaged(command, body, now, error)
+                continue
             except StorageError as error:
                 # The wait stays: an error would leave a Gandalf worker deaf for ever.
                 line.push(command.major, number)

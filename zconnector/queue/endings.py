@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from zconnector.actions import Actions, Note, Reach
 from zconnector.clock import Instant
-from zconnector.errors import Reason, Refusal, StorageError
-from zconnector.messages import Kind, Message, Outcome, derived_uuid, is_completion
+from zconnector.errors import DamagedError, Reason, Refusal, StorageError
+from zconnector.messages import Kind, Message, Outcome, clipped, derived_uuid, is_completion
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
@@ -107,7 +107,19 @@ class Endings:
 
         return [self._commits.commit([draft.write], then, failed)]
 
-    def bury(self, command: Command, message: Message, now: Instant) -> Actions:
+    def bury_damaged(self, command: Command, body: bytes, now: Instant, error: DamagedError) -> Actions:
+        """As `bury`, for a body that is no message any more: what is left of it is the letter's payload."""
+        left = Message(Kind.COMMAND, {"uuid": command.uuid, "command": command.name}, body)
+        return self.bury(command, left, now, Reason.STORAGE_FAILED, str(error))
+
+    def bury(
+        self,
+        command: Command,
+        message: Message,
+        now: Instant,
+        reason: Reason = Reason.INVALID_PAYLOAD,
+        detail: str = "the payload is not UTF-8, which the workers' API cannot carry",
+    ) -> Actions:
         """No waiter can be handed it: a dead letter, and FAIL to its source."""
         fail = Message(
             Kind.EVENT,
@@ -117,14 +129,14 @@ class Endings:
                 "event": Outcome.FAIL,
                 "reference": command.uuid,
                 "timestamp": now.wall,
-                "reason": str(Reason.INVALID_PAYLOAD),
-                "detail": "the payload is not UTF-8, which the workers' API cannot carry",
+                "reason": str(reason),
+                "detail": clipped(detail),
             },
         )
         draft = self._reply(command, fail, now, force=True)
         if draft is None:
             return []
-        letter = self._dead.bury(pack(message), command.uuid, command.name, Reason.INVALID_PAYLOAD, now)
+        letter = self._dead.bury(pack(message), command.uuid, command.name, reason, now)
         self._register.step(command, Step.UNFIT)
         command.reply = draft.entry.uuid
         put = Put(COMMANDS, command.key, command.as_meta(State.DEAD), draft.write.body)
@@ -132,7 +144,8 @@ class Endings:
 
         def then(now: Instant) -> Actions:
             self._ended(command, Step.BURIED, draft, now)
-            note = Note("warning", "command is not UTF-8: dead letter", {"uuid": command.uuid})
+            fields = {"uuid": command.uuid, "reason": str(reason), "detail": detail}
+            note = Note("warning", "command is a dead letter", fields)
             return [note, *self._ask_again(command, now)]
 
         def failed(now: Instant, error: StorageError) -> Actions:

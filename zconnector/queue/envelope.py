@@ -7,7 +7,7 @@ from zlib import crc32
 
 import orjson
 
-from zconnector.errors import StorageError
+from zconnector.errors import DamagedError
 from zconnector.messages import Flag, Kind, Message
 
 _HEAD = struct.Struct(">BHI")
@@ -28,21 +28,21 @@ def unpack(body: bytes) -> Message:
     """The message of a stored body.
 
     Raises:
-        StorageError: the bytes are not what `pack` made.
+        DamagedError: the bytes are not what `pack` made.
     """
     try:
         if body[:1] == _SEALED.to_bytes(1):  # else of before bodies were sealed
             _, check = _SEAL.unpack_from(body)
             body = body[_SEAL.size :]
             if crc32(body) != check:
-                raise StorageError("a stored message is damaged: its checksum does not fit")
+                raise DamagedError("a stored message is damaged: its checksum does not fit")
         kind, flags, length = _HEAD.unpack_from(body)
         end = _HEAD.size + length
         if end > len(body):
-            raise StorageError(f"a stored message of {len(body)} bytes is cut short")
+            raise DamagedError(f"a stored message of {len(body)} bytes is cut short")
         return Message(Kind(kind), orjson.loads(body[_HEAD.size : end]), body[end:], Flag(flags))
     except (struct.error, ValueError) as error:  # orjson.JSONDecodeError is a ValueError
-        raise StorageError(f"a stored message is damaged: {error}") from error
+        raise DamagedError(f"a stored message is damaged: {error}") from error
 
 
 def is_text(message: Message) -> bool:

@@ -13,12 +13,12 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
 from zconnector.clock import Instant, earliest
-from zconnector.errors import Reason, Refusal, StorageError
-from zconnector.messages import Message, Outcome
+from zconnector.errors import DamagedError, Reason, Refusal, StorageError
+from zconnector.messages import Kind, Message, Outcome
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
-from zconnector.queue.envelope import pack
+from zconnector.queue.envelope import pack, unpack
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.outbox import Draft, Outbox
@@ -250,7 +250,13 @@ class Events:
         actions: Actions = []
         while (event := self._next(wait.stream)) is not None:
             try:
-                message = event.message or self._messages.message(EVENTS, event.key)
+                body = b"" if event.message else self._messages.body(EVENTS, event.key)
+                message = event.message or unpack(body)
+            except DamagedError as error:
+                left = Message(Kind.EVENT, {"uuid": event.uuid, "topic": event.topic}, body)
+                self._streams.skip(wait.stream, event.key)
+                actions += self._poisoned(event, left, now, Reason.STORAGE_FAILED, str(error))
+                continue
             except StorageError as error:
                 # The wait stays: an error would leave a Gandalf worker deaf for ever.
                 self._commits.failed()
@@ -285,9 +291,17 @@ class Events:
         del wait.stream.waits[wait.caller]
         self._iterators.let_go(wait.stream.iterator, now)
 
-    def _poisoned(self, event: Event, message: Message, now: Instant) -> Actions:
+    def _poisoned(
+        self,
+        event: Event,
+        message: Message,
+        now: Instant,
+        reason: Reason = Reason.INVALID_PAYLOAD,
+        detail: str = "it is not UTF-8",
+    ) -> Actions:
         """Nobody can be handed it: a dead letter, and no event any more."""
-        letter = self._dead.bury(pack(message), event.uuid, event.topic, Reason.INVALID_PAYLOAD, now)
+        letter = self._dead.bury(pack(message), event.uuid, event.topic, reason, now)
         self._retained.remove(event)
         self._commits.ride(letter, Delete(EVENTS, event.key))
-        return [Note("warning", "event is not UTF-8: dead letter", {"uuid": event.uuid})]
+        fields = {"uuid": event.uuid, "reason": str(reason), "detail": detail}
+        return [Note("warning", "event is a dead letter", fields)]

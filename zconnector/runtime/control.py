@@ -125,11 +125,15 @@ def request(state_dir: Path, op: str, args: Mapping[str, Any], timeout: float) -
     """Ask the component of a state directory; waits for its answer for up to `timeout` seconds.
 
     Raises:
+        ConfigError: an argument cannot be said in JSON.
         NotRunningError: nothing runs there, or it does not answer in time.
         Refusal: it refused, with the reason.
     """
     path = find_socket(state_dir, _NAME)
-    content = orjson.dumps({"op": op, "args": args}, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        content = orjson.dumps({"op": op, "args": args}, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError as error:  # an argument of a command line is any bytes
+        raise ConfigError(f"{op}: {error}") from None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:

@@ -21,6 +21,10 @@ class CallFailed(WorkerError):
         self.detail = detail or details
         self.uuid = uuid
         self.grpc = code
+        if reason in REASONS:
+            self.exit_code = REASONS[Reason(reason)].exit_code
+        elif self.away:
+            self.exit_code = REASONS[Reason.NOT_SENT].exit_code
 
     @property
     def away(self) -> bool:

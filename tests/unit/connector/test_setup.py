@@ -315,3 +315,11 @@ def test_a_pushed_configuration_is_in_force_and_kept() -> None:
     for each in (con, con.restart()):
         assert each.router.setup.configuration is not None
         assert each.router.setup.configuration.values == {"colour": "red"}
+
+
+def test_what_is_no_instance_is_not_kept_for_the_next_start() -> None:
+    """The process looks for an address in each of them: a KeyError, at every start."""
+    con = Connector()
+    good = {"instance": "a", "endpoint": "tcp://a", "key": "key-a"}
+    con.up("a", instances=[{"boot": 5}, 7, good, {"instance": "b", "endpoint": []}])
+    assert con.queue.recall("instances") == {"instances": [good]}

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from zconnector.errors import NotRunningError, Reason, Refusal, ZConnectorError
+from zconnector.errors import ConfigError, NotRunningError, Reason, Refusal, ZConnectorError
 from zconnector.runtime.control import MAX_LINE, ControlServer, Reply, request
 
 WAIT = 10.0
@@ -161,3 +161,8 @@ def test_a_reason_of_a_newer_component_is_still_told(tmp_path: Path) -> None:
     error = _refusal({"reason": "BRAND_NEW", "detail": "told"})
     assert type(error) is ZConnectorError
     assert str(error) == "BRAND_NEW: told"
+
+
+def test_an_argument_that_is_not_utf8_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pivot_show"):
+        request(tmp_path, "pivot_show", {"type": "\udcff"}, 1.0)

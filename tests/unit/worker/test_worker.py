@@ -9,6 +9,7 @@ import pytest
 from zconnector.errors import ConfigError
 from zconnector.worker import Worker
 from zconnector.worker.connection import Connection, parse_addresses
+from zconnector.worker.errors import CallFailed, NotSent
 
 
 def handler(ctx: Any, payload: str) -> None:
@@ -61,3 +62,11 @@ def test_a_handler_that_cannot_be_called_is_refused_at_once() -> None:
 async def test_tcp_needs_a_token() -> None:
     with pytest.raises(ConfigError, match="needs TLS"):
         Connection(["localhost:1"])
+
+
+def test_a_connector_that_is_not_there_has_the_exit_status_of_it() -> None:
+    """It was 70, a defect of ours."""
+    assert NotSent("u", "NOT_SENT", "no connector answers").exit_code == 69
+    assert CallFailed("UNAVAILABLE", "no socket").exit_code == 69
+    assert CallFailed("INTERNAL", "?").exit_code == 70
+    assert CallFailed("RESOURCE_EXHAUSTED", "full", "QUEUE_FULL").exit_code == 75
