@@ -74,7 +74,7 @@ class Proxy:
 
     def accepted(self, end: _End) -> _Pair:
         port = end.transport.get_extra_info("peername")[1]
-        pair = _Pair(self, _owner_of(port, self._who()))
+        pair = _Pair(self, _owner_of(port, self.port, self._who()))
         self._pairs.add(pair)
         return pair
 
@@ -220,16 +220,12 @@ class _End(asyncio.Protocol):
             self.fills.pump()
 
 
-def _owner_of(port: int, candidates: dict[int, str]) -> str:
-    """Name of the process that has a connection from this local port; "": nobody known."""
+def _owner_of(port: int, towards: int, candidates: dict[int, str]) -> str:
+    """Name of the process that has a connection from this local port to that one; "": nobody known."""
     inode = ""
     with suppress(OSError):
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[1].endswith(f":{port:04X}"):
-                inode = fields[9]
-                break
-    if not inode or inode == "0":
+        inode = inode_of(Path("/proc/net/tcp").read_text(), port, towards)
+    if not inode:
         return ""
     wanted = re.compile(rf"socket:\[{inode}\]")
     for pid, name in candidates.items():
@@ -238,4 +234,18 @@ def _owner_of(port: int, candidates: dict[int, str]) -> str:
                 with suppress(OSError):
                     if wanted.fullmatch(os.readlink(descriptor.path)):
                         return name
+    return ""
+
+
+def inode_of(table: str, port: int, towards: int) -> str:
+    """Of the socket in a table of the form of /proc/net/tcp; "": there is none.
+
+    A local port alone does not name it: an ended connection of the same port may be listed (inode 0), and so
+    may one to another place.
+    """
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        ends = (fields[1].rpartition(":")[2], fields[2].rpartition(":")[2])
+        if ends == (f"{port:04X}", f"{towards:04X}") and fields[9] != "0":
+            return fields[9]
     return ""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.chaos.proxy import DOWN, UP, Proxy
+from tests.chaos.proxy import DOWN, UP, Proxy, inode_of
 
 ME = "me"
 QUICK, LONG = 0.15, 5.0
@@ -112,3 +112,14 @@ async def test_nobody_there(proxy: Proxy) -> None:
     peer = await dial(proxy)
     with pytest.raises(ConnectionResetError):
         await peer.hears()
+
+
+def test_who_dials_is_told_from_others_that_had_or_have_the_same_port() -> None:
+    """One that had it made the proxy take its dialler for nobody, whom no fault touches."""
+    ended = "0: 0100007F:C001 0100007F:B001 06 00000000:00000000 03:00000176 00000000 0 0 0 3"
+    elsewhere = "1: 0100007F:C001 0100007F:B002 01 00000000:00000000 00:00000000 00000000 0 0 71 1"
+    dialler = "2: 0100007F:C001 0100007F:B001 01 00000000:00000000 00:00000000 00000000 0 0 72 1"
+    answer = "3: 0100007F:B001 0100007F:C001 01 00000000:00000000 00:00000000 00000000 0 0 73 1"
+    table = "\n".join(["sl local_address rem_address ...", ended, elsewhere, answer, dialler])
+    assert inode_of(table, 0xC001, 0xB001) == "72"
+    assert inode_of(table, 0xC001, 0xB003) == ""
