@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from zconnector.configuration.schemas import ANYTHING, MAX_STEPS, compile_schema
+from zconnector.configuration.keywords import MAX_STEPS
+from zconnector.configuration.schemas import ANYTHING, compile_schema
 from zconnector.errors import ConfigError
 
 OBJECT = {
