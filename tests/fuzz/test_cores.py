@@ -80,7 +80,7 @@ def test_a_stranger_that_goes_on_and_on_is_not_remembered() -> None:
         upper.shoset.frames(b"%d" % number, "key", [b"rubbish"], upper.now)
         upper.shoset.frames(b"%d" % number, "key", frames, upper.now)
     shoset = upper.shoset
-    kept = len(shoset._below) + len(shoset._paces) + len(shoset._complained) + len(shoset._owing)
+    kept = len(shoset._below) + len(shoset._paces) + len(shoset._complained) + len(shoset._paces.owing)
     assert kept < 8 * SMALL.max_sessions
     assert len(shoset._busy) <= SMALL.max_sessions
     assert len(shoset.counters) < 50

@@ -3,14 +3,15 @@
 Pure: links, frames and time come in, actions go out. What messages mean is the role's affair
 (`peers.Role`); a role hears only of validated peers.
 
-Who owns what: `Uplinks` owns the tries upwards; this class owns the peers below, by routing id, and
-the rules that are the same for both: heartbeats, credit, what a bad frame gets.
+Who owns what: `Uplinks` owns the tries upwards, `Paces` how fast who below is read; this class owns the
+peers below, by routing id, and the rules that are the same for both: heartbeats, credit, what a bad frame
+gets.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message, clipped
 from zconnector.settings import SessionSettings
 from zconnector.shoset.identity import Identity, fresh_uuid
-from zconnector.shoset.pace import Bucket
+from zconnector.shoset.paces import Paces
 from zconnector.shoset.peers import Peer, Role
 from zconnector.shoset.uplinks import Target, Uplink, Uplinks, UplinkState
 
@@ -49,11 +50,6 @@ _REFUSED_FOR_GOOD = (
 about the session; the others are about one message."""
 _SLOW = 0.01
 """Seconds between two wakes while a peer floods."""
-_FINE = 50
-"""Messages that a refused one counts for."""
-_MAY_OWE = 2
-"""Times its credit that a peer is read beyond its pace: its credit, which it was given, and as much again for
-what needs none (beats, secrets, GOAWAY). Who keeps to its credit is never dropped."""
 _PASSING = (Reason.BUSY, Reason.STORAGE_FAILED, Reason.DRAINING, Reason.NO_CLUSTER, Reason.TIMED_OUT)
 """Reasons that say nothing about a secret: whoever hears one tries again."""
 _ENDS_A_LIVE_SESSION = (Reason.NO_SESSION, Reason.BUSY, Reason.DRAINING)
@@ -77,10 +73,7 @@ class Shoset:
         """ids of peers that were refused for want of credit and wait for room."""
         self._complained: dict[Link, float] = {}
         """When a refusal was last logged, by link; cleared as peers go."""
-        self._paces: OrderedDict[Link, Bucket] = OrderedDict()
-        """How fast each peer below may go on, by link, with a session or not; the least recent go."""
-        self._owing: dict[Link, Peer] = {}
-        """Peers below that have gone faster: they get no credit until they no longer owe anything."""
+        self._paces = Paces(settings)
         self._leaving = False
         self.quiet = False
         """The last transmission was a beat that told nothing new: no deadline has changed by it."""
@@ -237,22 +230,20 @@ class Shoset:
         self.quiet = False
         peer = self._current(link)
         theirs = peer is not None and peer.key != key
-        pace: Bucket | None = None
         if isinstance(link, bytes):
             count = len(frames) // 3 or 1
-            pace = self._pace(link, now)
-            if not pace.draw(count, _MAY_OWE * self._settings.credit, now.mono):
+            if not self._paces.draw(link, count, now):
                 return self._flooded(link, None if theirs else peer, count, now)
         if theirs:
             self.counters["wrong_key"] += 1
-            self._fine(link)
+            self._paces.fine(link)
             return [self._error(link, Reason.NO_SESSION, "this session belongs to another key")]
         try:
             messages = decode(frames)
         except WireError as error:
             return self._bad_frame(link, peer, error, now)
         if len(messages) == 1 and peer is not None and messages[0].kind is Kind.HEARTBEAT:
-            return self._lone_beat(peer, messages[0], pace, now)
+            return self._lone_beat(peer, messages[0], now)
         actions: Actions = []
         for number, message in enumerate(messages):
             if number:
@@ -267,25 +258,15 @@ class Shoset:
         peer = self._current(link)
         return actions if peer is None else actions + self._grant(peer, now)
 
-    def _lone_beat(self, peer: Peer, beat: Message, pace: Bucket | None, now: Instant) -> Actions:
+    def _lone_beat(self, peer: Peer, beat: Message, now: Instant) -> Actions:
         """Most of what comes to an idle process, hence cheap: only who owes something has to be told more."""
         peer.heard = now.mono
         told = self._heard_beat(peer, beat, now)
         actions = told or []
-        if (pace is None or pace.left >= 0) and peer.link not in self._owing:
+        if self._paces.settled(peer):
             self.quiet = told is None
             return actions
         return actions + self._grant(peer, now) if self._current(peer.link) is peer else actions
-
-    def _pace(self, link: Link, now: Instant) -> Bucket:
-        pace = self._paces.get(link)
-        if pace is None:
-            pace = self._paces[link] = Bucket(self._settings.rate, self._settings.burst, now.mono)
-            if len(self._paces) > 2 * self._settings.max_sessions:
-                self._paces.popitem(last=False)
-        else:
-            self._paces.move_to_end(link)
-        return pace
 
     def _flooded(self, link: Link, peer: Peer | None, count: int, now: Instant) -> Actions:
         """More than is read of one peer, so that no other waits behind it: dropped unread, and counted."""
@@ -296,19 +277,10 @@ class Shoset:
         complaint = self._complain(link, "more messages than are read of one peer", fields, now)
         return [*complaint, Slow(_SLOW)]
 
-    def _fine(self, link: Link) -> None:
-        """What is refused costs more than what is not: who sends nothing else is soon not read any more."""
-        pace = self._paces.get(link)
-        if pace is not None:
-            pace.spend(_FINE, 0.0)
-
     def _grant(self, peer: Peer, now: Instant) -> Actions:
         """Give credit for what was taken, unless the peer owes: then it gets it when it no longer does."""
-        pace = self._paces.get(peer.link)
-        if pace is not None and pace.level(now.mono) < 0:
-            self._owing[peer.link] = peer
+        if not self._paces.may_have_credit(peer, now):
             return []
-        self._owing.pop(peer.link, None)
         peer.granted = peer.received
         return (
             [self._beat(peer)] if peer.granted - peer.reported >= max(1, self._settings.credit // 4) else []
@@ -317,7 +289,7 @@ class Shoset:
     def tick(self, now: Instant) -> Actions:
         """Drop the dead, open what is due, beat. Called before frames are read."""
         actions: Actions = []
-        for peer in list(self._owing.values()):
+        for peer in self._paces.owing:
             actions += self._grant(peer, now)
         mono = now.mono
         beats = mono >= self._next_beat
@@ -354,12 +326,7 @@ class Shoset:
         if not self._below and not len(self._uplinks):
             return None
         uplink = None if self._leaving else self._uplinks.deadline()
-        debt = self._free_of_debt() if self._owing else None
-        return earliest(self._next_beat, self._next_silence, uplink, debt)
-
-    def _free_of_debt(self) -> float | None:
-        paces = (self._paces.get(link) for link in self._owing)
-        return min((pace.ready_at(0.0) for pace in paces if pace is not None), default=None)
+        return earliest(self._next_beat, self._next_silence, uplink, self._paces.deadline())
 
     def status(self) -> dict[str, Any]:
         """Sessions as `zconnector status` shows them."""
@@ -471,14 +438,14 @@ class Shoset:
             return []
         if message.kind is not Kind.HELLO:
             self.counters["no_session"] += 1
-            self._fine(link)
+            self._paces.fine(link)
             if message.kind is Kind.ERROR:
                 return []
             return [self._error(link, Reason.NO_SESSION, "say HELLO first", message.uuid)]
         refusal = self._hello_refusal(message, key, now)
         if refusal is not None:
             self.counters[f"refused.{refusal.reason}"] += 1
-            self._fine(link)
+            self._paces.fine(link)
             fields = {"name": message.text("name"), "reason": str(refusal.reason)}
             return [
                 *self._complain(link, "HELLO refused", fields, now),
@@ -540,11 +507,11 @@ class Shoset:
         if message.kind is Kind.GOAWAY:
             return self._forget(peer, "GOAWAY", now)
         if message.kind is Kind.HELLO:
-            self._fine(peer.link)
+            self._paces.fine(peer.link)
             return [self._error(peer.link, Reason.BAD_HEADER, "this session has said HELLO before")]
         if not peer.validated:
             self.counters["not_validated"] += 1
-            self._fine(peer.link)
+            self._paces.fine(peer.link)
             fields = {"peer": str(peer), "kind": message.kind.name, "uuid": message.uuid}
             return [
                 *self._complain(peer.link, "peer is not validated", fields, now),
@@ -590,7 +557,7 @@ class Shoset:
         if self._below.get(peer.link) is not peer:
             return []
         del self._below[peer.link]
-        self._owing.pop(peer.link, None)
+        self._paces.forget(peer)
         self._busy.discard(id(peer))
         self._complained.pop(peer.link, None)
         if not peer.validated:
@@ -609,7 +576,7 @@ class Shoset:
 
     def _bad_frame(self, link: Link, peer: Peer | None, error: WireError, now: Instant) -> Actions:
         self.counters[f"bad.{error.reason}"] += 1
-        self._fine(link)
+        self._paces.fine(link)
         fields = {
             "peer": str(peer) if peer else "unknown",
             "reason": str(error.reason),

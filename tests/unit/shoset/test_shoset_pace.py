@@ -321,7 +321,7 @@ def test_garbage_of_a_live_peer_costs_it_its_credit() -> None:
     up.live()  # its session may have ended with it: it says HELLO again over the same link
     assert up.shoset.deadline() is not None
     up.hear(*[EVENT] * 202)
-    assert up.shoset._owing, "2 + 1 + 50 + 2 + 202 are more than 256"
+    assert up.shoset._paces.owing, "2 + 1 + 50 + 2 + 202 are more than 256"
 
 
 def test_frames_that_are_no_messages_are_counted_by_their_number() -> None:

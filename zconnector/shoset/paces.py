@@ -1,0 +1,79 @@
+"""How fast each peer below may go on (WIRE.md section 5): who is read no more, and who waits for credit."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from zconnector.actions import Link
+from zconnector.clock import Instant
+from zconnector.settings import SessionSettings
+from zconnector.shoset.pace import Bucket
+from zconnector.shoset.peers import Peer
+
+_FINE = 50
+"""Messages that a refused one counts for."""
+_MAY_OWE = 2
+"""Times its credit that a peer is read beyond its pace: its credit, which it was given, and as much again for
+what needs none (beats, secrets, GOAWAY). Who keeps to its credit is never dropped."""
+
+
+class Paces:
+    """A bucket for each link from below, with a session or not, and the peers that owe.
+
+    Bounded: the links heard of least recently go.
+    """
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self._settings = settings
+        self._buckets: OrderedDict[Link, Bucket] = OrderedDict()
+        self._owing: dict[Link, Peer] = {}
+        """Peers that have gone faster: they get no credit until they no longer owe anything."""
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    @property
+    def owing(self) -> list[Peer]:
+        return list(self._owing.values())
+
+    def draw(self, link: Link, count: int, now: Instant) -> bool:
+        """Whether so many messages of a link are read."""
+        bucket = self._buckets.get(link)
+        if bucket is None:
+            bucket = self._buckets[link] = Bucket(self._settings.rate, self._settings.burst, now.mono)
+            if len(self._buckets) > 2 * self._settings.max_sessions:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(link)
+        return bucket.draw(count, _MAY_OWE * self._settings.credit, now.mono)
+
+    def fine(self, link: Link) -> None:
+        """What is refused costs more than what is not: who sends nothing else is soon not read any more."""
+        bucket = self._buckets.get(link)
+        if bucket is not None:
+            bucket.spend(_FINE, 0.0)
+
+    def settled(self, peer: Peer) -> bool:
+        """Whether a peer that was just drawn owes nothing, and is not waiting to be told so."""
+        bucket = self._buckets.get(peer.link)
+        return (bucket is None or bucket.left >= 0) and peer.link not in self._owing
+
+    def may_have_credit(self, peer: Peer, now: Instant) -> bool:
+        """Whether a peer owes nothing now. One that does is in `owing` until this says so."""
+        bucket = self._buckets.get(peer.link)
+        if bucket is not None and bucket.level(now.mono) < 0:
+            self._owing[peer.link] = peer
+            return False
+        self._owing.pop(peer.link, None)
+        return True
+
+    def forget(self, peer: Peer) -> None:
+        """Its session is over; what its link owes stays."""
+        self._owing.pop(peer.link, None)
+
+    def deadline(self) -> float | None:
+        """When the first of those that owe owes nothing any more."""
+        if not self._owing:
+            return None
+        buckets = (self._buckets.get(link) for link in self._owing)
+        return min((bucket.ready_at(0.0) for bucket in buckets if bucket is not None), default=None)
