@@ -98,10 +98,10 @@ def test_everything_is_there_after_reopening(opener: Open) -> None:
         before.do(before.queue.offer(command(uuid, uuid.encode()), NOW, before.hear))
     assert before.wait_command(commands, 2) is not None
     reply = event("reply", reference="done").with_fields(event="SUCCES")
-    before.do(before.queue.complete(reply, "w", NOW, before.hear))
+    before.do(before.queue.complete(reply, NOW, before.hear))
     for number in (1, 2):
         before.do(before.queue.publish(event(f"e{number}", seq=number), NOW, outbox=True, done=before.hear))
-    before.queue.sequenced("e1", 1, NOW)
+    before.queue.sequenced(1, NOW)
     before.do(before.queue.remember("pivots", {"names": ["BUILD"]}, NOW))
     before.do(before.queue.remember_unknown(command("unknown"), NOW, before.hear))
     depths = before.queue.depths()
@@ -145,11 +145,11 @@ def test_a_full_disk_fails_the_request_and_room_again_heals(tmp_path: Path) -> N
     assert shell.queue.depths()["commands"]["count"] == stored
     for number in range(stored):  # a completion frees the payload's pages
         reply = event(f"r{number}", reference=f"u{number}").with_fields(event="SUCCES")
-        shell.do(shell.queue.complete(reply, "w", NOW, shell.hear))
+        shell.do(shell.queue.complete(reply, NOW, shell.hear))
     if shell.heard[-1].outcome == "FAILED":
         store.database.limit(800_000)
         reply = event("last", reference=f"u{stored - 1}").with_fields(event="SUCCES")
-        shell.do(shell.queue.complete(reply, "w", NOW, shell.hear))
+        shell.do(shell.queue.complete(reply, NOW, shell.hear))
     shell.do(shell.queue.offer(command("u29", b"x" * 20_000), NOW, shell.hear))
     assert shell.heard[-1].outcome == "STORED"
     assert shell.queue.healthy

@@ -70,11 +70,11 @@ def fill_queue(path: Path) -> dict[str, Any]:
         shell.do(queue.offer(command(uuid, uuid.encode()), NOW, shell.hear))
     shell.wait_command(commands, 2)
     reply = event("reply", reference="done", recipient="ci").with_fields(event="SUCCES")
-    shell.do(queue.complete(reply, "w", NOW, shell.hear))
+    shell.do(queue.complete(reply, NOW, shell.hear))
     for number in (1, 2):
         shell.do(queue.publish(event(f"e{number}", seq=number), NOW, outbox=True, done=shell.hear))
     shell.do(queue.offer(command("bad", b"\xff"), NOW, shell.hear))
-    queue.sequenced("e1", 1, NOW)
+    queue.sequenced(1, NOW)
     shell.do(queue.remember("pivots", {"names": ["BUILD"]}, NOW))
     shell.do(queue.remember_unknown(command("unknown"), NOW, shell.hear))
     depths = queue.depths()

@@ -86,7 +86,7 @@ class TinyConnector:
             return [Respond(caller, {"uuid": event.uuid}, error=done.refusal)]
 
         if event.reference:
-            self.perform(self.queue.complete(event, args["worker"], now, completed))
+            self.perform(self.queue.complete(event, now, completed))
         else:
             self.perform(self.queue.publish(event, now, outbox=False, done=published))
 

@@ -321,7 +321,7 @@ class _CountsEarly(LocalQueue):
     def publish(self, event: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         actions = super().publish(event, now, outbox=outbox, done=done)
         if event.number("seq"):
-            self.sequenced(event.uuid, event.number("seq"), now)
+            self.sequenced(event.number("seq"), now)
         return actions
 
 

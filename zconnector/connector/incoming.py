@@ -115,7 +115,7 @@ class Incoming:
         def committed(later: Instant, published: Published) -> Actions:
             kept = published.outcome in ("STORED", "DUPLICATE")
             if kept and "seq" in event.header:
-                self._queue.sequenced(event.uuid, event.number("seq"), later)
+                self._queue.sequenced(event.number("seq"), later)
             return []
 
         self.counters["events"] += 1

@@ -82,9 +82,25 @@ class Outgoing:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
         self.counters["sent"] += 1
         ends = now.mono + command.number("timeout") / 1000
-        doubt = self._queue.is_unknown(command.uuid)
-        self._waiting.add(Queued(command, Senders([caller]), ends, doubt))
-        return self._queue.unknown_sent_again(command, now) + self._let_in(now)
+        queued = Queued(command, Senders([caller]), ends, self._queue.is_unknown(command.uuid))
+        if not queued.doubt:
+            self._waiting.add(queued)
+            return self._let_in(now)
+        # Before this copy can be stored anywhere it is on the disk that the FAIL waits for it too.
+        self._waiting.hold(queued)
+        return self._queue.remember_unknown(
+            command, now, lambda later, refusal: self._remembered(queued, refusal, later)
+        )
+
+    def _remembered(self, queued: Queued, refusal: Refusal | None, now: Instant) -> Actions:
+        uuid = queued.command.uuid
+        if self._waiting.get(uuid) is not queued:
+            return []  # it has its outcome: from an earlier copy, or its time is over
+        if refusal is None:
+            self._waiting.release(queued)
+            return self._let_in(now)
+        self._waiting.take(uuid)
+        return _unknown(queued.senders, uuid, refusal)
 
     def _routes(self, spent: frozenset[Peer]) -> list[Peer]:
         """The live instances without those spent; when all are, they may be asked again."""

@@ -107,7 +107,7 @@ class Replication:
         for uuid, seq in pairs:
             if seq > 0:
                 if self._queue.knows_event(uuid):
-                    self._queue.sequenced(uuid, seq, now)
+                    self._queue.sequenced(seq, now)
                 actions += self.heard_of(seq, now)
         return actions
 

@@ -83,7 +83,7 @@ class ConnectorRouter:
         actions += self.setup.validated(now)
         actions += self.requests.session_up(now)
         actions += self.outgoing.room_again(now)
-        self.queue.outbox_wake(now)
+        self.queue.outbox_wake()
         return actions + self.replication.flush(now) + self.replication.look(now)
 
     def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
@@ -138,7 +138,7 @@ class ConnectorRouter:
             return self.replication.confirmed(message, now)
         if kind is Kind.PRESENCE:
             for name in message.header["entries"]:
-                self.queue.outbox_wake(now, str(name))
+                self.queue.outbox_wake(str(name))
             return self.replication.flush(now)
         if kind is Kind.FETCH and message.is_answer:
             return self.replication.answered(message, now)

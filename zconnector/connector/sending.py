@@ -50,14 +50,13 @@ class EventSending:
         """A worker sends an event; `caller` is answered once it is stored.
 
         Raises:
-            Refusal: BAD_ARGUMENT, TOO_LARGE.
+            Refusal: BAD_ARGUMENT, WRONG_TENANT, TOO_LARGE.
         """
         event = self._event(args, payload, now)
         if not event.reference:
             return self._publish(caller, event, now, outbox=True)
-        worker = str(args.get("worker", ""))
         return self._queue.complete(
-            event, worker, now, lambda later, done: self._completed(caller, event, done, later)
+            event, now, lambda later, done: self._completed(caller, event, done, later)
         )
 
     def _completed(self, caller: Caller, event: Message, done: Completed, now: Instant) -> Actions:
@@ -100,6 +99,12 @@ class EventSending:
                 raise Refusal(Reason.BAD_ARGUMENT, broken)
         if not header["topic"]:
             raise Refusal(Reason.BAD_ARGUMENT, "topic is missing", header["uuid"])
+        if header["tenant"] != self._identity.tenant:
+            # No instance would ever take it from the outbox.
+            detail = (
+                f"this connector belongs to tenant {self._identity.tenant}, not to {header['tenant']!r:.140}"
+            )
+            raise Refusal(Reason.WRONG_TENANT, detail, header["uuid"])
         event = Message(Kind.EVENT, header, payload)
         try:
             encode_one(event.with_fields(recipient="r" * 128, seq=2**53))

@@ -45,7 +45,8 @@ class Queued:
 class WaitingRoom:
     """In order of arrival; each goes when it is taken, or when its time is over.
 
-    Invariant: who waits has an entry in the line of its name and spent instances; other entries are stale.
+    Invariant: who waits and is not held has an entry in the line of its name and spent instances; other
+    entries are stale.
     """
 
     def __init__(self) -> None:
@@ -65,11 +66,19 @@ class WaitingRoom:
 
     def add(self, queued: Queued) -> None:
         """At its place in the order: at the end, or where it was when it was taken out before."""
+        self.hold(queued)
+        self.release(queued)
+
+    def hold(self, queued: Queued) -> None:
+        """As `add`, but it may not go before it is released."""
         uuid = queued.command.uuid
         queued.number = queued.number or next(self._numbers)
         self._queued[uuid] = queued
-        heapq.heappush(self._lines.setdefault(queued.line, []), (queued.number, uuid))
         heapq.heappush(self._ends, (queued.ends, uuid))
+
+    def release(self, queued: Queued) -> None:
+        """It may go now."""
+        heapq.heappush(self._lines.setdefault(queued.line, []), (queued.number, queued.command.uuid))
 
     def take_first(self, may_go: Callable[[Line], bool] = lambda _line: True) -> Queued | None:
         """Remove and return the one that has waited longest of those whose line may go."""

@@ -17,11 +17,11 @@ from zconnector.messages import Message, body_digest
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.endings import Endings
-from zconnector.queue.envelope import is_text, pack, unpack
+from zconnector.queue.envelope import pack, unfit, unpack
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Line, Waiter
-from zconnector.queue.outcomes import Offered, OnCompleted, OnOffered
+from zconnector.queue.outcomes import Offered, OnOffered
 from zconnector.queue.register import LineKey, Register
 from zconnector.queue.states import ENDED, State, Step
 from zconnector.queue.store import COMMANDS, Put
@@ -76,7 +76,6 @@ class Commands:
             source=message.text("source"),
             tenant=message.text("tenant"),
             accept_until=message.number("accept_until"),
-            text=is_text(message),
             size=len(body),
         )
         self._register.add(command)
@@ -123,12 +122,7 @@ class Commands:
             return []
         if command.state not in ENDED:
             return done(now, Offered("DUPLICATE"))
-        try:
-            reply, actions = self._endings.reply_again(command, now)
-        except StorageError as error:
-            self._commits.failed()
-            return done(now, Offered("FAILED", Reason.STORAGE_FAILED, str(error)))
-        return actions + done(now, Offered("DUPLICATE", reply=reply))
+        return self._endings.reply_again(command, now) + done(now, Offered("DUPLICATE"))
 
     def wait(
         self,
@@ -258,8 +252,8 @@ class Commands:
                 # The wait stays: an error would leave a Gandalf worker deaf for ever.
                 line.push(command.major, number)
                 return [*actions, self._unread(key, command, error, now)]
-            if not command.text:
-                actions += self._endings.bury(command, message, now)
+            if broken := unfit(message):
+                actions += self._endings.bury(command, message, now, *broken)
                 continue
             return actions + self._lease(command, message, waiter, now)
         self._register.tidy(key)
@@ -317,10 +311,6 @@ class Commands:
         if not parked:
             del self._parked[waiter.iterator]
         self._iterators.let_go(waiter.iterator, now)
-
-    def complete(self, reply: Message, worker: str, now: Instant, done: OnCompleted) -> Actions:
-        """See `Endings.complete`."""
-        return self._endings.complete(reply, worker, now, done)
 
 
 def _ask_again(command: Command, now: Instant) -> Actions:

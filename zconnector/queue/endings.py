@@ -49,7 +49,7 @@ class Endings:
         self.on_ready: Callable[[Command, Instant], Actions] = lambda command, now: []
         """Told of a command that is ready again, since its end could not be stored."""
 
-    def complete(self, reply: Message, worker: str, now: Instant, done: OnCompleted) -> Actions:
+    def complete(self, reply: Message, now: Instant, done: OnCompleted) -> Actions:
         """An event with a reference came from a worker: does it end a command, or tell of one?
 
         Only the first completion counts. Who holds the lease is not asked: a reply over the Gandalf
@@ -65,7 +65,7 @@ class Endings:
         if not is_completion(reply.text("event")):
             return self._progress(command, reply, now, done)
         if command.state is State.COMPLETING:
-            command.after.append(lambda now: self.complete(reply, worker, now, done))
+            command.after.append(lambda now: self.complete(reply, now, done))
             return []
         draft = self._reply(command, reply, now)
         if draft is None:
@@ -117,8 +117,8 @@ class Endings:
         command: Command,
         message: Message,
         now: Instant,
-        reason: Reason = Reason.INVALID_PAYLOAD,
-        detail: str = "the payload is not UTF-8, which the workers' API cannot carry",
+        reason: Reason,
+        detail: str,
     ) -> Actions:
         """No waiter can be handed it: a dead letter, and FAIL to its source."""
         fail = Message(
@@ -173,15 +173,24 @@ class Endings:
     def deadline(self) -> float | None:
         return self._retry_at
 
-    def reply_again(self, command: Command, now: Instant) -> tuple[Message, Actions]:
-        """The stored reply of an ended command, and what puts it on its way again. Raises StorageError."""
-        reply = self._messages.message(COMMANDS, command.key)
-        if reply.uuid in self._outbox:
-            self._outbox.wake_one(reply.uuid)
-            return reply, []
+    def reply_again(self, command: Command, now: Instant) -> Actions:
+        """Put the stored reply of an ended command on its way again.
+
+        If it cannot be read, the next copy of the command tries it again: the command is stored and executed,
+        and whoever heard otherwise could have it executed once more under another uuid.
+        """
+        if command.reply in self._outbox:
+            self._outbox.wake_one(command.reply)
+            return []
+        try:
+            reply = self._messages.message(COMMANDS, command.key)
+        except StorageError as error:
+            self._commits.failed()
+            fields = {"uuid": command.uuid, "error": str(error)}
+            return [Note("error", "stored reply cannot be read: not sent again", fields)]
         draft = self._outbox.draft(reply, now, lasting=True)
         if draft is None:
-            return reply, [Note("warning", "outbox full: reply not sent again", {"uuid": reply.uuid})]
+            return [Note("warning", "outbox full: reply not sent again", {"uuid": reply.uuid})]
 
         def then(now: Instant) -> Actions:
             self._outbox.accept(draft, now)
@@ -191,7 +200,7 @@ class Endings:
             self._outbox.abandon(draft)
             return []
 
-        return reply, [self._commits.commit([draft.write], then, failed)]
+        return [self._commits.commit([draft.write], then, failed)]
 
     def _reply(self, command: Command, reply: Message, now: Instant, *, force: bool = False) -> Draft | None:
         fields = {"recipient": command.source, "tenant": command.tenant}

@@ -7,13 +7,17 @@ from zlib import crc32
 
 import orjson
 
-from zconnector.errors import DamagedError
+from zconnector.errors import DamagedError, Reason
 from zconnector.messages import Flag, Kind, Message
+from zconnector.messages.depth import MAX_HEADER_DEPTH, is_deeper
+from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE
 
 _HEAD = struct.Struct(">BHI")
 _SEAL = struct.Struct(">BI")
 _SEALED = 0xC3
 """First byte of a sealed body, before the checksum of all the rest; a kind has no such number."""
+_RESULT = 128
+"""Bytes that a RESULT has beside a message: its prefix, the call, the names of its fields."""
 
 
 def pack(message: Message) -> bytes:
@@ -45,11 +49,24 @@ def unpack(body: bytes) -> Message:
         raise DamagedError(f"a stored message is damaged: {error}") from error
 
 
-def is_text(message: Message) -> bool:
-    """Whether a Gandalf waiter may have it: that API's fields are all strings, so UTF-8."""
+def unfit(message: Message) -> tuple[Reason, str] | None:
+    """Why no waiter can be handed it, or None.
+
+    The fields of the Gandalf API are all strings, so UTF-8, and the RESULT that carries the message to the
+    waiter is a message itself, with this header one level deep in its own (`protos/WIRE.md` section 14).
+    """
     try:
         message.payload.decode()
-        orjson.dumps(message.header)
+        header = orjson.dumps(message.header)
     except (UnicodeDecodeError, TypeError):  # orjson refuses lone surrogates with a TypeError
-        return False
-    return True
+        return Reason.INVALID_PAYLOAD, "it is not UTF-8, which the workers' API cannot carry"
+    if len(header) > MAX_HEADER - _RESULT:
+        return Reason.TOO_LARGE, f"a header of {len(header)} bytes fits into no RESULT"
+    size = len(header) + len(message.payload)
+    if size > MAX_MESSAGE - _RESULT:
+        return Reason.TOO_LARGE, f"a message of {size} bytes fits into no RESULT"
+    if header.count(b"{") + header.count(b"[") >= MAX_HEADER_DEPTH and is_deeper(
+        dict(message.header), MAX_HEADER_DEPTH - 1
+    ):
+        return Reason.TOO_LARGE, f"a header nested {MAX_HEADER_DEPTH} levels deep fits into no RESULT"
+    return None

@@ -18,7 +18,7 @@ from zconnector.messages import Kind, Message, Outcome
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
-from zconnector.queue.envelope import pack, unpack
+from zconnector.queue.envelope import pack, unfit, unpack
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.outbox import Draft, Outbox
@@ -264,9 +264,9 @@ class Events:
                 self._retry_at = now.mono + RETRY
                 note = Note("error", "event cannot be read", {"uuid": event.uuid, "error": str(error)})
                 return [*actions, note]
-            if not event.text:
+            if broken := unfit(message):
                 self._streams.skip(wait.stream, event.key)
-                actions += self._poisoned(event, message, now)
+                actions += self._poisoned(event, message, now, *broken)
                 continue
             self._streams.deliver(wait.stream, event.key, wait.caller)
             self._end(wait, now)
@@ -296,8 +296,8 @@ class Events:
         event: Event,
         message: Message,
         now: Instant,
-        reason: Reason = Reason.INVALID_PAYLOAD,
-        detail: str = "it is not UTF-8",
+        reason: Reason,
+        detail: str,
     ) -> Actions:
         """Nobody can be handed it: a dead letter, and no event any more."""
         letter = self._dead.bury(pack(message), event.uuid, event.topic, reason, now)

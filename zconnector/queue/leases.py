@@ -73,8 +73,6 @@ class Command:
     source: str
     tenant: str
     accept_until: int
-    text: bool
-    """Whether a Gandalf waiter may have it."""
     size: int
     """Bytes of the stored body: the command's, and after its end the reply's."""
     state: State = State.STORING
@@ -103,8 +101,6 @@ class Command:
         }
         if self.admin:
             meta["admin"] = True
-        if not self.text:
-            meta["text"] = False
         if self.lease is not None and state is State.LEASED:
             meta["lease"] = self.lease.as_meta()
         if self.reply:
@@ -124,7 +120,6 @@ class Command:
             source=meta["source"],
             tenant=meta["tenant"],
             accept_until=meta["accept_until"],
-            text=meta.get("text", True),
             size=size,
             state=State(meta["state"]),
             attempt=meta["attempt"],

@@ -66,12 +66,9 @@ class Line:
             heapq.heappop(self.ready[best])
         return oldest
 
-    def park(self, waiter: Waiter, *, first: bool = False) -> None:
-        """A waiter finds nothing; `first`: it had the first place before."""
-        group = self.waiting.setdefault(waiter.major, OrderedDict())
-        group[waiter.caller] = waiter
-        if first:
-            group.move_to_end(waiter.caller, last=False)
+    def park(self, waiter: Waiter) -> None:
+        """A waiter finds nothing."""
+        self.waiting.setdefault(waiter.major, OrderedDict())[waiter.caller] = waiter
 
     def leave(self, waiter: Waiter) -> None:
         group = self.waiting[waiter.major]

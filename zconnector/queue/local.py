@@ -172,9 +172,9 @@ class LocalQueue:
     def offer(self, command: Message, now: Instant, done: OnOffered) -> Actions:
         """A command arrived for a worker of this connector.
 
-        `done` hears STORED after the commit; DUPLICATE for a uuid known with the same body (with
-        the reply, which is due again, when the command has ended; if the first copy is still being stored,
-        when that is over); REFUSED with CONFLICT, EXPIRED or QUEUE_FULL; FAILED with STORAGE_FAILED.
+        `done` hears STORED after the commit; DUPLICATE for a uuid known with the same body (its
+        reply is due again when the command has ended; if the first copy is still being stored, when
+        that is over); REFUSED with CONFLICT, EXPIRED or QUEUE_FULL; FAILED with STORAGE_FAILED.
         """
         return self._commands.offer(command, now, done)
 
@@ -211,14 +211,14 @@ class LocalQueue:
         """
         return self._commands.cancel(caller, now) + self._events.cancel(caller, now)
 
-    def complete(self, reply: Message, worker: str, now: Instant, done: OnCompleted) -> Actions:
+    def complete(self, reply: Message, now: Instant, done: OnCompleted) -> Actions:
         """An event with a reference came from a worker of this connector.
 
         `done` hears COMPLETED (SUCCES or FAIL, committed with the reply in the outbox), PROGRESS (other
         event of a live command, committed to the outbox), LATE (the command has ended already),
         NOT_MINE (no command of this queue: an event like others), or FAILED with the refusal.
         """
-        return self._commands.complete(reply, worker, now, done)
+        return self._endings.complete(reply, now, done)
 
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
         """Give what matching leases hold back to the queue: the worker is gone."""
@@ -292,7 +292,7 @@ class LocalQueue:
         """It was handed to a socket: it is due again after 1 s doubling to 30 s."""
         self._outbox.sent(key, now)
 
-    def outbox_wake(self, now: Instant, recipient: str | None = None) -> None:
+    def outbox_wake(self, recipient: str | None = None) -> None:
         """Everything is due now (a session came up), or all that is for one connector (it is back)."""
         self._outbox.wake(recipient)
 
@@ -307,8 +307,8 @@ class LocalQueue:
         """Every event up to this number of the tenant's sequence is stored; None: no number told yet."""
         return self._cursor.value
 
-    def sequenced(self, uuid: str, seq: int, now: Instant) -> None:
-        """The event `uuid` is stored here (call it after that commit) and has that number."""
+    def sequenced(self, seq: int, now: Instant) -> None:
+        """The event of that number is stored here (call it after that commit)."""
         self._cursor.sequenced(seq, now)
 
     def gap(self, latest: int, now: Instant) -> tuple[int, int] | None:
@@ -335,10 +335,6 @@ class LocalQueue:
     def is_unknown(self, uuid: str) -> bool:
         """Whether an earlier copy of this uuid may be stored somewhere, and nothing was heard of it yet."""
         return self._unknowns.holds(uuid)
-
-    def unknown_sent_again(self, command: Message, now: Instant) -> Actions:
-        """One of which `is_unknown` is sent anew: no FAIL before this copy can no longer be stored either."""
-        return self._unknowns.sent_again(command, now)
 
     def forget_unknown(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""

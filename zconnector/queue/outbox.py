@@ -39,8 +39,6 @@ class OutboxEntry:
     message: Message
     recipient: str
     """The connector it is for; "": broadcast."""
-    attempts: int
-    """How often it was sent before."""
 
 
 @dataclass(slots=True, eq=False)
@@ -164,7 +162,7 @@ class Outbox:
                 self._commits.failed()
                 self._put_off(entry, now.mono + RETRY)
                 continue
-            found.append(OutboxEntry(key, message, entry.recipient, entry.attempts))
+            found.append(OutboxEntry(key, message, entry.recipient))
         return found
 
     def sent(self, key: int, now: Instant) -> None:

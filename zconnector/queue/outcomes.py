@@ -9,7 +9,6 @@ from typing import Literal
 from zconnector.actions import Actions
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal
-from zconnector.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +18,6 @@ class Offered:
     outcome: Literal["STORED", "DUPLICATE", "REFUSED", "FAILED"]
     reason: Reason | None = None
     detail: str = ""
-    reply: Message | None = None
-    """DUPLICATE of a command that has ended: its reply, which is on its way again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from zconnector.clock import Instant
 from zconnector.messages import Message
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
-from zconnector.queue.envelope import is_text
 from zconnector.queue.lanes import Lane, LaneKey, lanes_of
 from zconnector.queue.outcomes import OnPublished
 from zconnector.queue.store import EVENTS, Delete
@@ -39,8 +38,6 @@ class Event:
     source: str
     directed: bool
     """For this connector alone (a reply), hence nowhere else to be had."""
-    text: bool
-    """Whether a Gandalf waiter may have it."""
     size: int
     expires: float
     """Monotonic."""
@@ -62,7 +59,6 @@ class Event:
             "reference": self.reference,
             "source": self.source,
             "directed": self.directed,
-            "text": self.text,
             "at": wall,
         }
 
@@ -114,7 +110,6 @@ class Retained:
             reference=meta["reference"],
             source=meta["source"],
             directed=meta["directed"],
-            text=meta["text"],
             size=size,
             expires=now.mono + min(max(left, 0.0), retention),
             stored=True,
@@ -242,7 +237,6 @@ class Retained:
             reference=message.reference,
             source=message.text("source"),
             directed=bool(message.text("recipient")) and not message.number("seq"),
-            text=is_text(message),
             size=size,
             expires=expires,
         )

@@ -91,7 +91,10 @@ class Unknowns:
         self._add(unknown, now)
 
     def remember(self, command: Message, now: Instant, done: Remembered) -> Actions:
-        """`done` gets None once it is stored, or why it is not (yet): then only a crash can forget it."""
+        """`done` gets None once it is stored, or why it is not (yet): then only a crash can forget it.
+
+        Also before another copy of one that is held goes: the FAIL waits until that can no longer be stored.
+        """
         uuid = command.uuid
         known = self._unknown.get(uuid)
         if known is None and len(self._unknown) >= self._limit:
@@ -111,16 +114,6 @@ class Unknowns:
 
     def holds(self, uuid: str) -> bool:
         return uuid in self._unknown
-
-    def sent_again(self, command: Message, now: Instant) -> Actions:
-        """Another copy of one that is held goes: the FAIL waits until that can no longer be stored."""
-        known = self._unknown.get(command.uuid)
-        if known is None:
-            return []
-        unknown = _Unknown.of(command, known)
-        self._add(unknown, now)
-        self._commits.ride(unknown.put())
-        return self._commits.flush(now)
 
     def forget(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""

@@ -43,11 +43,6 @@ def keep(state_dir: Path, enrolment: Enrolment) -> None:
         write_private(state_dir / _FILE, text.encode("ascii"))
 
 
-def is_kept(state_dir: Path) -> bool:
-    """Whether this component has been validated before."""
-    return _kept(state_dir) is not None
-
-
 def _kept(state_dir: Path) -> str | None:
     try:
         return (state_dir / _FILE).read_text("ascii")

@@ -248,3 +248,60 @@ def test_no_fail_while_a_later_copy_waits_for_its_turn() -> None:
     assert fails(con) == []
     con.wait(0.2)
     assert len(fails(con)) == 1
+
+
+def test_a_later_copy_leaves_only_when_it_is_on_the_disk_that_the_fail_waits_for_it() -> None:
+    con = Connector(["a"])
+    doubted(con)
+    con.clear()
+    con.held = True
+    again = send(con, timeout=60_000)
+    assert copies(con) == []
+    con.settle()
+    assert con.trace.index("commit") < con.trace.index("sent COMMAND a")
+    con.hear("a", back(copies(con)[0][1]))
+    assert con.result(again)["outcome"] == "ACCEPTED"
+
+
+def test_over_a_restart_no_fail_while_a_later_copy_may_still_be_stored() -> None:
+    con = Connector(["a"])
+    doubted(con)
+    send(con, timeout=60_000)
+    con = con.restart()
+    con.ready()
+    con.wait(80)
+    assert fails(con) == []
+    con.wait(20)
+    assert len(fails(con)) == 1
+
+
+def test_a_later_copy_that_cannot_be_remembered_does_not_leave() -> None:
+    con = Connector(["a"])
+    doubted(con)
+    con.clear()
+    con.full = True
+    assert con.result(send(con, timeout=60_000))["outcome"] == "UNKNOWN"
+    assert copies(con) == []
+    con.full = False
+    send(con, timeout=60_000)
+    assert len(copies(con)) == 1, "with room on the disk again it goes"
+
+
+def test_a_later_copy_whose_time_is_over_before_it_is_remembered_does_not_leave() -> None:
+    con = Connector(["a"])
+    doubted(con)
+    con.clear()
+    con.held = True
+    again = send(con, timeout=1000)
+    con.wait(1.0)
+    con.settle()
+    assert con.result(again)["outcome"] == "UNKNOWN"
+    assert copies(con) == []
+
+
+def test_a_command_without_an_earlier_copy_waits_for_no_disk() -> None:
+    con = Connector(["a"])
+    con.ready()
+    con.held = True
+    send(con)
+    assert len(copies(con)) == 1

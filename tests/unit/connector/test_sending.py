@@ -217,6 +217,20 @@ def test_an_argument_that_breaks_its_rule_is_refused(args: dict[str, Any]) -> No
     assert sent(con) == []
 
 
+@pytest.mark.parametrize("reference", ["", "c1"])
+def test_an_event_of_another_tenant_is_refused_and_nothing_of_it_stays(reference: str) -> None:
+    """No instance would take it: it would go round in the outbox for its retention."""
+    con = ready("a")
+    args = {"uuid": "e1", "topic": "T", "event": "E", "tenant": "t2", "reference": reference}
+    refusal = con.refusal(con.call("send_event", **args))
+    assert (refusal.reason, refusal.uuid) == ("WRONG_TENANT", "e1")
+    assert "t1" in refusal.detail
+    assert "t2" in refusal.detail
+    con.wait(60)
+    assert sent(con) == []
+    assert con.queue.depths()["outbox"]["count"] == 0
+
+
 def test_an_event_that_would_not_fit_with_what_hops_add_is_refused() -> None:
     con = ready()
     call = con.call("send_event", bytes(3_999_800), uuid="e1", topic="T", event="E")

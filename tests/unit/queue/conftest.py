@@ -170,7 +170,7 @@ class Bench:
     def complete(self, reference: str, event: str = "SUCCES", uuid: str = "") -> Completed | None:
         before = len(self.heard)
         reply = self.event(uuid or f"reply-{reference}-{event}", "BUILD", event, reference=reference)
-        self.do(self.queue.complete(reply, "worker", self.now, self.hear()))
+        self.do(self.queue.complete(reply, self.now, self.hear()))
         return self.heard[-1] if len(self.heard) > before else None
 
     def publish(self, event: Message, *, outbox: bool = False) -> Published | None:

@@ -404,14 +404,30 @@ def test_a_copy_of_a_completed_command_sends_the_reply_again(bench: Bench) -> No
     told = bench.offer(command)
     assert told is not None
     assert told.outcome == "DUPLICATE"
-    assert told.reply is not None
-    assert told.reply.uuid == "reply-u1-FAIL"
     assert bench.outbox() == ["reply-u1-FAIL"], "still in the outbox: due now"
     bench.do(bench.queue.outbox_confirm(["reply-u1-FAIL"], bench.now))
     assert bench.outbox() == []
     bench.offer(command)
     bench.offer(command)
     assert bench.outbox() == ["reply-u1-FAIL"], "confirmed before: there again, once"
+
+
+def test_a_copy_of_a_completed_command_is_no_failure_when_its_reply_cannot_be_read(bench: Bench) -> None:
+    """It is stored and was executed: a refusal could have its sender try it under another uuid."""
+    command = bench.command("u1")
+    bench.offer(command)
+    large = bench.event("r1", "BUILD", "SUCCES", reference="u1", payload=b"x" * 3_000_000)
+    bench.do(bench.queue.complete(large, bench.now, bench.hear()))
+    bench.do(bench.queue.outbox_confirm(["r1"], bench.now))
+    bench.disk.broken = True
+    assert bench.offer(command) == Offered("DUPLICATE")
+    assert (bench.outbox(), [note.event for note in bench.notes]) == (
+        [],
+        ["stored reply cannot be read: not sent again"],
+    )
+    bench.disk.broken = False
+    assert bench.offer(command) == Offered("DUPLICATE")
+    assert bench.outbox() == ["r1"]
 
 
 def test_the_dedupe_window_begins_at_the_end(bench_with: Callable[..., Bench]) -> None:
@@ -465,7 +481,21 @@ def test_what_is_not_utf8_is_never_handed_out(bench: Bench, order: str) -> None:
     told = bench.offer(bench.command("bad", payload=b"\xff\xfe"))
     assert told is not None
     assert told.outcome == "DUPLICATE"
-    assert told.reply is not None
+    assert bench.outbox() == [entry.message.uuid]
+
+
+@pytest.mark.parametrize("order", ["command first", "waiter first"])
+def test_what_fits_into_no_result_does_not_block_its_name(bench: Bench, order: str) -> None:
+    if order == "waiter first":
+        caller = bench.wait(bench.iterator())
+    bench.offer(bench.command("bad", more="x" * 65_300))
+    bench.offer(bench.command("good"))
+    if order == "command first":
+        caller = bench.wait(bench.iterator())
+    assert bench.got(caller) == "good"
+    (entry,) = bench.queue.outbox_due(bench.now)
+    assert (entry.message.text("event"), entry.message.text("reason")) == ("FAIL", "TOO_LARGE")
+    assert bench.queue.depths()["dead"]["by_reason"] == {"TOO_LARGE": 1}
 
 
 def test_a_dead_letter_that_cannot_be_stored_is_tried_again_later(bench: Bench) -> None:

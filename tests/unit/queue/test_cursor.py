@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def told(bench: Bench, *numbers: int) -> None:
     for number in numbers:
-        bench.queue.sequenced(f"e{number}", number, bench.now)
+        bench.queue.sequenced(number, bench.now)
 
 
 def test_without_a_cursor_it_begins_at_the_latest_told_first(bench: Bench) -> None:
@@ -91,7 +91,7 @@ def test_what_retention_dropped_is_counted_and_passed(bench: Bench) -> None:
     bench.passes(0.2)
     assert bench.queue.gap(30, bench.now) == (10, 30)
     for seq in range(26, 31):
-        bench.queue.sequenced(f"e{seq}", seq, bench.now)
+        bench.queue.sequenced(seq, bench.now)
     bench.do(bench.queue.fetched(30, 30, 15, bench.now))
     assert bench.queue.cursor == 30
     assert bench.queue.depths()["missed"] == 15
@@ -104,7 +104,7 @@ def test_what_was_dropped_on_the_way_of_an_answer_is_asked_for_again(bench: Benc
     bench.passes(0.2)
     assert bench.queue.gap(30, bench.now) == (10, 30)
     for seq in range(11, 21):
-        bench.queue.sequenced(f"e{seq}", seq, bench.now)
+        bench.queue.sequenced(seq, bench.now)
     bench.do(bench.queue.fetched(30, 30, 0, bench.now))
     assert bench.queue.cursor == 20
     assert bench.queue.gap(30, bench.now) == (20, 30)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zconnector.errors import StorageError
+from zconnector.errors import StorageError, WireError
 from zconnector.messages import Flag, Kind, Message
+from zconnector.messages.codec import decode, encode_one
 from zconnector.queue.bodies import Messages
-from zconnector.queue.envelope import is_text, pack, unpack
+from zconnector.queue.envelope import pack, unfit, unpack
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 values = st.recursive(
@@ -45,10 +48,38 @@ def test_nonsense_is_a_storage_error(body: bytes) -> None:
         unpack(body)
 
 
-def test_text() -> None:
-    assert is_text(Message(Kind.COMMAND, {"uuid": "é"}, "é".encode()))
-    assert not is_text(Message(Kind.COMMAND, {"uuid": "u"}, b"\xff"))
-    assert not is_text(Message(Kind.COMMAND, {"uuid": "\ud800"}, b""))
+def nested(levels: int) -> dict[str, Any]:
+    return {"uuid": nested(levels - 1)} if levels > 1 else {"uuid": "u"}
+
+
+def delivered(message: Message) -> bool:
+    """Whether it comes through the door and into the texts of a worker's message."""
+    result = Message(Kind.RESULT, {"call": 2**53, "args": dict(message.header)}, message.payload)
+    try:
+        decode(encode_one(result))
+        message.payload.decode()
+    except (WireError, UnicodeDecodeError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (Message(Kind.COMMAND, {"uuid": "é"}, "é".encode()), None),
+        (Message(Kind.COMMAND, {"uuid": "u"}, b"\xff"), "INVALID_PAYLOAD"),
+        (Message(Kind.COMMAND, {"uuid": "\ud800"}, b""), "INVALID_PAYLOAD"),
+        (Message(Kind.COMMAND, {"uuid": "u", "more": "x" * 65_500}, b""), "TOO_LARGE"),
+        (Message(Kind.COMMAND, {"uuid": "u"}, bytes(3_999_960)), "TOO_LARGE"),
+        (Message(Kind.COMMAND, nested(31), b""), None),
+        (Message(Kind.COMMAND, nested(32), b""), "TOO_LARGE"),
+    ],
+    ids=["text", "payload", "surrogate", "header", "size", "deep", "too deep"],
+)
+def test_why_no_waiter_can_have_it(message: Message, reason: str | None) -> None:
+    broken = unfit(message)
+    assert (broken[0] if broken else None) == reason
+    assert (broken is None) == delivered(message)
 
 
 class Counting:

@@ -191,7 +191,7 @@ def test_duplicates_by_cursor_when_the_uuid_is_forgotten(bench_with: Callable[..
     bench = bench_with(max_events=1)
     for number in (1, 2):
         bench.publish(bench.event(f"e{number}", seq=number))
-        bench.queue.sequenced(f"e{number}", number, bench.now)
+        bench.queue.sequenced(number, bench.now)
     assert not bench.queue.knows_event("e1")
     assert bench.publish(bench.event("e1", seq=1)).outcome == "DUPLICATE"  # type: ignore[union-attr]
 
@@ -324,17 +324,18 @@ def test_announcements_are_bounded(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("first", ["event", "waiter"])
-def test_an_event_that_is_not_utf8_is_a_dead_letter_once(bench: Bench, first: str) -> None:
+def test_an_event_that_nobody_can_be_handed_is_a_dead_letter_once(bench: Bench, first: str) -> None:
     iterators = [bench.iterator("event") for _ in range(2)]
     for iterator in iterators:
         bench.cancel(bench.listen(iterator))
     callers = [bench.listen(iterator) for iterator in iterators] if first == "waiter" else []
     bench.publish(bench.event("bad", payload=b"\xff"))
+    bench.publish(bench.event("large", more="x" * 65_400))
     bench.publish(bench.event("good"))
     callers = callers or [bench.listen(iterator) for iterator in iterators]
     assert [bench.got(caller) for caller in callers] == ["good", "good"]
-    assert spaces(bench).count(DEAD) == 1
-    assert bench.queue.depths()["dead"]["by_reason"] == {"INVALID_PAYLOAD": 1}
+    assert spaces(bench).count(DEAD) == 2
+    assert bench.queue.depths()["dead"]["by_reason"] == {"INVALID_PAYLOAD": 1, "TOO_LARGE": 1}
 
 
 def test_an_event_that_cannot_be_read_leaves_the_waiter_waiting(bench: Bench) -> None:

@@ -95,11 +95,6 @@ class Leases(RuleBasedStateMachine):
                 self.order[uuid] = len(self.order)
             elif offered.outcome == "DUPLICATE":
                 assert uuid in self.order
-                if uuid in self.ended:
-                    assert offered.reply is not None
-                    assert offered.reply.uuid == self.ended[uuid]
-                else:
-                    assert offered.reply is None
             else:
                 assert uuid not in self.order, "refused although stored"
             return []
@@ -191,7 +186,7 @@ class Leases(RuleBasedStateMachine):
         if uuid not in self.ended:
             self.ending.add(uuid)
         message = self.bench.event(reply, "X", event, reference=uuid)
-        self.bench.do(self.bench.queue.complete(message, "w", self.bench.now, self.completed(uuid, reply)))
+        self.bench.do(self.bench.queue.complete(message, self.bench.now, self.completed(uuid, reply)))
         if uuid not in self.ended and self.bench.queue._register.find(uuid).state != "COMPLETING":
             self.ending.discard(uuid)
 

@@ -75,10 +75,10 @@ def test_wake(bench: Bench) -> None:
     bench.publish(bench.event("e1"), outbox=True)
     ci, git = a_reply(bench, "u1", "ci"), a_reply(bench, "u2", "git")
     send_all(bench)
-    bench.queue.outbox_wake(bench.now, "git")
+    bench.queue.outbox_wake("git")
     assert bench.outbox() == [git]
     send_all(bench)
-    bench.queue.outbox_wake(bench.now)
+    bench.queue.outbox_wake()
     assert bench.outbox() == [ci, git, "e1"]
     send_all(bench)
     bench.passes(1)

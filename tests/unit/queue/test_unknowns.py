@@ -186,16 +186,10 @@ def test_it_waits_for_a_copy_that_is_on_its_way(bench: Bench, restart: bool) -> 
     """Which may be stored yet, and executed: the sender would hear FAIL, and then SUCCES."""
     remember(bench)
     bench.passes(20)
-    bench.do(bench.queue.unknown_sent_again(bench.command("u1"), bench.now))
+    remember(bench)
     if restart:
         bench.restart()
     assert fails_at(bench) == 40.0
-
-
-def test_a_copy_of_one_that_is_not_in_doubt_is_not_remembered(bench: Bench) -> None:
-    bench.do(bench.queue.unknown_sent_again(bench.command("u1"), bench.now))
-    assert not bench.queue.is_unknown("u1")
-    assert bench.queue.depths()["unknown"] == 0
 
 
 def test_a_receipt_forgets_all_copies(bench: Bench) -> None:
@@ -213,7 +207,7 @@ def test_a_fail_that_could_not_be_stored_waits_for_a_copy_sent_meanwhile(bench: 
     bench.full = True
     bench.passes(41)
     bench.full = False
-    bench.do(bench.queue.unknown_sent_again(bench.command("u1"), bench.now))
+    remember(bench)
     assert fails_at(bench) == 40.0
 
 

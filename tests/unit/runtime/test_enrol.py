@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from zconnector.errors import ConfigError
-from zconnector.runtime.enrol import is_kept, keep, load
+from zconnector.runtime.enrol import keep, load
 from zconnector.settings import ProcessSettings
 from zconnector.shoset.enrolment import Enrolment
 
@@ -17,18 +17,18 @@ TWO = Enrolment("connector", "acme", "git", "0", "Git", "secret-two")
 def test_without_any_it_says_where_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="secret create"):
         load(ProcessSettings(tmp_path))
-    assert not is_kept(tmp_path)
+    assert not (tmp_path / "enrolment").exists()
 
 
 def test_the_given_one_is_used_and_not_yet_kept(tmp_path: Path) -> None:
     assert load(ProcessSettings(tmp_path, enrolment=ONE.encode())) == ONE
-    assert not is_kept(tmp_path)
+    assert not (tmp_path / "enrolment").exists()
 
 
 def test_the_kept_one_serves_later_starts(tmp_path: Path) -> None:
     keep(tmp_path, ONE)
     assert load(ProcessSettings(tmp_path)) == ONE
-    assert is_kept(tmp_path)
+    assert (tmp_path / "enrolment").exists()
     assert stat.S_IMODE((tmp_path / "enrolment").stat().st_mode) == 0o600
 
 
