@@ -29,6 +29,7 @@ from zconnector.cluster.store import (
     PutConfiguration,
     PutPivot,
     PutProduct,
+    Recorded,
 )
 from zconnector.configuration.pivot import Pivot, ProductConnector
 from zconnector.errors import StorageError
@@ -282,7 +283,9 @@ def test_a_damaged_row_of_a_member_is_a_storage_error(
         ClusterRouter(identity, ClusterSettings(state_dir=path), store, random.Random(1), lambda: "s")
         store.configuration("acme", "ci")
         found = store.events("acme", 0, 10, 10, 10**6)
-        assert [line.entry.payload for line in found] == [b"payload"] * 2
+        refused = "".join(line.damage for line in found)
+        assert [line.seq for line in found] == [1, 2]
+        assert all(line.damage if line.entry is None else line.entry.payload == b"payload" for line in found)
     except StorageError as error:
         refused = str(error)
     finally:
@@ -290,19 +293,23 @@ def test_a_damaged_row_of_a_member_is_a_storage_error(
     assert refused or not changed, (table, column)
 
 
-def test_a_damaged_event_refuses_its_fetch_and_nothing_else() -> None:
-    """It ended the member, at each FETCH of that span anew."""
+def test_a_damaged_event_is_missed_and_holds_up_nothing() -> None:
+    """It ended the member, and then refused every FETCH of its span, for as long as it was kept."""
 
     class Damaged(MemoryStore):
-        def events(self, *_: Any) -> Any:
-            raise StorageError("event 1 of tenant acme is damaged")
+        def events(self, *args: Any) -> list[Recorded]:
+            found = super().events(*args)
+            return [Recorded(1, None, "event 1 of tenant acme is damaged"), *found[1:]]
 
     bench = Bench(Damaged())
     (a,) = topology("acme", "a", bench)[1]
     a.event("e1", "git")
-    a.take()
-    a.fetch(0, 1, "ci")
-    assert a.take() == []
-    assert bench.router.status(bench.now)["healthy"] is False
     a.event("e2", "git")
+    a.take()
+    a.fetch(0, 2, "ci")
+    *events, answer = a.take()
+    assert [event.uuid for event in events] == ["e2"]
+    assert (answer.number("upto"), answer.number("missed")) == (2, 1)
+    assert [note.fields["seq"] for note in bench.notes if note.event == "event lost to damage"] == [1]
+    a.event("e3", "git")
     assert len(a.take()) == 1

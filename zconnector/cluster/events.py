@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from zconnector.actions import Actions, Reach
+from zconnector.actions import Actions, Note, Reach
 from zconnector.clock import Instant
 from zconnector.cluster.context import Context
 from zconnector.cluster.store import Appended, AppendEvent, entry_of
@@ -155,14 +155,14 @@ class Events:
             oldest = self._context.reads.oldest(tenant)
         except StorageError as error:
             return self._context.commits.broken(error)
-        events = [
-            Message(
-                Kind.EVENT,
-                {**entry.header, "tenant": tenant, "seq": seq, "recipient": recipient},
-                entry.payload,
-            )
-            for seq, entry in found
-        ]
+        events: list[Message] = []
+        actions: Actions = []
+        for seq, entry, damage in found:
+            if entry is None:  # nobody can have it any more, and what comes after it must not wait for it
+                actions.append(Note("error", "event lost to damage", {"seq": seq, "error": damage}))
+                continue
+            fields = {"tenant": tenant, "seq": seq, "recipient": recipient}
+            events.append(Message(Kind.EVENT, {**entry.header, **fields}, entry.payload))
         told = found[-1].seq if found and (len(found) == limit or found[-1].seq < upto) else upto
         fields = {
             "reference": message.uuid,
@@ -170,10 +170,10 @@ class Events:
             "tenant": tenant,
             "upto": told,
             "latest": latest,
-            "missed": max(0, min(told, oldest - 1) - after),
+            "missed": max(0, min(told, oldest - 1) - after) + len(found) - len(events),
         }
         answer = Message(Kind.FETCH, fields, flags=Flag.ANSWER)
-        return self._context.sessions.send(
+        return actions + self._context.sessions.send(
             peer, (*events, answer), now, self._context.counted("fetch_dropped")
         )
 

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 
 from zconnector.cluster.store import (
-    RESOLUTION_FLOOR_MS,
     Appended,
     AppendEvent,
     AppendReply,
@@ -182,8 +181,8 @@ class MemoryStore:
             self._bytes -= line.size
             del self._known[line.tenant, line.stream, line.entry.kind, line.entry.uuid]
         del self._journal[:gone]
-        oldest = self._journal[0].entry.timestamp if self._journal else write.now
-        horizon = min(oldest, write.now - RESOLUTION_FLOOR_MS)
+        oldest = self._journal[0].entry.timestamp if self._journal else write.settled
+        horizon = min(oldest, write.settled)
         old = sorted(
             (made.at, tenant, uuid)
             for (tenant, uuid), made in self._resolutions.items()

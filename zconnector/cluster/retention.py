@@ -5,6 +5,7 @@ from __future__ import annotations
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
 from zconnector.cluster.health import Commits
+from zconnector.cluster.settled import Settled
 from zconnector.cluster.store import Trim, Trimmed
 
 CHUNK = 500
@@ -16,12 +17,17 @@ _DAY_MS = 86_400_000
 
 
 class Retention:
-    """Deletes what is too old or too much, a chunk at a time. At most one step is under way."""
+    """Deletes what is too old or too much, a chunk at a time. At most one step is under way.
+
+    What is too old is told by a clock that has been right for an hour: one wrong by days would
+    take the events that connectors still need, and the resolutions that keep a command at one target.
+    """
 
     def __init__(self, commits: Commits, days: float, max_bytes: int) -> None:
         self._commits = commits
         self._keep_ms = int(days * _DAY_MS)
         self._max_bytes = max_bytes
+        self._settled = Settled()
         self._due: float | None = None
         self.bytes = 0
         """What the journal held after the last step."""
@@ -40,7 +46,8 @@ class Retention:
         if self._due is None or now.mono < self._due:
             return []
         self._due = None
-        trim = Trim(now.wall - self._keep_ms, self._max_bytes, CHUNK, now.wall)
+        settled = self._settled.read(now)
+        trim = Trim(settled - self._keep_ms, self._max_bytes, CHUNK, settled)
         return self._commits.commit(
             [trim], lambda later, results: self._done(results[0], later), self._failed
         )

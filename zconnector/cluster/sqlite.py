@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import orjson
 
 from zconnector.cluster.store import (
-    RESOLUTION_FLOOR_MS,
     Appended,
     AppendEvent,
     AppendReply,
@@ -34,7 +33,7 @@ from zconnector.cluster.store import (
 )
 from zconnector.configuration.logical import Layers
 from zconnector.configuration.pivot import Pivot, ProductConnector, merged
-from zconnector.errors import ConfigError, StorageError
+from zconnector.errors import ConfigError, DamagedError, StorageError
 from zconnector.storage.seal import seal, unseal
 from zconnector.storage.sqlite import Database, Transaction
 
@@ -169,7 +168,10 @@ class SqliteStore:
             size += row_size
             if found and size > max_bytes:
                 break
-            found.append(Recorded(seq, _entry(tenant, seq, *rest)))
+            try:
+                found.append(Recorded(seq, _entry(tenant, seq, *rest)))
+            except DamagedError as error:
+                found.append(Recorded(seq, None, str(error)))
         return found
 
     def latest(self, tenant: str) -> int:
@@ -375,7 +377,7 @@ def _trim(transaction: Transaction, write: Trim) -> Trimmed:
             "UPDATE streams SET bytes = bytes - ? WHERE tenant = ? AND stream = ?", (size, tenant, stream)
         )
     first = transaction.execute("SELECT timestamp FROM journal ORDER BY id LIMIT 1")
-    horizon = min(first[0][0] if first else write.now, write.now - RESOLUTION_FLOOR_MS)
+    horizon = min(first[0][0] if first else write.settled, write.settled)
     stale = transaction.execute(
         # Not while its journal line is there: wall time that jumps back makes a new one look old.
         "SELECT tenant, uuid FROM resolutions AS r WHERE at < ? AND NOT EXISTS (SELECT 1 FROM journal "
@@ -394,7 +396,7 @@ def _entry(
     try:
         about = uuid.encode() + payload
     except (AttributeError, TypeError) as error:
-        raise StorageError(f"{what} is damaged: {error}") from error
+        raise DamagedError(f"{what} is damaged: {error}") from error
     return Entry(kind, uuid, timestamp, _json(header, what, dict, about), payload)
 
 
@@ -402,13 +404,13 @@ JsonT = TypeVar("JsonT", dict[str, Any], list[Any])
 
 
 def _json(stored: object, what: str, kind: type[JsonT], about: bytes = b"") -> JsonT:
-    """A sealed JSON value. Raises StorageError."""
+    """A sealed JSON value. Raises DamagedError."""
     try:
         value = orjson.loads(unseal(stored, what, about))
     except orjson.JSONDecodeError as error:
-        raise StorageError(f"{what} is damaged: {error}") from error
+        raise DamagedError(f"{what} is damaged: {error}") from error
     if not isinstance(value, kind):
-        raise StorageError(f"{what} is damaged: {type(value).__name__} instead of {kind.__name__}")
+        raise DamagedError(f"{what} is damaged: {type(value).__name__} instead of {kind.__name__}")
     return value
 
 

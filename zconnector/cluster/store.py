@@ -31,10 +31,6 @@ from zconnector.configuration.pivot import Pivot, ProductConnector
 from zconnector.messages.message import Message
 from zconnector.storage.port import Store
 
-RESOLUTION_FLOOR_MS = 3_600_000
-"""A resolution is kept as long as the journal reaches back to its time, and at least for this
-long: longer than any copy of a command lives (600 s + 30 s) and its target dedupes (720 s)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -58,7 +54,9 @@ class Recorded(NamedTuple):
     """One line of the journal with its number in its tenant's stream."""
 
     seq: int
-    entry: Entry
+    entry: Entry | None
+    """None: what is stored of it is damaged."""
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +216,17 @@ class PutConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Trim:
-    """Delete at most `limit` of the oldest lines that are older than `before` or beyond `max_bytes`."""
+    """Delete at most `limit` of the oldest lines that are older than `before` or beyond `max_bytes`.
+
+    A resolution is kept as long as the journal reaches back to its time, and at least until `settled`.
+    """
 
     before: int
     """Wall clock, ms."""
     max_bytes: int
     limit: int
-    now: int
-    """Wall clock, ms; what resolutions are measured by."""
+    settled: int
+    """Wall clock, ms: no copy of a command that was resolved before this can still come (`Settled`)."""
 
 
 class Trimmed(NamedTuple):

@@ -149,7 +149,8 @@ class Replication:
         def after_the_events(later: Instant, _: Any) -> Actions:
             actions = self._queue.fetched(upto, latest, missed, later)
             if missed:
-                actions.append(Note("warning", "events lost to retention", {"missed": missed}))
+                note = "events missed: the journal has them no more"
+                actions.append(Note("warning", note, {"missed": missed}))
             return actions + self.heard_of(latest, later)
 
         return [Commit((), after_the_events, lambda later, error: self.heard_of(latest, later))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from zconnector.errors import StorageError
+from zconnector.errors import DamagedError
 
 _HEAD = struct.Struct(">BI")
 _MARK = 0xC3
@@ -25,17 +25,17 @@ def unseal(stored: object, what: str, about: bytes = b"") -> bytes:
     """The content again.
 
     Raises:
-        StorageError: it is not what was sealed; names `what`.
+        DamagedError: it is not what was sealed; names `what`.
     """
     if not isinstance(stored, bytes):
-        raise StorageError(f"{what} is damaged: {type(stored).__name__} instead of bytes")
+        raise DamagedError(f"{what} is damaged: {type(stored).__name__} instead of bytes")
     if stored[:1] == b"{" or stored[:1] == b"[":
         return stored
     try:
         mark, check = _HEAD.unpack_from(stored)
     except struct.error:
-        raise StorageError(f"{what} is damaged: {len(stored)} bytes are no row") from None
+        raise DamagedError(f"{what} is damaged: {len(stored)} bytes are no row") from None
     content = stored[_HEAD.size :]
     if mark != _MARK or check != zlib.crc32(about, zlib.crc32(content)):
-        raise StorageError(f"{what} is damaged: its checksum does not fit")
+        raise DamagedError(f"{what} is damaged: its checksum does not fit")
     return content

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.unit.cluster.bench import Bench, Instance, topology
+from zconnector.cluster.settled import SETTLING
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
 
@@ -165,8 +166,9 @@ def test_fetch_beyond_the_end_and_of_nothing():
 def test_what_retention_dropped_is_told_as_missed():
     bench, a = published(10, journal_days=1.0)
     bench.mono += 86_400 * 2
-    bench.boot()
     bench.pass_time(0.1)
+    bench.mono += SETTLING
+    bench.pass_time(0.6)
     a.begin("git")
     a.event("e11", "git")
     a.take()

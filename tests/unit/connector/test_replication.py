@@ -504,7 +504,9 @@ def test_events_beyond_retention_are_passed_over_counted_and_noted() -> None:
     con.hear("a", event("e9", seq=9, recipient="git"), event("e10", seq=10, recipient="git"))
     con.hear("a", answered(fetch, missed=8))
     assert con.queue.cursor == 10
-    assert [n.fields["missed"] for n in con.notes if n.event == "events lost to retention"] == [8]
+    assert [
+        n.fields["missed"] for n in con.notes if n.event == "events missed: the journal has them no more"
+    ] == [8]
 
 
 def test_a_fetched_event_that_could_not_be_stored_is_fetched_again() -> None:
