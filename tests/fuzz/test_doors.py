@@ -68,8 +68,8 @@ WORDS = (
 class Served(Connector):
     """The connector's core behind a real door."""
 
-    def __init__(self, context: Any, endpoint: str, *also: str) -> None:
-        self.door = DoorServer(context, endpoint, self.called, self.cancelled, also=also)
+    def __init__(self, context: Any, endpoint: str) -> None:
+        self.door = DoorServer(context, endpoint, self.called, self.cancelled)
         super().__init__()
         self.ready()
 
@@ -95,8 +95,9 @@ def context() -> Any:
 
 @pytest.fixture
 async def served(context: Any, tmp_path: Path) -> AsyncIterator[Served]:
-    made = Served(context, "inproc://fuzz", f"ipc://{tmp_path}/door.sock")
+    made = Served(context, "inproc://fuzz")
     made.door.start()
+    made.door.also_at(f"ipc://{tmp_path}/door.sock")
     yield made
     made.door.stop()
 

@@ -17,8 +17,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.crew import Crew, Sender
 from tests.support.scene import Scene
+from zconnector.connector.process import DOOR_SOCKET
 from zconnector.errors import NotRunningError
 from zconnector.runtime.control import request
+from zconnector.runtime.statedir import find_socket
 from zconnector.worker import Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -123,7 +125,8 @@ async def test_a_first_start_waits_for_its_aggregator_and_goes_on_by_itself(
             assert connector.process.returncode is None
             if time.monotonic() - begun >= LATE:
                 break
-        assert (await connector.status())["grpc"] == ""  # nothing is served
+        assert (await connector.status())["grpc"] == ""  # nothing is served,
+        assert not find_socket(connector.state_dir, DOOR_SOCKET).exists()  # and to no front end
         await asyncio.gather(*(scene.bring_back(label) for label in ("agg1/a", "agg1/b")))
         await serving(connector.address, 5.0)
     finally:

@@ -121,8 +121,7 @@ class _Workers:
         self._machine = machine
         self._settings = settings
         self._enrolment = enrolment
-        front_ends = f"ipc://{socket_path(settings.state_dir, DOOR_SOCKET)}"
-        self._door = DoorServer(driver.context, _DOOR, driver.call, driver.cancel, also=[front_ends])
+        self._door = DoorServer(driver.context, _DOOR, driver.call, driver.cancel)
         self._client = DoorClient(driver.context, _DOOR)
         service = ServiceSettings(default_timeout_ms=settings.default_timeout_ms)
         self._server = WorkerServer(self._client, boot, service)
@@ -138,6 +137,7 @@ class _Workers:
     async def _serve(self) -> None:
         """The core says that workers may be served."""
         enrol.keep(self._settings.state_dir, self._enrolment)
+        self._door.also_at(f"ipc://{socket_path(self._settings.state_dir, DOOR_SOCKET)}")
         address = await self._server.start(self._settings.grpc, tls=_tls(self._settings))
         self._driver.feed(self._machine.serving(address, self._now()))
         self._admin = asyncio.create_task(AdminWorker(self._client).run())

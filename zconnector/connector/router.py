@@ -100,7 +100,7 @@ class ConnectorRouter:
         """The cluster does not want us (any more): what was kept for a fast start must not serve."""
         if refusal.reason is Reason.REPLACED:
             return [Stop(refusal)]
-        return self.setup.refused(refusal, now)
+        return self.setup.refused(refusal)
 
     def beat(self, peer: Peer) -> Mapping[str, Any]:
         return {} if self.queue.cursor is None else {"cursor": self.queue.cursor}
@@ -241,6 +241,7 @@ class ConnectorRouter:
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         self.aside.drop(caller)
         self.outgoing.cancel(caller)
+        self.setup.cancel(caller)
         return self.queue.cancel(caller, now)
 
     # ---- time

@@ -11,11 +11,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import orjson
 
-from zconnector.actions import Actions, Caller, Commit, Note, Respond, Serve, Stop
+from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant
 from zconnector.configuration.catalogue import Catalogue
 from zconnector.configuration.logical import LogicalConfiguration
@@ -32,6 +33,8 @@ from zconnector.shoset.identity import Identity
 from zconnector.shoset.uplinks import Target
 
 _MAX_NAMES = 1_000
+_MAX_LISTS = 100
+"""Command lists, each another, that may wait for the cluster to make a pivot of them."""
 
 
 class Setup:
@@ -57,6 +60,8 @@ class Setup:
         self._settings = settings
         self._valid = False
         self._serving = False
+        self._listed: dict[str, dict[Caller, str]] = {}
+        """By the name of the request under way for a list: whose call waits for it, and the worker's name."""
 
     def restore(self, now: Instant) -> bool:
         """Take up what was kept. Returns whether workers may be served at once."""
@@ -102,16 +107,11 @@ class Setup:
             "pivots and product connectors", Kind.CONFIG, "GET", b"", self._config_answered, now
         )
 
-    def refused(self, refusal: Refusal, now: Instant) -> Actions:
+    def refused(self, refusal: Refusal) -> Actions:
         """The secret is not (or no longer) valid: forget that it was, then stop."""
-
-        def stop(_: Instant) -> Actions:
-            return [Stop(refusal)]
-
         return [
             Note("error", "refused by the cluster", {"reason": str(refusal.reason)}),
-            *self._queue.remember("validation", {"valid": False}, now),
-            Commit((), lambda later, _: stop(later), lambda later, _: stop(later)),
+            *self._queue.remember_then("validation", {"valid": False}, lambda: [Stop(refusal)]),
         ]
 
     def pushed(self, message: Message, now: Instant) -> Actions:
@@ -167,7 +167,7 @@ class Setup:
         """A worker names its version and commands; valid when none of its configuration is missing.
 
         Raises:
-            Refusal: BAD_ARGUMENT.
+            Refusal: BAD_ARGUMENT; BUSY while the cluster has too many lists to make pivots of.
         """
         worker, major, minor = args.get("worker", ""), args.get("major", 0), args.get("minor", 0)
         names = args.get("commands", [])
@@ -214,20 +214,25 @@ class Setup:
     def _put_implicit(self, caller: Caller, args: Mapping[str, Any], now: Instant) -> Actions:
         """Not strict: the list becomes the type's pivot, in the cluster too; the call is held until it is."""
         major, minor, names = args.get("major", 0), args.get("minor", 0), list(args["commands"])
+        listed = orjson.dumps({"major": major, "minor": minor, "commands": names})
+        request = f"implicit pivot {major}.{minor} (list {sha256(listed).hexdigest()[:16]})"
+        if request not in self._listed and len(self._listed) >= _MAX_LISTS:
+            raise Refusal(Reason.BUSY, f"{_MAX_LISTS} command lists wait for the cluster already")
+        self._listed.setdefault(request, {})[caller] = str(args.get("worker", ""))
 
         def answered(answer: Message | Refusal, later: Instant) -> Actions:
+            waiting = self._listed.pop(request)
             if isinstance(answer, Refusal):
-                return [Respond(caller, {"valid": False, "missing": [], "detail": answer.detail})]
-            applied = self._apply_config(answer, later)
-            worker = str(args.get("worker", ""))
-            return applied + self._registered(caller, worker, major, minor, names, later)
+                refused = {"valid": False, "missing": [], "detail": answer.detail}
+                return [Respond(caller, refused) for caller in waiting]
+            actions = self._apply_config(answer, later)
+            for caller, worker in waiting.items():
+                actions += self._registered(caller, worker, major, minor, names, later)
+            return actions
 
-        return self._requests.ask(
-            f"implicit pivot {major}.{minor} ({caller.client.hex()}/{caller.call})",
-            Kind.CONFIG,
-            "PUT_IMPLICIT",
-            orjson.dumps({"major": major, "minor": minor, "commands": names}),
-            answered,
-            now,
-            refusable=True,
-        )
+        return self._requests.ask(request, Kind.CONFIG, "PUT_IMPLICIT", listed, answered, now, refusable=True)
+
+    def cancel(self, caller: Caller) -> None:
+        """Whose list waits for the cluster has gone; the list goes on, for the worker comes back with it."""
+        for waiting in self._listed.values():
+            waiting.pop(caller, None)

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 import zmq
 
 from zconnector.actions import Caller, Respond
-from zconnector.errors import Reason, Refusal, WireError
+from zconnector.errors import ConfigError, Reason, Refusal, WireError
 from zconnector.messages.codec import decode, encode_one
 from zconnector.messages.kinds import MAX_FRAME, Kind
 from zconnector.messages.message import Message, clipped
@@ -49,12 +49,11 @@ class DoorServer:
         on_call: OnCall,
         on_cancel: OnCancel,
         *,
-        also: Sequence[str] = (),
         beat: float = BEAT,
         silence: float = SILENCE,
     ) -> None:
         self._context = context
-        self._endpoints = (endpoint, *also)
+        self._endpoint = endpoint
         self._on_call = on_call
         self._on_cancel = on_cancel
         self._beat = beat
@@ -85,14 +84,26 @@ class DoorServer:
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
         try:
-            for endpoint in self._endpoints:
-                socket.bind(endpoint)
+            socket.bind(self._endpoint)
         except zmq.ZMQError:
             socket.close()
             raise
         self._socket = socket
         self._drain = Drain(socket, self._received, self._loop)
         self._drain.start()
+
+    def also_at(self, endpoint: str) -> None:
+        """Take calls at another endpoint too, once started.
+
+        Raises:
+            ConfigError: it cannot be bound.
+        """
+        if self._socket is None:
+            return
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise ConfigError(f"cannot bind the door {endpoint}: {error}") from None
 
     def stop(self) -> None:
         """Answer what waits with SHUTTING_DOWN, and close."""

@@ -346,6 +346,10 @@ class LocalQueue:
         """Keep a small JSON document under a name; recalled at once, and after a restart."""
         return self._documents.remember(name, document, now)
 
+    def remember_then(self, name: str, document: dict[str, Any], then: Callable[[], Actions]) -> Actions:
+        """As `remember`; `then` is called when it is stored, or could not be."""
+        return self._documents.remember_then(name, document, then)
+
     def recall(self, name: str) -> dict[str, Any] | None:
         """The document last remembered under a name."""
         return self._documents.recall(name)

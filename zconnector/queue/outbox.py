@@ -18,7 +18,7 @@ from typing import Any
 
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
-from zconnector.errors import Reason, StorageError
+from zconnector.errors import DamagedError, Reason, StorageError
 from zconnector.messages import Message
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
@@ -54,6 +54,8 @@ class _Entry:
     size: int
     expires: float = 0.0
     attempts: int = 0
+    damaged: bool = False
+    """It can never be sent: its retention is over."""
     due: float = 0.0
     """Monotonic time of the next sending; 0: it is among the due."""
 
@@ -92,7 +94,7 @@ class Outbox:
         self._bytes = 0
         self.expired = 0
         self.gone = 0
-        """Replies that became dead letters SOURCE_GONE."""
+        """Replies that became dead letters."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -158,6 +160,9 @@ class Outbox:
             entry = self._entries[key]
             try:
                 message = self._messages.message(OUTBOX, key)
+            except DamagedError:
+                self._give_up(entry, now)
+                continue
             except StorageError:
                 self._commits.failed()
                 self._put_off(entry, now.mono + RETRY)
@@ -296,6 +301,15 @@ class Outbox:
         entry.due = until
         heapq.heappush(self._later, (until, entry.key))
 
+    def _give_up(self, entry: _Entry, now: Instant) -> None:
+        """Its bytes are no message any more: to read them again would not help."""
+        entry.damaged = True
+        entry.expires = now.mono
+        expiring = self._expiring[entry.lasting]
+        expiring.remove(entry.key)
+        expiring.appendleft(entry.key)
+        self._put_off(entry, now.mono + RETRY)
+
     def _stale(self, due: float, key: int) -> bool:
         entry = self._entries.get(key)
         return entry is None or entry.due != due
@@ -325,14 +339,15 @@ class Outbox:
         except StorageError as error:
             self._commits.failed()
             return self._again(entry, now, error)
-        letter = self._dead.bury(body, entry.uuid, entry.name, Reason.SOURCE_GONE, now)
+        reason = Reason.STORAGE_FAILED if entry.damaged else Reason.SOURCE_GONE
+        letter = self._dead.bury(body, entry.uuid, entry.name, reason, now)
 
         def then(now: Instant) -> Actions:
             if entry.key in self._entries:
                 self._drop(entry)
             self.gone += 1
-            fields = {"uuid": entry.uuid, "recipient": entry.recipient, "name": entry.name}
-            return [Note("warning", "reply past its retention is a dead letter", fields)]
+            fields = {"uuid": entry.uuid, "recipient": entry.recipient, "reason": str(reason)}
+            return [Note("warning", "reply that cannot be delivered is a dead letter", fields)]
 
         def failed(now: Instant, error: StorageError) -> Actions:
             self._dead.undo(letter)

@@ -23,7 +23,9 @@ from zconnector.queue.store import EVENTS, Delete
 from zconnector.settings import QueueSettings
 
 MAX_ANNOUNCED = 10_000
-ANNOUNCED_FOR = 600.0
+ANNOUNCED_FOR = 660.0
+"""Seconds: longer than a copy of a command may be in doubt (600 s and 30 s), so that a receipt is known
+until no FAIL UNRECEIPTED can contradict it any more."""
 
 
 @dataclass(slots=True, eq=False)

@@ -159,12 +159,31 @@ def test_while_there_is_no_cluster_the_worker_waits() -> None:
     assert con.result(call)["valid"] is True
 
 
-def test_two_workers_at_once_are_two_calls() -> None:
+def test_two_workers_with_the_same_list_are_one_request_and_two_answers() -> None:
     con = loose()
     one, two = register(con, ["CLONE"]), register(con, ["CLONE"], worker="w2")
-    for _, put in requests(con, Kind.CONFIG):
-        con.hear("a", answer(put, IMPLICIT))
+    ((_, put),) = requests(con, Kind.CONFIG)
+    con.hear("a", answer(put, IMPLICIT))
     assert con.result(one)["valid"] is con.result(two)["valid"] is True
+
+
+def test_a_worker_that_asks_again_and_again_leaves_nothing_behind() -> None:
+    con = loose()
+    for _ in range(5):
+        con.cancel(register(con, ["CLONE"]))
+    assert len(requests(con, Kind.CONFIG)) == 1
+    last = register(con, ["CLONE"])
+    con.hear("a", answer(requests(con, Kind.CONFIG)[0][1], IMPLICIT))
+    assert con.result(last)["valid"] is True
+
+
+def test_lists_that_wait_for_the_cluster_are_bounded() -> None:
+    con = loose()
+    for number in range(100):
+        register(con, [f"C{number}"])
+    assert con.refusal(register(con, ["ONE_MORE"])).reason is Reason.BUSY
+    assert not con.answered(register(con, ["C7"])), "that list waits already"
+    assert len(requests(con, Kind.CONFIG)) == 100
 
 
 def test_instances_are_the_default() -> None:

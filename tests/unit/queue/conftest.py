@@ -25,18 +25,20 @@ Heard = list[Any]
 
 
 class Disk(Bodies):
-    """Bodies of a memory store, which may refuse to be read."""
+    """Bodies of a memory store, which may refuse to be read, or come back changed."""
 
     def __init__(self, store: MemoryQueueStore) -> None:
         self.store = store
         self.broken = False
+        self.damaging = False
         self.reads = 0
 
     def body(self, space: str, key: Key) -> bytes:
         self.reads += 1
         if self.broken:
             raise StorageError("cannot be read")
-        return self.store.body(space, key)
+        body = self.store.body(space, key)
+        return body[:20] + bytes([body[20] ^ 1]) + body[21:] if self.damaging else body
 
 
 class Bench:

@@ -282,7 +282,7 @@ def test_an_announcement_is_seen_once_and_never_stored(bench: Bench) -> None:
     assert bench.got(bench.listen(later, "BUILD", "ON_GOING", "u1")) is None, "copies are one"
     assert EVENTS not in spaces(bench)
     assert not bench.queue.knows_event(told.uuid)
-    bench.passes(601)
+    bench.passes(661)
     assert bench.got(bench.listen(bench.iterator("event"), "BUILD", "ON_GOING", "u1")) is None
 
 

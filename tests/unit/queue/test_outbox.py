@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.unit.queue.conftest import Bench
 from zconnector.errors import Reason
 from zconnector.queue.store import DEAD, OUTBOX, scan_all
-
-if TYPE_CHECKING:
-    from tests.unit.queue.conftest import Bench
 
 
 def send_all(bench: Bench) -> list[str]:
@@ -181,6 +180,29 @@ def test_a_reply_past_its_retention_is_a_dead_letter(bench_with: Callable[..., B
     bench.passes(1000)
     assert bench.outbox() == []
     assert bench.queue.depths()["outbox"]["expired"] == 1
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_is_damaged_is_given_up_at_once_and_holds_up_nothing(bench: Bench, restarted: bool) -> None:
+    big = b"x" * 3_000_000  # larger than the cache keeps
+    bench.offer(bench.command("u1"))
+    reply = bench.event("r1", "BUILD", "SUCCES", reference="u1", payload=big)
+    bench.do(bench.queue.complete(reply, bench.now, bench.hear()))
+    bench.publish(bench.event("e1", payload=big), outbox=True)
+    bench.disk.damaging = True
+    if restarted:
+        bench.restart()
+    assert bench.outbox() == []
+    bench.passes(0.1)
+    assert bench.queue.depths()["dead"]["by_reason"] == {"STORAGE_FAILED": 1}
+    depths = bench.queue.depths()["outbox"]
+    assert (depths["count"], depths["expired"], depths["source_gone"]) == (0, 1, 1)
+    assert bench.queue.healthy
+    bench.disk.damaging = False
+    bench.publish(bench.event("e2"), outbox=True)
+    assert bench.outbox() == ["e2"]
+    bench.restart()
+    assert bench.outbox() == ["e2"]
 
 
 def test_a_dead_letter_that_cannot_be_stored_stays_in_the_outbox(bench_with: Callable[..., Bench]) -> None:
