@@ -24,7 +24,7 @@ class SessionSettings:
     rate: float = 2_000.0
     """Messages a second of one peer below that are acknowledged; it has no credit for more. What it sends
     without credit is dropped unread, and counted."""
-    burst: int = 256
+    burst: int = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """Places of our commands at the aggregator instances: who has one, and who may not have another.
 
 An instance has `COMMANDS_IN_FLIGHT` places for one connector; a command under way has one at a time, where
-it is tried. Commands of one (type, command) have at most half of them, so that a target that says nothing
-holds up its own only. An instance that says BUSY has no more places than we had there at that moment (its
-count and ours differ for a while, or the way behind it is busy), and one more after each `PAUSE`.
+it is tried. Commands of one (type, command) have at most three quarters of them, so that a target that says
+nothing holds up its own only. An instance that says BUSY has no more places than we had there at that
+moment (its count and ours differ for a while, or the way behind it is busy), and one more after each
+`PAUSE`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from zconnector.shoset.peers import Peer
 PAUSE = 0.05
 """Seconds until an instance that said BUSY is asked for one more place."""
 
-COMMANDS_OF_ONE_NAME = COMMANDS_IN_FLIGHT // 2
+COMMANDS_OF_ONE_NAME = COMMANDS_IN_FLIGHT * 3 // 4
 
 Name = tuple[str, str]
 """Type and command."""

@@ -13,6 +13,7 @@ from zconnector.errors import ZConnectorError
 from zconnector.runtime import logs
 from zconnector.runtime.control import ControlServer
 from zconnector.runtime.driver import DefectError, Driver
+from zconnector.runtime.garbage import Collector
 from zconnector.runtime.statedir import StateDir
 from zconnector.settings import ProcessSettings
 from zconnector.shoset.keys import KeyPair, load_or_create
@@ -48,11 +49,14 @@ def serve_component(settings: ProcessSettings, build: Build) -> int:
 
 async def _run(settings: ProcessSettings, keys: KeyPair, build: Build) -> ZConnectorError | None:
     driver = Driver(settings, keys)
+    collector = Collector(asyncio.get_running_loop())
     control = ControlServer(settings.state_dir, driver.control)
     try:
         driver.attach(build(driver))
         await control.start()
+        collector.start()
         return await driver.run()
     finally:
+        collector.stop()
         await control.close()
         await driver.close()

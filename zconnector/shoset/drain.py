@@ -13,7 +13,7 @@ socket would otherwise keep the loop from its timers and from everybody else for
 | LOOKING | something to read | `before`, then read | DRAINING |
 | DRAINING | EAGAIN | | IDLE |
 | DRAINING | bound reached | go on with the next turn of the loop | CONTINUING |
-| DRAINING | bound reached, after `slow` | go on after a pause | CONTINUING |
+| DRAINING | bound reached (a lower one), after `slow` | go on after a pause | CONTINUING |
 | CONTINUING | the turn comes, the pause is over | `before`, then read | DRAINING |
 
 Invariant: while LOOKING or CONTINUING exactly one callback is pending, so that a turn of the loop
@@ -31,6 +31,8 @@ import zmq
 
 MAX_MESSAGES = 100
 """Transmissions read in one wake."""
+SLOWED_MESSAGES = 16
+"""The same after `slow`: short wakes and short pauses, so that who is read in turn waits for neither long."""
 MAX_SECONDS = 0.002
 """Seconds that one wake goes on reading."""
 
@@ -134,9 +136,11 @@ class Drain:
     def _read(self) -> bool:
         """Read up to the bound. Returns whether there may be more."""
         until = time.monotonic() + MAX_SECONDS
-        for _ in range(MAX_MESSAGES):
+        for number in range(MAX_MESSAGES):
             if self._fd < 0:
                 return False
+            if self._pause and number >= SLOWED_MESSAGES:
+                return True
             try:
                 frames = self._receive()
             except zmq.Again:

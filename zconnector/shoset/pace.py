@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-COMMANDS_IN_FLIGHT = 64
+COMMANDS_IN_FLIGHT = 32
 """Commands of one connector without a receipt that an aggregator instance has under way."""
 EVENTS_PER_SECOND = 500.0
 """Broadcast events of one connector."""
-EVENTS_AT_ONCE = 64
+EVENTS_AT_ONCE = 32
 EVENTS_LEAVE_FREE = 0.75
 """Share of a peer's credit that broadcast events are not given."""
 

@@ -12,15 +12,17 @@ from zconnector.shoset.peers import Peer
 
 _FINE = 50
 """Messages that a refused one counts for."""
-_MAY_OWE = 2
-"""Times its credit that a peer is read beyond its pace: its credit, which it was given, and as much again for
+PENALTY = 5.0
+"""Seconds that nothing is read of a peer once it has gone beyond all it may owe."""
+_MAY_OWE = 1.25
+"""Times its credit that a peer is read beyond its pace: its credit, which it was given, and a quarter for
 what needs none (beats, secrets, GOAWAY). Who keeps to its credit is never dropped."""
 
 
 class Paces:
-    """A bucket for each link from below, with a session or not, and the peers that owe.
+    """A bucket for each link from below, with a session or not; the peers that owe; the keys that are banned.
 
-    Bounded: the links heard of least recently go.
+    Bounded: the links heard of least recently go, and the keys banned first.
     """
 
     def __init__(self, settings: SessionSettings) -> None:
@@ -28,6 +30,8 @@ class Paces:
         self._buckets: OrderedDict[Link, Bucket] = OrderedDict()
         self._owing: dict[Link, Peer] = {}
         """Peers that have gone faster: they get no credit until they no longer owe anything."""
+        self._banned: OrderedDict[str, float] = OrderedDict()
+        """Keys that went beyond all they may owe, over whatever link: until when nothing of them is read."""
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -36,8 +40,10 @@ class Paces:
     def owing(self) -> list[Peer]:
         return list(self._owing.values())
 
-    def draw(self, link: Link, count: int, now: Instant) -> bool:
-        """Whether so many messages of a link are read."""
+    def draw(self, link: Link, key: str, count: int, now: Instant) -> bool:
+        """Whether so many messages of a link, whose other end has this key, are read."""
+        if self._banned and now.mono < self._banned.get(key, now.mono):
+            return False
         bucket = self._buckets.get(link)
         if bucket is None:
             bucket = self._buckets[link] = Bucket(self._settings.rate, self._settings.burst, now.mono)
@@ -45,7 +51,13 @@ class Paces:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(link)
-        return bucket.draw(count, _MAY_OWE * self._settings.credit, now.mono)
+        debt = _MAY_OWE * self._settings.credit
+        if bucket.draw(count, debt, now.mono):
+            return True
+        self._banned[key] = now.mono + PENALTY
+        if len(self._banned) > self._settings.max_sessions:
+            self._banned.popitem(last=False)
+        return False
 
     def fine(self, link: Link) -> None:
         """What is refused costs more than what is not: who sends nothing else is soon not read any more."""

@@ -23,7 +23,7 @@ from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message, clipped
 from zconnector.settings import SessionSettings
 from zconnector.shoset.identity import Identity, fresh_uuid
-from zconnector.shoset.paces import Paces
+from zconnector.shoset.paces import PENALTY, Paces
 from zconnector.shoset.peers import Peer, Role
 from zconnector.shoset.uplinks import Target, Uplink, Uplinks, UplinkState
 
@@ -48,7 +48,7 @@ _REFUSED_FOR_GOOD = (
 )
 """Trying again does not mend these, so the role hears of them. In a live session only the first two can be
 about the session; the others are about one message."""
-_SLOW = 0.01
+_SLOW = 0.003
 """Seconds between two wakes while a peer floods."""
 _PASSING = (Reason.BUSY, Reason.STORAGE_FAILED, Reason.DRAINING, Reason.NO_CLUSTER, Reason.TIMED_OUT)
 """Reasons that say nothing about a secret: whoever hears one tries again."""
@@ -232,7 +232,7 @@ class Shoset:
         theirs = peer is not None and peer.key != key
         if isinstance(link, bytes):
             count = len(frames) // 3 or 1
-            if not self._paces.draw(link, count, now):
+            if not self._paces.draw(link, key, count, now):
                 return self._flooded(link, None if theirs else peer, count, now)
         if theirs:
             self.counters["wrong_key"] += 1
@@ -271,11 +271,12 @@ class Shoset:
     def _flooded(self, link: Link, peer: Peer | None, count: int, now: Instant) -> Actions:
         """More than is read of one peer, so that no other waits behind it: dropped unread, and counted."""
         self.counters["flood_dropped"] += count
-        if peer is not None:
-            peer.heard = now.mono
         fields = {"peer": str(peer) if peer else "unknown", "limit": self._settings.rate}
-        complaint = self._complain(link, "more messages than are read of one peer", fields, now)
-        return [*complaint, Slow(_SLOW)]
+        actions: Actions = [Slow(_SLOW)]
+        if peer is not None:
+            detail = f"sent without credit: nothing of it is read for {PENALTY:g} s"
+            actions += [self._error(link, Reason.NO_SESSION, detail), *self._forget(peer, "flood", now)]
+        return actions + self._complain(link, "more messages than are read of one peer", fields, now)
 
     def _grant(self, peer: Peer, now: Instant) -> Actions:
         """Give credit for what was taken, unless the peer owes: then it gets it when it no longer does."""

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from zconnector.shoset import drain as module
-from zconnector.shoset.drain import MAX_MESSAGES, Drain
+from zconnector.shoset.drain import MAX_MESSAGES, SLOWED_MESSAGES, Drain
 
 WAIT = 10.0
 
@@ -247,12 +247,17 @@ class Slowed:
         self.loop = Turns()
         self.heard = 0
         self.pauses = list(pauses)
-        self.drain = Drain(self.receiver, self.on_message, self.loop)  # type: ignore[arg-type]
+        self.fresh = True
+        self.drain = Drain(self.receiver, self.on_message, self.loop, before=self.wake)  # type: ignore[arg-type]
         self.drain.start()
 
+    def wake(self) -> None:
+        self.fresh = True
+
     def on_message(self, frames: list[bytes]) -> None:
-        if self.heard % MAX_MESSAGES == 0 and self.pauses:
+        if self.fresh and self.pauses:
             self.drain.slow(self.pauses.pop(0))
+        self.fresh = False
         self.heard += 1
 
     @property
@@ -265,12 +270,12 @@ class Slowed:
 def test_a_wake_that_was_slowed_and_left_something_is_followed_by_a_pause(context: zmq.Context[Any]) -> None:
     slowed = Slowed(context, 3 * MAX_MESSAGES, 0.25)
     slowed.loop.turn()
-    assert slowed.heard == MAX_MESSAGES
+    assert slowed.heard == SLOWED_MESSAGES
     assert slowed.loop.delays() == [0.25]
     assert not slowed.reads, "the FD stays readable, and would be reported in every turn"
     slowed.loop.turn()
     assert slowed.reads
-    assert slowed.heard == 2 * MAX_MESSAGES
+    assert slowed.heard == SLOWED_MESSAGES + MAX_MESSAGES
     assert slowed.loop.delays() == [0.0], "a pause is asked for again, or is none"
 
 
@@ -285,9 +290,9 @@ def test_the_longest_pause_that_was_asked_for_counts(context: zmq.Context[Any]) 
 
 @pytest.mark.usefixtures("slow_clock")
 def test_a_wake_that_read_everything_is_followed_by_no_pause(context: zmq.Context[Any]) -> None:
-    slowed = Slowed(context, MAX_MESSAGES - 1, 0.25)
+    slowed = Slowed(context, SLOWED_MESSAGES - 1, 0.25)
     slowed.loop.turn()
-    assert slowed.heard == MAX_MESSAGES - 1
+    assert slowed.heard == SLOWED_MESSAGES - 1
     assert (slowed.loop.delays(), slowed.reads) == ([], True)
     for _ in range(2 * MAX_MESSAGES):
         slowed.sender.send(b"x")
@@ -298,7 +303,7 @@ def test_a_wake_that_read_everything_is_followed_by_no_pause(context: zmq.Contex
 
 @pytest.mark.usefixtures("slow_clock")
 def test_pauses_go_on_as_long_as_they_are_asked_for(context: zmq.Context[Any]) -> None:
-    slowed = Slowed(context, 4 * MAX_MESSAGES, 0.01, 0.02, 0.03)
+    slowed = Slowed(context, 3 * SLOWED_MESSAGES + MAX_MESSAGES, 0.01, 0.02, 0.03)
     seen = []
     for _ in range(3):
         slowed.loop.turn()
@@ -306,7 +311,7 @@ def test_pauses_go_on_as_long_as_they_are_asked_for(context: zmq.Context[Any]) -
     assert seen == [0.01, 0.02, 0.03]
     slowed.loop.turn()
     slowed.loop.turn()
-    assert slowed.heard == 4 * MAX_MESSAGES
+    assert slowed.heard == 3 * SLOWED_MESSAGES + MAX_MESSAGES
     assert (slowed.loop.delays(), slowed.reads) == ([], True)
 
 
@@ -314,15 +319,15 @@ def test_pauses_go_on_as_long_as_they_are_asked_for(context: zmq.Context[Any]) -
 def test_a_stop_during_a_pause_reads_nothing_more_and_a_start_reads_the_rest(
     context: zmq.Context[Any],
 ) -> None:
-    slowed = Slowed(context, 2 * MAX_MESSAGES, 0.25)
+    slowed = Slowed(context, SLOWED_MESSAGES + MAX_MESSAGES, 0.25)
     slowed.loop.turn()
     slowed.drain.stop()
     assert (slowed.loop.delays(), slowed.reads) == ([], False)
     slowed.loop.turn()
-    assert (slowed.heard, slowed.reads) == (MAX_MESSAGES, False)
+    assert (slowed.heard, slowed.reads) == (SLOWED_MESSAGES, False)
     slowed.drain.start()
     slowed.loop.turn()
-    assert (slowed.heard, slowed.reads) == (2 * MAX_MESSAGES, True)
+    assert (slowed.heard, slowed.reads) == (SLOWED_MESSAGES + MAX_MESSAGES, True)
 
 
 @pytest.mark.usefixtures("slow_clock")
@@ -339,7 +344,7 @@ def test_a_rearm_during_a_pause_does_nothing(context: zmq.Context[Any]) -> None:
     slowed.loop.turn()
     slowed.drain.rearm()
     assert (slowed.loop.delays(), slowed.reads) == ([0.25], False)
-    assert slowed.heard == MAX_MESSAGES
+    assert slowed.heard == SLOWED_MESSAGES
 
 
 @pytest.mark.usefixtures("slow_clock")
