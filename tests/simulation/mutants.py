@@ -115,10 +115,10 @@ class NoUuidUniqueness(_QueueVariant):
 
 
 class _TakesEveryCompletion(Endings):
-    def complete(self, reply: Message, worker: str, now: Instant, done: OnCompleted) -> Actions:
+    def complete(self, reply: Message, now: Instant, done: OnCompleted) -> Actions:
         command = self._register.find(reply.reference)
         if command is None or command.state not in ENDED or not is_completion(reply.text("event")):
-            return super().complete(reply, worker, now, done)
+            return super().complete(reply, now, done)
         draft = self._reply(command, reply, now)
         if draft is None:
             return done(now, Completed("LATE"))
