@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ COMMAND_PAUSE, EVENT_PAUSE = 0.08, 0.3
 """Seconds between two commands, and two events, of one side."""
 LONG_STALL = 1.0
 """Seconds in any four that the machine was not to be had: a worker's beats may have failed to come."""
+MOST_AT_ONCE = 4
+"""Faults under way: with more, on a slow machine, nothing is ever up for long enough to be tormented."""
 SETTLED = 2.0
 """Seconds without any fault before one that is measured."""
 SETTLE = 90.0
@@ -46,7 +49,7 @@ class Chaos:
         self._kinds = kinds
         self._record = Record(state_dir / "record.jsonl")
         self._cast = Cast(state_dir, self._record, self._died)
-        self._stalls = Stalls(state_dir, self._connectors)
+        self._stalls = Stalls(state_dir, self._answering)
         self._deaths: list[str] = []
         self._changed = asyncio.Event()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -143,13 +146,15 @@ class Chaos:
 
     @asynccontextmanager
     async def _turns(self, alone: bool) -> AsyncIterator[None]:
-        """What is measured waits until all else is over, and the other way round.
+        """What is measured waits until all else is over, and the other way round; nor are there too many.
 
         The schedule sees to that, but not to how long a killed process takes to come back.
         """
         async with self._turn:
             self._patient += alone
-            await self._turn.wait_for(lambda: not (self._under_way if alone else self._patient))
+            await self._turn.wait_for(
+                lambda: not self._under_way if alone else not self._patient and self._under_way < MOST_AT_ONCE
+            )
             self._under_way += 1
         try:
             if alone:
@@ -195,8 +200,10 @@ class Chaos:
             )
         return done
 
-    def _connectors(self) -> list[int]:
-        return [self._cast.pid(side.name) for side in (GIT, CI)]
+    def _answering(self) -> list[int]:
+        """Processes whose waiting for a processor delays what a sender hears: this one among them."""
+        sides = (GIT.name, CI.name)
+        return [os.getpid(), *(self._cast.pid(each) for each in (*sides, *self._cast.front_ends))]
 
     def _died(self, what: str) -> None:
         self._deaths.append(what)
