@@ -77,6 +77,7 @@ class Outgoing:
         if len(self) >= _MAX_IN_FLIGHT:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
         self.counters["sent"] += 1
+        self._queue.sent_again(command, now)
         self._waiting.add(Queued(command, Senders([caller]), now.mono + command.number("timeout") / 1000))
         return self._let_in(now)
 

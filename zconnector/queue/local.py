@@ -314,9 +314,14 @@ class LocalQueue:
     def remember_unknown(self, command: Message, now: Instant, done: Remembered) -> Actions:
         """A command was sent and nothing definite heard. `done` gets None once that is committed.
 
-        Unless forgotten, a FAIL event (reason UNRECEIPTED) is published here at `accept_until` + 30 s.
+        Unless forgotten, a FAIL event (reason UNRECEIPTED) is published here at `accept_until` + 30 s of
+        the last copy that was sent.
         """
         return self._unknowns.remember(command, now, done)
+
+    def sent_again(self, command: Message, now: Instant) -> None:
+        """A command is about to be sent, perhaps not for the first time."""
+        self._unknowns.sent_again(command, now)
 
     def forget_unknown(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""

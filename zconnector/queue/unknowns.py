@@ -1,10 +1,14 @@
-"""Commands sent from here whose outcome is unknown: each ends in a receipt, a reply, or a FAIL made here."""
+"""Commands sent from here whose outcome is unknown: each ends in a receipt, a reply, or a FAIL made here.
+
+The FAIL waits for the last copy that was sent: as long as one may still be stored by its target, nobody can
+say that none ever was.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant
@@ -50,7 +54,10 @@ class Unknowns:
         self._taken = taken
         self._limit = limit
         self._unknown: dict[str, _Unknown] = {}
+        self._ends: dict[str, float] = {}
+        """By uuid: when its FAIL is due, if nothing else is heard."""
         self._due: list[tuple[float, str]] = []
+        """The same in order, and what it was before a later copy was sent."""
         self.failed = 0
         """Ended by a FAIL made here."""
 
@@ -71,8 +78,7 @@ class Unknowns:
     def remember(self, command: Message, now: Instant, done: Remembered) -> Actions:
         """`done` gets None once it is stored, or why it is not (yet): then only a crash can forget it."""
         uuid = command.uuid
-        known = uuid in self._unknown
-        if not known and len(self._unknown) >= self._limit:
+        if uuid not in self._unknown and len(self._unknown) >= self._limit:
             return done(now, Refusal(Reason.BUSY, f"{self._limit} outcomes are unknown already", uuid))
         unknown = _Unknown(
             uuid,
@@ -82,8 +88,7 @@ class Unknowns:
             command.number("accept_until"),
             (command.number("timeout") + GRACE_MS) / 1000,
         )
-        if not known:
-            self._add(unknown, now)
+        self._add(unknown, now)
         meta = {
             "name": unknown.name,
             "tenant": unknown.tenant,
@@ -103,8 +108,16 @@ class Unknowns:
 
         return [self._commits.commit([put], lambda now: done(now, None), failed)]
 
+    def sent_again(self, command: Message, now: Instant) -> None:
+        """Another copy is about to go out; should it end UNKNOWN too, that will be remembered."""
+        known = self._unknown.get(command.uuid)
+        if known is not None:
+            longest = (command.number("timeout") + GRACE_MS) / 1000
+            self._add(replace(known, accept_until=command.number("accept_until"), longest=longest), now)
+
     def forget(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""
+        self._ends.pop(uuid, None)
         if self._unknown.pop(uuid, None) is None:
             return []
         self._commits.ride(Delete(DOCUMENTS, PREFIX + uuid))
@@ -113,10 +126,9 @@ class Unknowns:
     def tick(self, now: Instant) -> Actions:
         actions: Actions = []
         while self._due and self._due[0][0] <= now.mono:
-            _, uuid = heapq.heappop(self._due)
-            unknown = self._unknown.get(uuid)
-            if unknown is not None:
-                actions += self._unreceipted(unknown, now)
+            due, uuid = heapq.heappop(self._due)
+            if self._ends.get(uuid) == due:
+                actions += self._unreceipted(self._unknown[uuid], now)
         return actions
 
     def deadline(self) -> float | None:
@@ -125,7 +137,14 @@ class Unknowns:
     def _add(self, unknown: _Unknown, now: Instant) -> None:
         self._unknown[unknown.uuid] = unknown
         left = (unknown.accept_until + GRACE_MS - now.wall) / 1000
-        heapq.heappush(self._due, (now.mono + min(max(left, 0.0), unknown.longest), unknown.uuid))
+        self._await(unknown.uuid, now.mono + min(max(left, 0.0), unknown.longest))
+
+    def _await(self, uuid: str, due: float) -> None:
+        """Its FAIL is due then; never earlier than it was."""
+        before = self._ends.get(uuid)
+        if before is None or due > before:
+            self._ends[uuid] = due
+            heapq.heappush(self._due, (due, uuid))
 
     def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:
         if self._taken(unknown.name, unknown.uuid):
@@ -149,7 +168,8 @@ class Unknowns:
             if published.outcome in ("STORED", "DUPLICATE"):
                 self.failed += unknown.uuid in self._unknown
                 return self.forget(unknown.uuid, now)
-            heapq.heappush(self._due, (now.mono + RETRY, unknown.uuid))
+            if unknown.uuid in self._unknown:
+                self._await(unknown.uuid, now.mono + RETRY)
             return []
 
         return self._publish(Message(Kind.EVENT, header), now, done)
