@@ -72,8 +72,9 @@ zconnector() { "$PYTHON" -m zconnector "$@"; }
 pid_file() { printf '%s/run/%s.pid\n' "$HOME_DIR" "$1"; }
 log_file() { printf '%s/logs/%s.log\n' "$HOME_DIR" "$1"; }
 
-# A process's start time (in clock ticks since boot): with the pid it names one process for ever.
-birth() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
+# A process's start time (in clock ticks since boot): with the pid it names one process for ever. Nothing for
+# one that has ended and whose parent does not look (a container without an init).
+birth() { sed -n 's/.*) //; /^Z/!p' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
 
 is_running() {
     local pid born

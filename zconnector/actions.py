@@ -39,9 +39,9 @@ class Close:
     link: Link
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Transmit:
-    """Hand messages to a link in as few transmissions as the limits allow.
+    """Hand messages to a link in as few transmissions as the limits allow. (Not frozen, as Message is not.)
 
     `refused` is called when the socket did not take them (no route, would block): then none of
     them was handed over.
@@ -154,6 +154,10 @@ class Machine(Protocol):
 
     Every method takes the time as a value and returns what to do.
     """
+
+    @property
+    def quiet(self) -> bool:
+        """The last `frames` left `deadline()` as it was, so that a shell need not ask for it again."""
 
     def start(self, now: Instant) -> Actions: ...
 

@@ -307,6 +307,17 @@ def test_a_transaction_is_all_or_nothing(tmp_path: Path):
     store.close()
 
 
+def test_what_json_cannot_say_is_a_storage_error_of_that_write(tmp_path: Path):
+    store = SqliteStore(tmp_path / "cluster.db")
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+    with pytest.raises(StorageError, match="cannot be stored"):
+        store.commit([PutConfiguration("acme", "ci", {"x": deep}, False)])
+    assert one(store, AppendEvent("acme", entry("e1"))) == Appended(1, True)
+    store.close()
+
+
 def test_a_store_of_a_newer_zconnector_is_refused(tmp_path: Path):
     import apsw
 

@@ -553,7 +553,9 @@ async def test_control_requests_reach_the_core(node: Make) -> None:
     assert answers[2].reason is Reason.SHUTTING_DOWN
 
 
-@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:22x", "tcp://127.0.0.1:99999", "127.0.0.1:1", "tcp://:1"])
+@pytest.mark.parametrize(
+    "endpoint", ["tcp://127.0.0.1:22x", "tcp://127.0.0.1:99999", "127.0.0.1:1", "tcp://:1"]
+)
 async def test_what_is_no_endpoint_is_refused_by_its_rule(node: Make, endpoint: str) -> None:
     """ZeroMQ itself would listen on port 22 for the first of them."""
     with pytest.raises(ConfigError, match="an endpoint is tcp://HOST:PORT"):

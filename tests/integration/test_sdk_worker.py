@@ -165,6 +165,27 @@ async def test_no_more_than_the_concurrency_run_at_once(connector: Connector, co
     assert await finish(runner, task) == 0
 
 
+async def test_a_uuid_of_any_characters_stops_no_worker(connector: Connector) -> None:
+    """What a reader has seen goes back in metadata, which is ASCII."""
+    worker = Worker(major=1)
+
+    @worker.command("CREATE")
+    async def create(ctx: Context, payload: str) -> str:
+        return payload
+
+    runner, task = start(worker, connector)
+    door = connector.door
+    uuids = ["clé-1", "a\nb", " spaces ", "plain"]
+    for uuid in uuids:
+        await door.command("CREATE", b"x", uuid=uuid)
+    await door.until(lambda: len(answers(door)) == len(uuids))
+    assert {reference for _, _, reference, _ in answers(door)} == set(uuids)
+    seen = {args["seen"] for args in door.asked("wait_command")}
+    assert seen <= {"", *uuids}
+    assert len(seen) > 1
+    assert await finish(runner, task) == 0
+
+
 async def test_events_are_handled_and_answered(connector: Connector) -> None:
     worker = Worker(major=1)
     seen: list[tuple[str, str, str]] = []

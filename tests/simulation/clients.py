@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode
 from tests.simulation.scheduler import MS, SECOND
 from tests.simulation.topology import COMMANDS
+from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.errors import REASONS, Reason, Refusal
 from zconnector.messages.kinds import Outcome
 from zconnector.shoset.identity import fresh_uuid
@@ -39,6 +40,8 @@ class Manners:
     """Names another tenant than that of its connector."""
     borrowed: float = 0.0
     """Uses a uuid that the other tenant has used."""
+    admin: float = 0.03
+    """For the admin worker of a connector, which answers FAIL. Not every connector may send them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +57,7 @@ class Job:
     tenant: str = ""
     resent: bool = False
     done: bool = False
+    admin: bool = False
 
 
 class Client(Agent):
@@ -106,6 +110,8 @@ class Client(Agent):
             job.command = "NO_SUCH_COMMAND"
         elif odd < manners.bad_payload + manners.unknown_command + manners.foreign_tenant:
             job.tenant = "t2" if self.node.spec.tenant == "t1" else "t1"
+        elif odd > 1 - manners.admin:
+            job.admin, job.command = True, rng.choice(ADMIN_COMMANDS)
         self._used.append(uuid)
         del self._used[:-20]
         self.open[job] = None
@@ -128,6 +134,8 @@ class Client(Agent):
         }
         if job.tenant:
             args["tenant"] = job.tenant
+        if job.admin:
+            args["admin"] = True
         attempt = self._model.sending(self.now, self.node.name, job.uuid, job.payload, job.timeout)
 
         def answered(result: Args, _: bytes, error: Refusal | None) -> None:
@@ -172,6 +180,7 @@ class Client(Agent):
             self.now,
             resent=True,
             done=True,
+            admin=job.admin,
         )
         self._send(other)
 
@@ -213,9 +222,7 @@ class Client(Agent):
     def _replied(self, job: Job) -> None:
         self._close(job)
         if self.rng.random() < self._manners.resend and not self.quiet:
-            again = Job(
-                job.uuid, job.type, job.command, job.payload, job.timeout, self.now, job.tenant, resent=True
-            )
+            again = replace(job, began=self.now, resent=True, done=False)
             self.open[again] = None
             self.after(self.some(0, 30 * SECOND), self._send, again)
 

@@ -11,6 +11,10 @@ WALL = 1_700_000_000_000
 """Milliseconds since 1970 when the world begins."""
 
 
+_instant = tuple.__new__
+"""What `Instant(...)` comes to; every step reads the clock."""
+
+
 class NodeClock:
     """What a node's processes read as the time; outlives them."""
 
@@ -26,7 +30,7 @@ class NodeClock:
 
     def now(self) -> Instant:
         now = self._scheduler.now
-        return Instant(self._base + now * self._rate, WALL + now // 1000 + self.wall_offset)
+        return _instant(Instant, (self._base + now * self._rate, WALL + now // 1000 + self.wall_offset))
 
     def when(self, mono: float) -> int:
         """The first microsecond of virtual time at which its monotonic clock shows `mono` or more."""

@@ -16,6 +16,7 @@ from tests.simulation.disk import SLOW_DISK
 from tests.simulation.network import JITTER, Connection
 from tests.simulation.nodes import ConnectorNode, InstanceNode, Node
 from tests.simulation.scheduler import MS, SECOND
+from tests.simulation.topology import pivot_of
 from tests.simulation.workers import Worker
 
 if TYPE_CHECKING:
@@ -348,6 +349,16 @@ def waits_cancelled(world: World, rng: random.Random) -> None:
     rng.choice(world.subscribers).cancel_wait()
 
 
+# ---- operators
+
+
+def pivot_put(world: World, rng: random.Random) -> None:
+    """Another version of a type, while everything runs: pushed to the connectors of that type."""
+    tenant, kind = rng.choice(sorted({(node.spec.tenant, node.spec.type) for node in world.connectors}))
+    document = pivot_of(kind, rng.randint(1, 9), f"NEW_{rng.randint(1, 99)}")
+    world.operate("pivot_put", {"tenant": tenant, "json": document})
+
+
 FAULTS: dict[str, Fault] = {
     "kill": Fault(10, 8.0, kill),
     "kill inside a step": Fault(6, 10.0, kill_inside),
@@ -372,6 +383,7 @@ FAULTS: dict[str, Fault] = {
     "worker dies": Fault(8, 0.0, worker_dies),
     "worker hangs": Fault(6, 0.0, worker_hangs),
     "waits cancelled": Fault(6, 0.0, waits_cancelled),
+    "pivot put": Fault(4, 0.0, pivot_put),
 }
 
 

@@ -34,6 +34,7 @@ RULES: dict[str, str] = {
     "unbounded": "every queue keeps its bound, and is empty once all is quiet",
     "lease kept": "a lease does not outlive its holder",
     "cross-tenant": "nothing of a tenant is seen in another",
+    "stale configuration": "a pivot put while all runs reaches every connector of its type",
     "silent drop": "whatever a socket does not take is told to the core",
     "not drained": "when faults stop, everything comes to its end",
     "defect": "no core raises, no process ends by itself",

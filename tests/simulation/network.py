@@ -155,9 +155,9 @@ class Network:
 
     # ---- transmissions
 
-    def send_up(self, connection: Connection, frames: list[bytes]) -> bool:
-        """The DEALER sends."""
-        if not connection.dealer_open or connection.up is None:
+    def send_up(self, connection: Connection | None, frames: list[bytes]) -> bool:
+        """The DEALER sends; False: it is closed, or has no room."""
+        if connection is None or not connection.dealer_open or connection.up is None:
             self.refused += 1
             return False
         return self._send(connection.up, frames)
@@ -176,7 +176,7 @@ class Network:
         pipe.held += 1
         self.transmissions += 1
         self.messages += len(frames) // 3
-        if pipe.waiting or self.blocked[pipe.way]:
+        if pipe.waiting or self.blocked.get(pipe.way):
             pipe.waiting.append(frames)
             return True
         self._carry(pipe, frames)

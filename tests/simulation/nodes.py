@@ -35,9 +35,12 @@ from zconnector.shoset.uplinks import Target
 
 SESSION = SessionSettings(heartbeat=1.0)
 MEMBER_SESSION = replace(ClusterSettings(state_dir=Path()).session, heartbeat=1.0)
-QUEUE = QueueSettings(dedupe_window=110.0, lease_limit=45.0)
-"""Shorter than the defaults in the proportion of MAX_TIMEOUT_MS, so that ten minutes see them end."""
+QUEUE = QueueSettings(dedupe_window=110.0, lease_limit=45.0, max_commands=60, max_outbox=60)
+"""Times are shorter than the defaults in the proportion of MAX_TIMEOUT_MS, so that ten minutes see them end;
+and bounds are so low that faults fill what they bound."""
 MAX_TIMEOUT_MS = 20_000
+IN_FLIGHT = 100
+"""Commands that an instance or a member has under way."""
 _NOWHERE = Path("no-state-directory")
 
 
@@ -192,7 +195,7 @@ class MemberNode(Node):
             endpoint=self.endpoint,
             server_key=self.key,
         )
-        settings = ClusterSettings(state_dir=_NOWHERE, session=MEMBER_SESSION)
+        settings = ClusterSettings(state_dir=_NOWHERE, session=MEMBER_SESSION, max_in_flight=IN_FLIGHT)
         router = ClusterRouter(identity, settings, ClusterReads(self.disk, self.store), rng, self._secret)
         self.around.variant.member(router)
         self.around.network.listen(self.endpoint, process)
@@ -231,7 +234,7 @@ class InstanceNode(Node):
             endpoint=self.endpoint,
             server_key=self.key,
         )
-        settings = AggregatorSettings(state_dir=_NOWHERE, session=SESSION)
+        settings = AggregatorSettings(state_dir=_NOWHERE, session=SESSION, max_in_flight=IN_FLIGHT)
         machine = AggregatorMachine(identity, [Target("1", MemberNode.endpoint, MEMBER_KEY)], settings, rng)
         self.around.variant.aggregator(machine)
         network = self.around.network
@@ -276,6 +279,8 @@ class ConnectorNode(Node):
         self.machine: ConnectorMachine | None = None
         self.on_end: Callable[[ConnectorNode], None] = lambda _: None
         """Told when its process has ended."""
+        self.on_serve: Callable[[], None] = lambda: None
+        """Told when a process of it serves."""
         self._aggregators = aggregators
 
     def build(self, process: Process, rng: random.Random) -> Machine:
@@ -319,6 +324,7 @@ class ConnectorNode(Node):
         now = self.clock.now()
         process.feed(machine.serving("sim", now))
         process.feed(machine.admin_running(now))
+        self.on_serve()
 
     @property
     def door(self) -> Process | None:

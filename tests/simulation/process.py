@@ -24,6 +24,7 @@ from zconnector.actions import (
     Caller,
     Close,
     Commit,
+    ControlReply,
     Hash,
     Link,
     Machine,
@@ -190,10 +191,14 @@ class Process:
             self._routes[link] = pipe.connection
         now = self._clock.now()
         try:
-            if now.mono >= self._due:
-                self._perform(self.machine.tick(now))
-            self._perform(self.machine.frames(link, pipe.source.key, frames, now))
-            self._end_turn()
+            machine = self.machine
+            due = now.mono >= self._due
+            if due:
+                self._perform(machine.tick(now))
+            actions = machine.frames(link, pipe.source.key, frames, now)
+            if actions or due or not machine.quiet:
+                self._perform(actions)
+                self._end_turn()
         except KilledError:
             self._die("killed")
         except Exception:  # noqa: BLE001  a defect of the core, whatever it is
@@ -241,6 +246,13 @@ class Process:
             caller = Caller(b"grpc", number)
             self._enter(op, lambda: self.machine.call(caller, op, args, payload, self._clock.now()))
 
+    def control(self, op: str, args: Mapping[str, Any], reply: ControlReply) -> None:
+        """A request from the control socket."""
+        if self.frozen:
+            self._backlog.append((self.control, (op, args, reply)))
+        else:
+            self._enter(op, lambda: self.machine.control(op, args, self._clock.now(), reply))
+
     def cancel(self, number: int) -> None:
         """The caller has gone, also when its answer is just on the way to it."""
         if self._calls.pop(number, None) is None and number not in self._crossing:
@@ -285,11 +297,10 @@ class Process:
             action = queue.popleft()
             if self.fuse >= 0:
                 self._burn()
-            if type(action) is Transmit:
+            kind = type(action)
+            if kind is Transmit:
                 self._outbox.add(action)
-            elif type(action) is Note:
-                continue
-            else:
+            elif kind is not Note:
                 self._one(action)
 
     def _burn(self) -> None:
@@ -359,7 +370,8 @@ class Process:
             if turns > _ENDLESS:
                 raise RuntimeError("sending leads to sending without end")
             self._follow()
-            self._perform([])
+            if self._queue:
+                self._perform([])
         if self.alive:
             self._reschedule()
 
@@ -372,10 +384,7 @@ class Process:
     def _hand(self, link: Link, frames: Frames) -> bool:
         if type(link) is bytes:
             return self._network.send_down(self._routes.get(link), frames)
-        connection = self._dealers.get(link)
-        if connection is None:
-            return self._network.send_down(None, frames)
-        return self._network.send_up(connection, frames)
+        return self._network.send_up(self._dealers.get(link), frames)
 
     # ---- time
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from zconnector.cluster.memory import MemoryStore
 from zconnector.cluster.store import Component, Declare, PutPivot
@@ -89,14 +90,17 @@ def declare(store: MemoryStore, topology: Topology) -> None:
         store.commit([Declare(Component(tenant, "aggregator", AGGREGATOR, instance, hashed=hashed))])
     for spec in topology.connectors:
         hashed = f"hash of {secret_of(spec.node)}"
-        component = Component(spec.tenant, "connector", spec.name, "0", spec.type, ("*",), hashed)
+        may = ("*", "ADMIN") if spec.tenant == "t1" else ("*",)
+        component = Component(spec.tenant, "connector", spec.name, "0", spec.type, may, hashed)
         store.commit([Declare(component)])
     for tenant in topology.tenants:
         for connector_type in sorted({spec.type for spec in topology.of_tenant(tenant)}):
-            document = {
-                "name": connector_type,
-                "major": 1,
-                "minor": 0,
-                "commandtypes": [{"name": name, "schema": SCHEMA} for name in COMMANDS[connector_type]],
-            }
+            document = pivot_of(connector_type, 0)
             store.commit([PutPivot(tenant, Pivot.from_dict(document))])
+
+
+def pivot_of(connector_type: str, minor: int, *more: str) -> dict[str, Any]:
+    """A pivot of that type as an operator writes it; `more`: commands that no worker takes."""
+    names = (*COMMANDS[connector_type], *more)
+    commands = [{"name": name, "schema": SCHEMA} for name in names]
+    return {"name": connector_type, "major": 1, "minor": minor, "commandtypes": commands}

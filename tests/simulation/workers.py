@@ -15,6 +15,8 @@ from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode
 from tests.simulation.scheduler import MS, SECOND
 from tests.simulation.topology import COMMANDS
+from zconnector.connector.admin import ADMIN_WORKER
+from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Outcome
 
@@ -242,3 +244,54 @@ class Worker(Agent):
 
 def _ignored(_: Args, __: bytes, ___: Refusal | None) -> None:
     return
+
+
+class AdminWorker(Agent):
+    """The admin worker: lives and dies with its connector's process (see `connector/admin.py`)."""
+
+    def __init__(self, node: ConnectorNode, model: Model) -> None:
+        super().__init__(node, f"admin {node.name}")
+        self._model = model
+
+    def start(self) -> None:
+        """The connector serves."""
+        self.life += 1
+        for name in ADMIN_COMMANDS:
+            self._begin(name)
+
+    def _begin(self, name: str) -> None:
+        def made(result: Args, _: bytes, error: Refusal | None) -> None:
+            if error is None:
+                self._wait(name, str(result["iterator"]))
+            elif not is_gone(error):
+                self.after(SECOND, self._begin, name)
+
+        self.call("create_iterator", {"kind": "command"}, made)
+
+    def _wait(self, name: str, iterator: str) -> None:
+        def given(header: Args, payload: bytes) -> None:
+            uuid, node = str(header["uuid"]), self.node.name
+            self._model.handed(self.now, node, uuid, payload, ADMIN_WORKER, iterator, header)
+
+        def answered(header: Args, _: bytes, error: Refusal | None) -> None:
+            if error is None:
+                self._model.executed(self.now, self.node.name, str(header["uuid"]), ADMIN_WORKER)
+                self._refuse(name, iterator, str(header["uuid"]))
+            elif not is_gone(error):
+                self.after(SECOND, self._begin, name)
+
+        args = {"iterator": iterator, "command": name, "major": 0, "worker": ADMIN_WORKER}
+        self.call("wait_command", args, answered, given=given)
+
+    def _refuse(self, name: str, iterator: str, uuid: str) -> None:
+        def given(_: Args, __: bytes) -> None:
+            self._model.completed(self.now, self.node.name, uuid)
+
+        def taken(_: Args, __: bytes, error: Refusal | None) -> None:
+            if error is None:
+                self._wait(name, iterator)
+            elif not is_gone(error):
+                self.after(SECOND, self._refuse, name, iterator, uuid)
+
+        args = {"topic": name, "event": Outcome.FAIL, "reference": uuid, "worker": ADMIN_WORKER}
+        self.call("send_event", args, taken, b'{"reason":"none is configured"}', given=given)

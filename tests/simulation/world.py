@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,14 +12,29 @@ from tests.simulation.clients import TOPIC, Client, Manners, Publisher, Subscrib
 from tests.simulation.faults import FAULTS, Injector
 from tests.simulation.model import Model, Violation
 from tests.simulation.network import HIGH_WATER, Network
-from tests.simulation.nodes import QUEUE, ConnectorNode, InstanceNode, MemberNode, Node, Surroundings
+from tests.simulation.nodes import (
+    IN_FLIGHT,
+    QUEUE,
+    ConnectorNode,
+    InstanceNode,
+    MemberNode,
+    Node,
+    Surroundings,
+)
 from tests.simulation.scheduler import MS, SECOND, Scheduler
 from tests.simulation.topology import TWO_TENANTS, Topology, declare, instance_node
 from tests.simulation.trace import Trace
 from tests.simulation.variant import REAL, Variant
-from tests.simulation.workers import Habits, Worker
+from tests.simulation.workers import AdminWorker, Habits, Worker
+from zconnector.actions import Machine
+from zconnector.aggregator.machine import AggregatorMachine
 from zconnector.cluster.memory import MemoryStore
+from zconnector.cluster.router import ClusterRouter
+from zconnector.connector.machine import ConnectorMachine
+from zconnector.connector.outgoing import _MAX_IN_FLIGHT
+from zconnector.queue.register import REMEMBERED_PER_ROOM
 from zconnector.queue.store import EVENTS, Put
+from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
 
 WARM_UP = 5 * SECOND
 """Faults begin after this: every connector has its first cursor by then, and may miss nothing from there."""
@@ -142,7 +157,7 @@ class World:
 
     def _make_agents(self) -> None:
         plan = self.plan
-        manners = Manners(0, 0, 0, 0, 0) if plan.calm else Manners()
+        manners = Manners(0, 0, 0, 0, 0, admin=0) if plan.calm else Manners()
         habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.05)))
         command_pause = plan.command_pause or self._rng.choice((1.0, 2.0, 4.0))
         event_pause = plan.event_pause or self._rng.choice((2.0, 4.0, 6.0))
@@ -166,6 +181,7 @@ class World:
                     pause=command_pause * share,
                 )
             )
+            node.on_serve = AdminWorker(node, self.model).start
             self.publishers.append(Publisher(node, self.model, pause=event_pause * share))
             for number, named in enumerate(spec.workers):
                 name = f"worker {node.name} {number}"
@@ -198,6 +214,12 @@ class World:
         node.trouble()
         if isinstance(node, ConnectorNode):
             self.model.trouble(self.scheduler.now, node.name, begins)
+
+    def operate(self, op: str, args: Mapping[str, Any]) -> None:
+        """An operator asks the member for something, if it is there; a refusal is the operator's affair."""
+        process = self.nodes["member"].process
+        if process is not None and process.alive:
+            process.control(op, args, lambda _: None)
 
     def failover_begins(self, silent: InstanceNode) -> Callable[[], None]:
         """All is well, but for one instance that says nothing from now on; returns what ends that.
@@ -301,8 +323,21 @@ class World:
         self._peak = max(self._peak, sent)
         for node in self.connectors:
             self._probe_leases(node)
+        for each in self.nodes.values():
+            self._probe_bounds(each)
         if sent > MAX_PER_SECOND * PROBE // SECOND:
             model.broken(now, "unbounded", "network", f"{sent} messages in {PROBE // SECOND} s")
+
+    def _probe_bounds(self, node: Node) -> None:
+        """No queue of this process holds more than its bound."""
+        process = node.process
+        if process is None or not process.alive:
+            return
+        for what, count, bound in bounded(process.machine):
+            self.model.checked["unbounded"] += 1
+            if count > bound:
+                text = f"{node.name} has {count} {what}, bound {bound}"
+                self.model.broken(self.scheduler.now, "unbounded", node.name, text)
 
     def _probe_leases(self, node: ConnectorNode) -> None:
         """No lease of a worker that is long dead; where the connector itself was in trouble, it has time."""
@@ -326,6 +361,7 @@ class World:
         now, model = self.scheduler.now, self.model
         model.finish(now, [node.name for node in self.connectors])
         self._judge_drained(now)
+        self._judge_configuration(now)
         refused = self.network.refused
         told = sum(
             node.told + (node.process.told if node.running and node.process else 0)
@@ -335,6 +371,20 @@ class World:
         if told != refused:
             text = f"{refused} transmissions were not taken, and the cores were told of {told}"
             model.broken(now, "silent drop", "network", text)
+
+    def _judge_configuration(self, now: int) -> None:
+        member = self.nodes["member"].process
+        if member is None or not isinstance(member.machine, ClusterRouter):
+            return
+        catalogues = member.machine._context.catalogues
+        for node in self.connectors:
+            if node.machine is None:
+                continue
+            self.model.checked["stale configuration"] += 1
+            declared = catalogues.of(node.spec.tenant, node.spec.type).to_dict()
+            if node.machine.router.incoming.catalogue.to_dict() != declared:
+                text = f"{node.name} does not have the pivots of {node.spec.type} in force"
+                self.model.broken(now, "stale configuration", node.name, text)
 
     def _judge_drained(self, now: int) -> None:
         model = self.model
@@ -356,6 +406,31 @@ class World:
                 model.checked["not drained"] += 1
                 if count:
                     model.broken(now, "not drained", node.name, f"{node.name} still has {count} {what}")
+
+
+def bounded(machine: Machine) -> Iterator[tuple[str, int, int]]:
+    """Everything in a core that has a bound: what it is, how much there is, how much there may be."""
+    if isinstance(machine, ConnectorMachine):
+        router, queue = machine.router, machine.router.queue
+        shoset = router.shoset
+        yield "commands", len(queue._register._live), QUEUE.max_commands
+        yield "ended commands", len(queue._register._ended), REMEMBERED_PER_ROOM * QUEUE.max_commands
+        yield "outbox entries", queue._outbox.depths()["count"], QUEUE.max_outbox
+        yield "events", queue._events.depths()["count"], QUEUE.max_events
+        yield "iterators", len(queue._iterators), QUEUE.max_iterators
+        yield "unknown outcomes", len(queue._unknowns), QUEUE.max_commands
+        yield "commands in flight", len(router.outgoing), _MAX_IN_FLIGHT
+    elif isinstance(machine, AggregatorMachine):
+        shoset = machine.router.shoset
+        yield "commands in flight", len(machine.router._tries), IN_FLIGHT
+        for peer, count in machine.router._under_way.items():
+            yield f"commands in flight of {peer}", count, COMMANDS_IN_FLIGHT
+    else:
+        assert isinstance(machine, ClusterRouter)
+        shoset = machine._shoset
+        yield "commands in flight", len(machine._commands), IN_FLIGHT
+    for peer in shoset.peers():
+        yield f"messages on the way to {peer}", peer.sent - peer.acknowledged, peer.credit
 
 
 def _left(role: str, status: dict[str, Any]) -> list[tuple[str, int]]:

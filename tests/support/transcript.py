@@ -59,6 +59,8 @@ class Recorder:
     on_secret: Callable[[Peer, Message, Instant], Actions] = lambda peer, message, now: []
     on_received: Callable[[Peer, Message, Instant], Actions] = lambda peer, message, now: []
     beats: Mapping[str, Any] = field(default_factory=dict)
+    nothing_new: bool = False
+    """What it says of every beat."""
 
     def names(self) -> list[str]:
         return [str(entry[0]) for entry in self.heard]
@@ -94,11 +96,17 @@ class Recorder:
         return []
 
     def beat(self, peer: Peer) -> Mapping[str, Any]:
+        return {name: value for name, value in self.beats.items() if name != "instances"}
+
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
         return self.beats
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
-        self.heard.append(("heard_beat", peer, dict(header)))
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
         return []
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
+        self.heard.append(("heard_beat", peer, dict(header)))
+        return None if self.nothing_new else []
 
 
 class Core(Protocol):

@@ -35,6 +35,10 @@ class AggregatorMachine:
     def tick(self, now: Instant) -> Actions:
         return self._shoset.tick(now) + self.router.tick(now)
 
+    @property
+    def quiet(self) -> bool:
+        return self._shoset.quiet
+
     def deadline(self) -> float | None:
         return earliest(self._shoset.deadline(), self.router.deadline())
 

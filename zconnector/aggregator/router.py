@@ -92,7 +92,10 @@ class AggregatorRouter:
         self._presence = -1  # numbering begins anew, for all of them
         parts = [names[at : at + _NAMES_AT_ONCE] for at in range(0, len(names), _NAMES_AT_ONCE)] or [[]]
         actions = [action for part in parts for action in self._tell_presence(part, [], now)]
-        return [*actions, *self._validations.again(self._members(), now), Serve()]
+        actions += self._validations.again(self._members(), now)
+        # What the member pushed while this session was away did not come here.
+        actions += [a for connector in self._connectors() for a in self.shoset.welcome(connector, now)]
+        return [*actions, Serve()]
 
     def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
         fields = {"peer": str(peer), "why": why}
@@ -115,15 +118,21 @@ class AggregatorRouter:
     def beat(self, peer: Peer) -> Mapping[str, Any]:
         if peer.upward:
             return {}
+        return {"latest": self._latest}
+
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
         return {"latest": self._latest, "instances": self._instances}
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        return []
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         if not peer.upward:
-            return []
+            return None
         self._latest = max(self._latest, int(header.get("latest", 0)))
         instances = header.get("instances")
         if instances is None or instances == self._instances:
-            return []
+            return None
         self._instances = list(instances)
         return [a for connector in self._connectors() for a in self.shoset.welcome(connector, now)]
 
@@ -306,6 +315,9 @@ class AggregatorRouter:
         if connector is None:
             self.counters["recipient_away"] += 1
             return []
+        if message.kind is Kind.EVENT and "seq" in message.header and not connector.room_for_events:
+            self.counters["event_dropped"] += 1  # it is FETCHed again
+            return []
         return self.shoset.send(connector, (message,), now, self._counted("delivery_dropped"))
 
     def _to_connectors(self, message: Message, now: Instant, *, but: str = "", of_type: str = "") -> Actions:
@@ -313,7 +325,7 @@ class AggregatorRouter:
         for connector in self._connectors():
             if connector.name == but or (of_type and connector.type != of_type):
                 continue
-            if message.kind is Kind.EVENT and not connector.has_room_for_events():
+            if message.kind is Kind.EVENT and not connector.room_for_events:
                 self.counters["event_dropped"] += 1  # it is FETCHed
             else:
                 actions += self.shoset.send(connector, (message,), now, self._counted("event_dropped"))

@@ -7,6 +7,7 @@ once; only its line of help is written here.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -68,6 +69,25 @@ SPECIAL = frozenset({"enrolment", "notify"})
 """Fields without a flag: a secret is never on a command line; NOTIFY_SOCKET is the supervisor's to set."""
 ENROLMENT_VARIABLE = f"{ENVIRONMENT}_ENROLMENT"
 NOTIFY_VARIABLE = "NOTIFY_SOCKET"
+
+
+MAX_NUMBER = 2**53
+MAX_SECONDS = 1e9
+"""Three decades; whoever writes more means something else."""
+
+
+class _Seconds(click.FloatRange):
+    """Like FloatRange, without NaN, which is neither below a bound nor above it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
+SECONDS = _Seconds(min=0, max=MAX_SECONDS, min_open=True)
+"""A duration, or another measure above zero."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,9 +155,9 @@ def _click_type(setting: Setting) -> Any:
     if setting.name in CHOICES:
         return click.Choice(CHOICES[setting.name])
     if setting.type is int:
-        return click.IntRange(min=1)
+        return click.IntRange(1, MAX_NUMBER)
     if setting.type is float:
-        return click.FloatRange(min=0, min_open=True)
+        return SECONDS
     if setting.type is Path:
         return click.Path(path_type=Path, file_okay=False)
     return setting.type

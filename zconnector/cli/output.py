@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,7 +12,11 @@ import orjson
 
 def emit(value: Any) -> None:
     """One JSON document on one line of stdout."""
-    click.echo(orjson.dumps(value, default=str).decode())
+    try:
+        line = orjson.dumps(value, default=str).decode()
+    except TypeError:  # an argument or a path that is not UTF-8: its bytes are told by escapes
+        line = json.dumps(value, default=str)
+    click.echo(line)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
@@ -25,7 +30,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | N
     for heading in headings:
         shown.add_column(heading, overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(cell.encode("utf-8", "backslashreplace").decode()) for cell in row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)

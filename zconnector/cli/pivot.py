@@ -20,7 +20,17 @@ def command() -> None:
 @command.command(
     "put",
     context_settings=CONTEXT,
-    epilog="Example: zconnector pivot put configurations/ci/1_0_pivot.yaml --tenant acme",
+    epilog="""Example: zconnector pivot put ci.yaml --tenant acme
+
+\b
+A pivot:
+  name: Ci
+  major: 1
+  minor: 0
+  commandtypes:
+    - name: BUILD
+      schema: '{"type": "object", "required": ["ref"]}'
+    - name: CLEAN""",
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--tenant", default="dev", show_default=True, help="Tenant that it is for.")
@@ -32,12 +42,13 @@ def put(file: Path, tenant: str, product: str, state_dir: Path, as_json: bool) -
     try:
         text = click.open_file(str(file), encoding="utf-8").read()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {file}: {error}") from error
+        raise ConfigError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
     answer = ask(state_dir, "pivot_put", {"tenant": tenant, "yaml": text, "product": product})
     if as_json:
         emit(answer)
     else:
-        click.echo(f"stored {file} for tenant {tenant}")
+        commands = ", ".join(answer["commands"]) or "no commands"
+        click.echo(f"stored {answer['name']} {answer['version']} for tenant {tenant}: {commands}")
 
 
 @command.command("show", context_settings=CONTEXT)

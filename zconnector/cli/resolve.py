@@ -90,9 +90,25 @@ def load_config(ctx: click.Context, _param: click.Parameter, path: Path | None) 
     """Callback of the eager option `--config`: the file becomes the defaults of the other options."""
     if path is not None:
         names = {p.name for p in ctx.command.params if p.name} - {"config", "print_config", "json"}
-        values = read_file(path, ctx.command.name or "", names)
+        section = ctx.command.name or ""
+        values = {
+            name: _plain(value, f"{path}: {name!r} in [{section}]")
+            for name, value in read_file(path, section, names).items()
+        }
         ctx.default_map = {**(ctx.default_map or {}), **values}
     return path
+
+
+def _plain(value: object, where: str) -> str | bool:
+    """A value as it could stand on a command line; click converts it from there.
+
+    Raises ConfigError: a list or a date.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise ConfigError(f"{where} must be a text, a number, true or false, not {value!r:.60}")
 
 
 def resolve(ctx: click.Context, cls: type[ProcessSettings]) -> list[Resolved]:

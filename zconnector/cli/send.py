@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from zconnector.cli.locate import CONTEXT, F, find_grpc, grpc_options
+from zconnector.cli.options import SECONDS
 from zconnector.cli.output import emit
-from zconnector.errors import ConfigError
+from zconnector.errors import ConfigError, ZConnectorError
 
 REPLY_FAILED = 1
 """Exit status when the worker answered FAIL."""
@@ -38,6 +39,12 @@ def read_payload(payload: str, file: Path | None) -> str:
         raise ConfigError(f"cannot read {file}: {error}") from error
 
 
+class NoReplyYetError(ZConnectorError):
+    """The command is receipted, and its reply has not come in the time given."""
+
+    exit_code = 75
+
+
 @click.group("send", context_settings=CONTEXT)
 def command() -> None:
     """Send a command or an event through a connector."""
@@ -56,14 +63,14 @@ def command() -> None:
 @click.option("--major", type=click.IntRange(0, 127), default=0, help="Major version wanted; 0: any.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=10.0,
     show_default=True,
     help="Seconds to wait for the receipt.",
 )
 @click.option(
     "--reply-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=60.0,
     show_default=True,
     help="Seconds to wait for the reply.",
@@ -95,7 +102,7 @@ def send_command(
     address = find_grpc(grpc, state_dir, connector)
 
     async def run() -> int:
-        from zconnector.worker import Client
+        from zconnector.worker import Client, NoReply
 
         async with Client(address) as client:
             handle = await client.send_command(
@@ -104,7 +111,13 @@ def send_command(
             _show(as_json, f"receipted {handle.uuid}", {"uuid": handle.uuid, "receipt": "ON_GOING"})
             if not wait:
                 return 0
-            reply = await handle.reply(reply_timeout)
+            try:
+                reply = await handle.reply(reply_timeout)
+            except NoReply as error:
+                hint = f"zconnector watch {name} --reply-to {handle.uuid}"
+                raise NoReplyYetError(
+                    f"{error}: it is stored at its target, and waits there for a worker; later: `{hint}`"
+                ) from None
             reason = f" ({reply.reason}: {reply.detail})" if reply.reason else ""
             _show(
                 as_json,

@@ -43,6 +43,8 @@ OWN_VARIABLES = frozenset(
     )
 )
 """Variables that are meant for one component, not handed down to all of them."""
+NOT_HEALED = (77, 78)
+"""Exit statuses (not permitted, bad configuration) that a restart does not mend."""
 RESTART_FIRST, RESTART_LIMIT, RESTART_GOOD = 0.1, 5.0, 5.0
 """Pause before the second restart in a row, longest pause, and life after which the count begins anew (s)."""
 
@@ -232,7 +234,7 @@ class Stage:
             self._decided.set()
             return
         self._told(component, ended(status))
-        if self._restart:
+        if self._restart and status not in NOT_HEALED:
             await self._restart_until_ready(component)
 
     async def _restart_until_ready(self, component: Component) -> None:
@@ -250,6 +252,9 @@ class Stage:
             if self._stopping.is_set():
                 return
             self._told(component, ended(status))
+            if status in NOT_HEALED:
+                self._told(component, "is not started again: that would not mend it")
+                return
             lived = loop.time() - begun
             pause = 0.0 if lived > RESTART_GOOD else min(max(pause * 2, RESTART_FIRST), RESTART_LIMIT)
 

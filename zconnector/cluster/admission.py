@@ -10,6 +10,7 @@ from zconnector.cluster.components import Verdict
 from zconnector.cluster.context import Context
 from zconnector.cluster.store import Component, ComponentId, Learn
 from zconnector.errors import Reason, Refusal
+from zconnector.messages.fields import is_name
 from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message, clipped
 from zconnector.shoset.peers import Peer
@@ -98,9 +99,10 @@ class Admission:
         return [action for peer in peers for action in self._context.sessions.welcome(peer, now)]
 
     def _of_connector(self, peer: Peer, message: Message, now: Instant) -> Actions:
-        if message.text("kind") != "connector":
+        name, instance = message.text("name"), message.text("instance")
+        if message.text("kind") != "connector" or not (is_name(name) and is_name(instance)):
             return [Note("warning", "secret of no connector", {"peer": str(peer), "uuid": message.uuid})]
-        identity = ComponentId(peer.tenant, "connector", message.text("name"), message.text("instance"))
+        identity = ComponentId(peer.tenant, "connector", name, instance)
 
         def then(later: Instant, verdict: Verdict) -> Actions:
             return self._answer(peer, message, identity, verdict, later)

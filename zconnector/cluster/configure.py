@@ -106,7 +106,7 @@ class Configure:
         return [a for subject, message in owed.items() for a in self._give(peer, subject, message, now)]
 
     def forget(self, peer: Peer) -> None:
-        """An instance is gone; its connectors ask anew in their next sessions."""
+        """An instance is gone; when it is back, it has its connectors ask anew."""
         self._owed.pop(peer, None)
 
     # ---- the verbs

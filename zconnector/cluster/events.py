@@ -108,7 +108,7 @@ class Events:
                 for peer in self._context.instances(tenant):
                     if peer in givers:
                         continue
-                    if peer.has_room_for_events(len(relays.get(peer, ()))):
+                    if peer.room_for_events > len(relays.get(peer, ())):
                         relays.setdefault(peer, []).append(event)
                     else:
                         self._context.counters["relay_dropped"] += 1
@@ -146,7 +146,7 @@ class Events:
         tenant, recipient = peer.tenant, message.text("source")
         latest = self.latest(tenant)
         upto = min(upto, latest)
-        limit = min(FETCH_EVENTS, peer.room - 1)  # one more is the answer itself
+        limit = min(FETCH_EVENTS, peer.room_for_events - 1)  # one more is the answer itself
         if limit < 1:
             self._context.counters["fetch_busy"] += 1
             return []  # asked again

@@ -12,7 +12,7 @@ from zconnector.cluster.admission import Admission
 from zconnector.cluster.configure import Configure
 from zconnector.cluster.context import Context
 from zconnector.cluster.store import Component, ComponentId, Declare, Rebind, Revoke
-from zconnector.configuration.logical import Layers
+from zconnector.configuration.logical import Layers, check_values
 from zconnector.configuration.pivot import Pivot, ProductConnector, read_yaml
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
 from zconnector.messages.fields import is_name
@@ -168,7 +168,8 @@ class Operations:
             item = replace(Pivot.from_dict(document), implicit=False)
 
         def outcome(later: Instant, refusal: Refusal | None) -> Actions:
-            stored = {"type": item.name, "version": str(item.version)}
+            commands = [command.name for command in item.commandtypes]
+            stored = {"name": item.name, "version": str(item.version), "commands": commands}
             reply(refusal or (stored | {"product": product} if product else stored))
             return []
 
@@ -191,6 +192,7 @@ class Operations:
         values = args.get("values")
         if not isinstance(values, dict):
             raise ConfigError(f"values must be a JSON object, not {values!r:.60}")
+        check_values(values)
         if self._context.components.connector(tenant, name) is None:
             raise Refusal(Reason.NOT_FOUND, f"connector {tenant}/{name} is not declared")
 

@@ -45,6 +45,8 @@ from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 
+_ANSWERED = (Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH)
+"""What is answered to the connector in `source`."""
 _DRAIN_LIMIT = 3.0
 """Seconds that SIGTERM waits for commits under way."""
 
@@ -118,18 +120,23 @@ class ClusterRouter:
         return []  # a member has nobody above it
 
     def beat(self, peer: Peer) -> Mapping[str, Any]:
-        return {
-            "latest": self._events.latest(peer.tenant),
-            "instances": self._admission.instances(peer),
-        }
+        return {"latest": self._events.latest(peer.tenant)}
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
-        return []
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
+        return {**self.beat(peer), "instances": self._admission.instances(peer)}
+
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        return []  # a member has nobody above it
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
+        return None
 
     # ---- Role: messages
 
     def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
         kind = message.kind
+        if kind in _ANSWERED and not message.text("source"):
+            return self._sourceless(peer, message, now)
         if kind is Kind.COMMAND:
             return self._commands.received(peer, message, now)
         if kind is Kind.EVENT:
@@ -149,6 +156,12 @@ class ClusterRouter:
             return self._present(peer, message, now)
         fields = {"peer": str(peer), "kind": kind.name, "uuid": message.uuid}
         return [Note("warning", "unexpected kind", fields)]
+
+    def _sourceless(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """An answer would have no recipient, and be refused with all that travels beside it."""
+        detail = f"{message.kind.name} lacks source: an aggregator sets it from the session"
+        header = {"reason": Reason.BAD_HEADER, "detail": detail, "reference": message.uuid}
+        return self._context.send(peer, Message(Kind.ERROR, header), now, "error_dropped")
 
     def _present(self, peer: Peer, message: Message, now: Instant) -> Actions:
         presence = self._context.presence
@@ -178,6 +191,10 @@ class ClusterRouter:
             self._drained_by = None
             actions.append(Stop())
         return actions
+
+    @property
+    def quiet(self) -> bool:
+        return self._shoset.quiet
 
     def deadline(self) -> float | None:
         return earliest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -35,6 +35,7 @@ from zconnector.cluster.store import (
 from zconnector.configuration.logical import Layers
 from zconnector.configuration.pivot import Pivot, ProductConnector, merged
 from zconnector.errors import ConfigError, StorageError
+from zconnector.storage.seal import seal, unseal
 from zconnector.storage.sqlite import Database, Transaction
 
 _EVENTS, _COMMANDS = 0, 1
@@ -146,7 +147,10 @@ class SqliteStore:
     def commit(self, writes: Sequence[Any]) -> list[Any]:
         """Execute the writes in one durable transaction. Raises StorageError."""
         with self._database.transaction() as transaction:
-            return [self._handlers[type(write)](transaction, write) for write in writes]
+            try:
+                return [self._handlers[type(write)](transaction, write) for write in writes]
+            except orjson.JSONEncodeError as error:
+                raise StorageError(f"cannot be stored: {error}") from error
 
     def close(self) -> None:
         """Release the file."""
@@ -165,7 +169,7 @@ class SqliteStore:
             size += row_size
             if found and size > max_bytes:
                 break
-            found.append(Recorded(seq, _entry(*rest)))
+            found.append(Recorded(seq, _entry(tenant, seq, *rest)))
         return found
 
     def latest(self, tenant: str) -> int:
@@ -195,14 +199,11 @@ class SqliteStore:
 
     def pivots(self) -> list[tuple[str, Pivot]]:
         rows = self._database.read("SELECT tenant, document FROM pivots")
-        return [(tenant, _read_pivot(document)) for tenant, document in rows]
+        return [(tenant, _read(Pivot, document, "pivot")) for tenant, document in rows]
 
     def products(self) -> list[tuple[str, ProductConnector]]:
         rows = self._database.read("SELECT tenant, document FROM products")
-        try:
-            return [(tenant, ProductConnector.from_dict(orjson.loads(document))) for tenant, document in rows]
-        except ConfigError as error:
-            raise StorageError(f"stored product connector: {error}") from error
+        return [(tenant, _read(ProductConnector, document, "product connector")) for tenant, document in rows]
 
     def configuration(self, tenant: str, name: str) -> Layers:
         sql = "SELECT version, saved, operator FROM configurations WHERE tenant = ? AND name = ?"
@@ -256,10 +257,11 @@ def _append(transaction: Transaction, tenant: str, stream: int, entry: Entry) ->
         (tenant, stream, size),
     )
     seq = int(rows[0][0])
+    sealed = seal(header, entry.uuid.encode() + entry.payload)
     transaction.execute(
         "INSERT INTO journal (tenant, stream, seq, kind, uuid, timestamp, size, header, payload) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (tenant, stream, seq, entry.kind, entry.uuid, entry.timestamp, size, header, entry.payload),
+        (tenant, stream, seq, entry.kind, entry.uuid, entry.timestamp, size, sealed, entry.payload),
     )
     return Appended(seq, fresh=True)
 
@@ -275,7 +277,7 @@ def _declare(transaction: Transaction, write: Declare) -> bool:
         (
             *c.identity,
             c.type,
-            orjson.dumps(c.permissions),
+            seal(orjson.dumps(c.permissions)),
             c.hashed,
             c.key,
             int(c.revoked),
@@ -314,11 +316,11 @@ def _put_pivot(transaction: Transaction, write: PutPivot) -> Pivot:
     sql = "SELECT document FROM pivots WHERE tenant = ? AND name = ? AND major = ? AND minor = ?"
     rows = transaction.execute(sql, place) if pivot.implicit else []
     if rows:
-        known = _read_pivot(rows[0][0])
+        known = _read(Pivot, rows[0][0], "pivot")
         pivot = merged(known, pivot) if known.implicit else known
     transaction.execute(
         "INSERT OR REPLACE INTO pivots (tenant, name, major, minor, document) VALUES (?, ?, ?, ?, ?)",
-        (*place, orjson.dumps(pivot.to_dict())),
+        (*place, seal(orjson.dumps(pivot.to_dict()))),
     )
     return pivot
 
@@ -334,7 +336,7 @@ def _put_product(transaction: Transaction, write: PutProduct) -> None:
             product.product,
             product.major,
             product.minor,
-            orjson.dumps(product.to_dict()),
+            seal(orjson.dumps(product.to_dict())),
         ),
     )
 
@@ -350,8 +352,8 @@ def _put_configuration(transaction: Transaction, write: PutConfiguration) -> Lay
             write.tenant,
             write.name,
             layers.version,
-            orjson.dumps(dict(layers.saved)),
-            orjson.dumps(dict(layers.operator)),
+            seal(orjson.dumps(dict(layers.saved))),
+            seal(orjson.dumps(dict(layers.operator))),
         ),
     )
     return layers
@@ -381,22 +383,47 @@ def _trim(transaction: Transaction, write: Trim) -> Trimmed:
     return Trimmed(max(gone, len(stale)), total)
 
 
-def _entry(kind: str, uuid: str, timestamp: int, header: bytes, payload: bytes) -> Entry:
-    return Entry(kind, uuid, timestamp, orjson.loads(header), payload)
-
-
-def _read_pivot(document: bytes) -> Pivot:
+def _entry(
+    tenant: str, seq: int, kind: str, uuid: str, timestamp: int, header: bytes, payload: bytes
+) -> Entry:
+    what = f"event {seq} of tenant {tenant}"
     try:
-        return Pivot.from_dict(orjson.loads(document))
+        about = uuid.encode() + payload
+    except (AttributeError, TypeError) as error:
+        raise StorageError(f"{what} is damaged: {error}") from error
+    return Entry(kind, uuid, timestamp, _json(header, what, dict, about), payload)
+
+
+JsonT = TypeVar("JsonT", dict[str, Any], list[Any])
+
+
+def _json(stored: object, what: str, kind: type[JsonT], about: bytes = b"") -> JsonT:
+    """A sealed JSON value. Raises StorageError."""
+    try:
+        value = orjson.loads(unseal(stored, what, about))
+    except orjson.JSONDecodeError as error:
+        raise StorageError(f"{what} is damaged: {error}") from error
+    if not isinstance(value, kind):
+        raise StorageError(f"{what} is damaged: {type(value).__name__} instead of {kind.__name__}")
+    return value
+
+
+ItemT = TypeVar("ItemT", Pivot, ProductConnector)
+
+
+def _read(kind: type[ItemT], document: object, what: str) -> ItemT:
+    try:
+        return kind.from_dict(_json(document, f"stored {what}", dict))
     except ConfigError as error:
-        raise StorageError(f"stored pivot: {error}") from error
+        raise StorageError(f"stored {what}: {error}") from error
 
 
 def _layers(rows: list[tuple[Any, ...]]) -> Layers:
     if not rows:
         return Layers()
     version, saved, operator = rows[0]
-    return Layers(version, orjson.loads(saved), orjson.loads(operator))
+    what = "stored configuration"
+    return Layers(version, _json(saved, what, dict), _json(operator, what, dict))
 
 
 def _component(row: tuple[Any, ...]) -> Component:
@@ -407,7 +434,7 @@ def _component(row: tuple[Any, ...]) -> Component:
         name=name,
         instance=instance,
         type=type_,
-        permissions=tuple(orjson.loads(permissions)),
+        permissions=tuple(_json(permissions, f"component {tenant}/{kind}/{name}/{instance}", list)),
         hashed=hashed,
         key=key,
         revoked=bool(revoked),

@@ -53,7 +53,9 @@ class Catalogue:
         if self.highest(major) is None:
             of = "any version" if major == 0 else f"major {major}"
             return Refusal(
-                Reason.UNKNOWN_VERSION, f"{command.text('type')} has no pivot of {of}", command.uuid
+                Reason.UNKNOWN_VERSION,
+                f"{command.text('type')} has no pivot of {of}, and no worker of it has registered commands",
+                command.uuid,
             )
         if not self.declares(major, name):
             of = "no version" if major == 0 else f"not major {major}"
@@ -79,7 +81,8 @@ class Catalogue:
         version = Version(major, minor)
         commands = self._commands.get(version)
         if commands is None:
-            raise Refusal(Reason.UNKNOWN_VERSION, f"no pivot or product connector of version {version}")
+            detail = f"no pivot or product connector of version {version}: `zconnector pivot put` one"
+            raise Refusal(Reason.UNKNOWN_VERSION, detail)
         if version in self._implicit:
             return []
         given = set(names)

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from zconnector.errors import ConfigError
+from zconnector.messages.depth import MAX_DEPTH, is_deeper
 
 MAX_CONFIGURATION = 1 << 20
 """Bytes of one layer as JSON."""
@@ -78,4 +79,18 @@ def read_values(payload: bytes) -> dict[str, Any]:
         raise ConfigError(f"configuration is no JSON: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"configuration must be a JSON object, not {type(values).__name__}")
+    check_values(values)
     return values
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Whether a layer can be stored and sent.
+
+    Raises:
+        ConfigError: nested too deeply, or too long.
+    """
+    if is_deeper(values, MAX_DEPTH):
+        raise ConfigError(f"configuration is nested deeper than {MAX_DEPTH} levels")
+    size = len(orjson.dumps(values))
+    if size > MAX_CONFIGURATION:
+        raise ConfigError(f"configuration of {size} bytes, must be at most {MAX_CONFIGURATION}")

@@ -8,16 +8,18 @@ Fields that we do not know are ignored: Gandalf's files carry more than a connec
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
-import yaml
 
 from zconnector.configuration.schemas import Schema, compile_schema
+from zconnector.configuration.yaml_text import read_text
 from zconnector.errors import ConfigError
-from zconnector.messages.fields import is_name
+from zconnector.messages.depth import MAX_DEPTH, is_deeper
+from zconnector.messages.fields import is_name, is_unicode
 
 MAX_DOCUMENT = 1 << 20
 """Bytes of one pivot or product connector."""
@@ -173,34 +175,35 @@ def read_yaml(text: str | bytes, where: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: too long, no YAML, or no mapping.
     """
-    size = len(text if isinstance(text, bytes) else text.encode())
+    size = len(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
     if size > MAX_DOCUMENT:
         raise ConfigError(f"{where}: {size} bytes, must be at most {MAX_DOCUMENT}")
     try:
         if isinstance(text, bytes):
             text = text.decode()
-        document = yaml.load(text, Loader=_PlainLoader)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where}: must be UTF-8 ({error})") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: no valid YAML: {' '.join(str(error).split())[:300]}") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: nested too deeply") from None
+    document = read_text(text, where)
     if not isinstance(document, Mapping):
         raise ConfigError(f"{where}: must be a mapping, not {_describe(document)}")
     return document
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: a few of them can stand for gigabytes."""
+_KNOWN = ("name", "major", "minor", "commandtypes", "eventtypes", "resourcetypes", "keys", "product")
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not taken")
-        return super().compose_node(parent, index)
+
+def _check_spelling(document: Mapping[str, Any], where: str) -> None:
+    """What means nothing to us may mean something to others, but not what is nearly one of our keys."""
+    for key in document:
+        meant = difflib.get_close_matches(str(key)[:80].lower(), _KNOWN, n=1, cutoff=0.7)
+        if key not in (*_KNOWN, "implicit") and meant:
+            raise ConfigError(f"{where}: unknown key {str(key)[:80]!r}, did you mean {meant[0]!r}?")
 
 
 def _common(document: Mapping[str, Any], where: str) -> dict[str, Any]:
+    if is_deeper(document, MAX_DEPTH):
+        raise ConfigError(f"{where}: nested deeper than {MAX_DEPTH} levels")
+    _check_spelling(document, where)
     return {
         "name": _logical_name(document.get("name"), f"{where}.name"),
         "major": _number(document.get("major"), f"{where}.major"),
@@ -283,7 +286,8 @@ def _key(value: Mapping[str, Any], where: str) -> Key:
 
 
 def _text(value: object, where: str, *, empty: bool = False) -> str:
-    if not isinstance(value, str) or len(value.encode()) > _MAX_NAME or not (value or empty):
+    size = len(value.encode("utf-8", "replace")) if isinstance(value, str) else 0
+    if not isinstance(value, str) or size > _MAX_NAME or not (value or empty) or not is_unicode(value):
         raise ConfigError(f"{where}: must be a text of 1 to {_MAX_NAME} bytes, not {_describe(value)}")
     return value
 

@@ -70,4 +70,16 @@ class AdminWorker:
                 "reference": command["uuid"],
                 "worker": ADMIN_WORKER,
             }
-            await self._door.call("send_event", reply, orjson.dumps({"reason": reason}))
+            await self._reply(reply, orjson.dumps({"reason": reason}))
+
+    async def _reply(self, reply: Mapping[str, Any], payload: bytes) -> None:
+        """Give an answer until it is taken: nobody else would before the lease reaches its limit."""
+        while True:
+            try:
+                await self._door.call("send_event", reply, payload)
+                return
+            except Refusal as refusal:
+                if refusal.reason is Reason.SHUTTING_DOWN:
+                    raise
+                _log.warning("admin reply held up", command=reply["topic"], reason=str(refusal.reason))
+                await asyncio.sleep(_PAUSE)

@@ -6,7 +6,6 @@ Persist first, then answer: a receipt, a CONFIRM, a step of the cursor each foll
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 from zconnector.actions import Actions, Note, Reach, Then
 from zconnector.clock import Instant
@@ -110,14 +109,14 @@ class Incoming:
         self.counters["replies"] += 1
         return self._queue.publish(event, now, outbox=False, done=committed)
 
-    def event(self, event: Message, now: Instant, stored: Callable[[Instant, bool], Actions]) -> Actions:
-        """A broadcast event; `stored` hears whether it is (now, or since an earlier copy)."""
+    def event(self, event: Message, now: Instant) -> Actions:
+        """A broadcast event; one that cannot be stored stays missing, and is fetched."""
 
         def committed(later: Instant, published: Published) -> Actions:
             kept = published.outcome in ("STORED", "DUPLICATE")
             if kept and "seq" in event.header:
                 self._queue.sequenced(event.uuid, event.number("seq"), later)
-            return stored(later, kept)
+            return []
 
         self.counters["events"] += 1
         plain = event.without("recipient")

@@ -58,6 +58,10 @@ class ConnectorMachine:
         actions = self._shoset.tick(now) + self.router.tick(now)
         return actions + self._drained(now)
 
+    @property
+    def quiet(self) -> bool:
+        return self._shoset.quiet
+
     def deadline(self) -> float | None:
         return earliest(self._shoset.deadline(), self.router.deadline(), self._drain_ends)
 

@@ -4,7 +4,7 @@
 |---|---|
 | ACCEPTED | its uuid |
 | REJECTED | the target's or the cluster's reason |
-| NOT_SENT | the last reason heard (NO_AGGREGATOR, TARGET_AWAY, ...): nothing was stored |
+| NOT_SENT | the last reason heard (NO_AGGREGATOR, TARGET_AWAY, ...): no copy of this uuid was stored |
 | UNKNOWN | its uuid, once it is remembered that a FAIL follows if no receipt ever comes |
 """
 
@@ -17,7 +17,8 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
 from zconnector.clock import Instant, earliest
-from zconnector.connector.waiting import Queued, Senders, WaitingRoom
+from zconnector.connector.places import InstancePlaces
+from zconnector.connector.waiting import Line, Queued, Senders, WaitingRoom
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one
 from zconnector.messages.fields import check_field
@@ -28,7 +29,6 @@ from zconnector.settings import ConnectorSettings
 from zconnector.shoset.dispatch import Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
 from zconnector.shoset.identity import Identity, fresh_uuid
-from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 
@@ -38,7 +38,8 @@ _MAX_IN_FLIGHT = 10_000
 class Outgoing:
     """Commands of ours without an outcome yet.
 
-    Invariant: while a command waits, as many as `_window` allows are under way.
+    Invariant: while a command waits, there is no place for it (see `places.py`). One that was under way and
+    finds no place any more waits too: before those that came after it.
     """
 
     def __init__(
@@ -55,7 +56,10 @@ class Outgoing:
         self._queue = queue
         self._settings = settings
         self._rng = rng
-        self._tries: Dispatches[Senders] = Dispatches(_MAX_IN_FLIGHT, rng, shoset.send, self._ended)
+        self._places = InstancePlaces()
+        self._tries: Dispatches[Queued] = Dispatches(
+            _MAX_IN_FLIGHT, rng, shoset.send, self._ended, self._places
+        )
         self._waiting = WaitingRoom()
         self._letting_in = False
 
@@ -71,43 +75,52 @@ class Outgoing:
         command = self._command(args, payload, now)
         under_way, waiting = self._tries.get(command.uuid), self._waiting.get(command.uuid)
         if under_way is not None:
-            return _join(command, under_way.message, under_way.context, caller)
+            return _join(command, under_way.message, under_way.context.senders, caller)
         if waiting is not None:
             return _join(command, waiting.command, waiting.senders, caller)
         if len(self) >= _MAX_IN_FLIGHT:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
         self.counters["sent"] += 1
-        self._queue.sent_again(command, now)
-        self._waiting.add(Queued(command, Senders([caller]), now.mono + command.number("timeout") / 1000))
-        return self._let_in(now)
+        ends = now.mono + command.number("timeout") / 1000
+        doubt = self._queue.is_unknown(command.uuid)
+        self._waiting.add(Queued(command, Senders([caller]), ends, doubt))
+        return self._queue.unknown_sent_again(command, now) + self._let_in(now)
 
-    def _window(self) -> int:
-        """How many commands may be under way: what the live instances take of one connector.
-
-        None while all of them are busy. Without any instance: as many as come, each hears of it at once.
-        """
+    def _routes(self, spent: frozenset[Peer]) -> list[Peer]:
+        """The live instances without those spent; when all are, they may be asked again."""
         live = self._shoset.peers(upward=True)
-        if live and not any(peer.room for peer in live):
-            for peer in live:
-                self._shoset.await_room(peer)
-            return 0
-        return len(live) * COMMANDS_IN_FLIGHT or _MAX_IN_FLIGHT
+        return [peer for peer in live if peer not in spent] or live
+
+    def _may_go(self, line: Line) -> bool:
+        """Without any instance all go: each hears of it at once."""
+        name, spent = line
+        routes = self._routes(spent)
+        return not routes or any(self._places.free_for(peer, name) for peer in routes)
+
+    def _any_place(self) -> bool:
+        """False: nobody may go, however many wait."""
+        live = self._shoset.peers(upward=True)
+        return not live or any(self._places.free_for_some(peer) for peer in live)
 
     def _let_in(self, now: Instant) -> Actions:
-        """Begin what waits, as far as there is room.
+        """Begin what waits, as far as there are places.
 
         One that ends as it begins (nobody took it) leaves its place to the next one in this same loop, not
         in one within: thousands may wait when the last session goes.
         """
-        if self._letting_in:
+        if self._letting_in or not len(self._waiting):
             return []
         self._letting_in = True
         actions: Actions = []
         try:
-            while len(self._tries) < self._window() and (queued := self._waiting.take_first()) is not None:
+            while self._any_place() and (queued := self._waiting.take_first(self._may_go)) is not None:
                 actions += self._start(queued, now)
         finally:
             self._letting_in = False
+        if len(self._waiting):
+            for peer in self._shoset.peers(upward=True):
+                if not peer.room:
+                    self._shoset.await_room(peer)
         return actions
 
     def _start(self, queued: Queued, now: Instant) -> Actions:
@@ -119,9 +132,9 @@ class Outgoing:
             *self._tries.start(
                 command.uuid,
                 command,
-                self._shoset.peers(upward=True),
+                self._routes(queued.spent),
                 queued.ends - now.mono,
-                queued.senders,
+                queued,
                 now,
                 without_routes=Reason.NO_AGGREGATOR,
             ),
@@ -130,10 +143,9 @@ class Outgoing:
 
     def cancel(self, caller: Caller) -> None:
         """The sender is gone: the command goes on without it."""
-        under_way = [dispatch.context for dispatch in self._tries.all()]
-        for senders in (*under_way, *(queued.senders for queued in self._waiting)):
-            if caller in senders.callers:
-                senders.callers.remove(caller)
+        for queued in (*(dispatch.context for dispatch in self._tries.all()), *self._waiting):
+            if caller in queued.senders.callers:
+                queued.senders.callers.remove(caller)
 
     def receipt(self, event: Message, peer: Peer, now: Instant) -> Actions:
         """A receipt from the event queue, matched by the command's uuid."""
@@ -146,12 +158,12 @@ class Outgoing:
             return []
         if name == Outcome.NO_ROUTE:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
-            return self._tries.decline(uuid, peer, reason, event.text("detail"), now)
+            return self._tries.decline(uuid, peer, reason, event.text("detail"), now) + self._let_in(now)
         verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
         if waiting is not None:  # of a copy sent before, whose outcome was unknown
             self._waiting.take(uuid)
             ending = Ending(verdict, event, Reason.TIMED_OUT, "")
-            return self._tell(waiting.command, waiting.senders, ending, now)
+            return self._tell(waiting, ending, now)
         if under_way is None:
             self.counters["late_receipts"] += 1
             return self._queue.forget_unknown(uuid, now) if verdict is Verdict.ACCEPTED else []
@@ -162,31 +174,41 @@ class Outgoing:
         return self._let_in(now)
 
     def session_down(self, peer: Peer, now: Instant) -> Actions:
+        self._places.forget(peer)
         return self._tries.lost(peer, now) + self._let_in(now)
 
     def tick(self, now: Instant) -> Actions:
         actions: Actions = []
         for queued in self._waiting.overdue(now.mono):  # first: a try that ends now begins none of them
             ending = Ending(Verdict.NOT_SENT, None, Reason.BUSY, "too many commands were before it")
-            actions += self._tell(queued.command, queued.senders, ending, now)
-        return actions + self._tries.tick(now)
+            actions += self._tell(queued, ending, now)
+        self._places.tick(now)
+        return actions + self._tries.tick(now) + self._let_in(now)
 
     def deadline(self) -> float | None:
-        return earliest(self._tries.deadline(), self._waiting.deadline())
+        return earliest(self._tries.deadline(), self._waiting.deadline(), self._places.deadline())
 
-    def _ended(self, dispatch: Dispatch[Senders], ending: Ending, now: Instant) -> Actions:
-        return self._tell(dispatch.message, dispatch.context, ending, now) + self._let_in(now)
+    def _ended(self, dispatch: Dispatch[Queued], ending: Ending, now: Instant) -> Actions:
+        queued, serial = dispatch.context, dispatch.serial
+        queued.doubt = queued.doubt or bool(serial.doubtful)
+        if ending.answer is None and serial.busy and now.mono < queued.ends:
+            queued.spent = queued.spent.union(serial.tried).difference(serial.busy)
+            self._waiting.add(queued)
+            return self._let_in(now)
+        return self._tell(queued, ending, now) + self._let_in(now)
 
-    def _tell(self, command: Message, senders: Senders, ending: Ending, now: Instant) -> Actions:
-        uuid = command.uuid
-        self.counters[str(ending.verdict)] += 1
-        if ending.verdict is Verdict.ACCEPTED:
+    def _tell(self, queued: Queued, ending: Ending, now: Instant) -> Actions:
+        uuid, senders, verdict = queued.command.uuid, queued.senders, ending.verdict
+        if verdict is Verdict.NOT_SENT and queued.doubt:
+            verdict = Verdict.UNKNOWN
+        self.counters[str(verdict)] += 1
+        if verdict is Verdict.ACCEPTED:
             told = [Respond(c, {"uuid": uuid, "outcome": "ACCEPTED"}) for c in senders.callers]
             # An earlier try of the same uuid may have ended UNKNOWN; no FAIL is to follow this one.
             return [Reach("source.after_receipt"), *told, *self._queue.forget_unknown(uuid, now)]
-        if ending.verdict is Verdict.UNKNOWN:
+        if verdict is Verdict.UNKNOWN:
             return self._queue.remember_unknown(
-                command, now, lambda _later, refusal: _unknown(senders, uuid, refusal)
+                queued.command, now, lambda _later, refusal: _unknown(senders, uuid, refusal)
             )
         reason, detail = ending.reason, ending.detail
         if ending.answer is not None:

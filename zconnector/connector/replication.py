@@ -21,6 +21,8 @@ from zconnector.shoset.pace import EVENTS_AT_ONCE, EVENTS_PER_SECOND, Bucket
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 
+_RECEIPTS_FIRST = 0.25
+"""Share of an instance's credit that the outbox leaves free: a receipt has no other place to wait."""
 _LUMP = 32
 """Events that are sent together when the pace holds them up."""
 
@@ -28,8 +30,8 @@ _LUMP = 32
 class Replication:
     """What this connector owes the others, and what they may still owe it.
 
-    Invariant: only the latest FETCH counts; the cursor moves past a span only when every event of it
-    that the answer brought is committed.
+    Invariant: only the latest FETCH counts; the cursor moves past a number only when its event is committed,
+    or retention has dropped it.
     """
 
     def __init__(self, shoset: Shoset, queue: LocalQueue, rng: random.Random) -> None:
@@ -43,7 +45,6 @@ class Replication:
         self._rng = rng
         self._fetch = ""
         """uuid of the latest FETCH, until it is answered."""
-        self._fetch_failed = False
         self._pace = Bucket(EVENTS_PER_SECOND, EVENTS_AT_ONCE, 0.0)
         self._resume_at: float | None = None
         """When broadcast events that are due go on; None: nothing holds them up."""
@@ -57,20 +58,23 @@ class Replication:
     def flush(self, now: Instant) -> Actions:
         """Send whatever is due in the outbox, as far as pace and room allow; replies wait for no event."""
         actions: Actions = []
-        broadcast = self._resume_at is None or now.mono >= self._resume_at
-        if broadcast:
+        paced = self._resume_at is not None and now.mono < self._resume_at
+        if not paced:
             self._resume_at = None
-        while entries := self._queue.outbox_due(now, broadcast=broadcast):
+        # No more events are read than may be sent; one more shows whether the pace holds any up.
+        while entries := self._queue.outbox_due(
+            now, broadcast=0 if paced else int(self._pace.level(now.mono)) + 1
+        ):
             for entry in entries:
                 live = self._shoset.peers(upward=True)
-                peers = [peer for peer in live if peer.room]
+                peers = [peer for peer in live if peer.room > peer.credit * _RECEIPTS_FIRST]
                 if not peers:  # what is left stays due until a session comes up or has room again
                     for peer in live:
                         self._shoset.await_room(peer)
                     return actions
                 if not entry.recipient and not self._pace.take(1, now.mono):
                     self._resume_at = self._pace.ready_at(_LUMP)
-                    broadcast = False
+                    paced = True
                     break
                 self._queue.outbox_sent(entry.key, now)
                 actions += self._send(entry, peers, now)
@@ -116,6 +120,11 @@ class Replication:
         cursor = self._queue.cursor
         return [] if cursor is not None and cursor >= self.latest else self.look(now)
 
+    def is_news(self, latest: int) -> bool:
+        """Whether `heard_of` this number would change anything."""
+        cursor = self._queue.cursor
+        return not self._told or latest > self.latest or cursor is None or cursor < self.latest
+
     def look(self, now: Instant) -> Actions:
         """FETCH what has been missing for long enough, if there is anybody to ask.
 
@@ -126,15 +135,9 @@ class Replication:
         if span is None:
             return []
         self._fetch = fresh_uuid(self._rng)
-        self._fetch_failed = False
         self.counters["fetches"] += 1
         header = {"uuid": self._fetch, "after": span[0], "upto": span[1]}
         return self._shoset.send(self._rng.choice(peers), (Message(Kind.FETCH, header),), now)
-
-    def stored(self, event: Message, kept: bool) -> None:
-        """What became of an event; one that could not be stored spoils the FETCH that brought it."""
-        if not kept and "seq" in event.header:
-            self._fetch_failed = True
 
     def answered(self, answer: Message, now: Instant) -> Actions:
         """The end of a FETCH: its events are with the queue already; after their commit the cursor moves."""
@@ -144,9 +147,7 @@ class Replication:
         upto, latest, missed = (answer.number(name) for name in ("upto", "latest", "missed"))
 
         def after_the_events(later: Instant, _: Any) -> Actions:
-            actions: Actions = []
-            if not self._fetch_failed:
-                actions += self._queue.fetched(upto, latest, missed, later)
+            actions = self._queue.fetched(upto, latest, missed, later)
             if missed:
                 actions.append(Note("warning", "events lost to retention", {"missed": missed}))
             return actions + self.heard_of(latest, later)

@@ -95,6 +95,8 @@ class Requests:
         return actions
 
     def deadline(self) -> float | None:
+        if not self._waiting:
+            return self._tries.deadline()
         return earliest(self._tries.deadline(), *(request.due for request in self._waiting.values()))
 
     def waiting(self) -> list[str]:

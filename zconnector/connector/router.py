@@ -23,6 +23,7 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
+from zconnector.connector.aside import Aside
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
 from zconnector.connector.outgoing import Outgoing
@@ -66,6 +67,7 @@ class ConnectorRouter:
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
         )
+        self.aside = Aside()
         self._instances: list[Any] | None = None
 
     # ---- Role: sessions
@@ -103,9 +105,17 @@ class ConnectorRouter:
     def beat(self, peer: Peer) -> Mapping[str, Any]:
         return {} if self.queue.cursor is None else {"cursor": self.queue.cursor}
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
-        actions: Actions = []
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
+        return {}  # a connector binds no shoset
+
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        return self.setup.validated(now)  # a push may have missed the instance: ask again
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         instances = header.get("instances")
+        if instances is None and not self.replication.is_news(int(header.get("latest", 0))):
+            return None
+        actions: Actions = []
         if instances and instances != self._instances:
             self._instances = list(instances)
             targets = _targets(instances)
@@ -148,12 +158,7 @@ class ConnectorRouter:
             actions += self.replication.heard_of(event.number("seq"), now)
             if event.text("source") == self.identity.name:
                 actions += self.queue.outbox_confirm([event.uuid], now)
-
-        def stored(later: Instant, kept: bool) -> Actions:
-            self.replication.stored(event, kept)
-            return []
-
-        return actions + self.incoming.event(event, now, stored)
+        return actions + self.incoming.event(event, now)
 
     # ---- the door
 
@@ -175,6 +180,9 @@ class ConnectorRouter:
             return self.sending.send(caller, args, payload, now)
         if op == "wait_command":
             worker, major = _text(args, "worker"), _small(args, "major")
+            if self.workers.is_gone(worker):
+                self.aside.put(worker, caller, args)
+                return []
             return self.queue.wait_command(
                 caller,
                 _text(args, "iterator"),
@@ -183,7 +191,7 @@ class ConnectorRouter:
                 worker,
                 self.workers.serving(worker, major),
                 now,
-                holds_none="seen" in args,
+                seen=_text(args, "seen") if "seen" in args else None,
             )
         if op == "wait_event":
             return self.queue.wait_event(
@@ -210,20 +218,28 @@ class ConnectorRouter:
                 ],
             )
         if op == "register":
-            return self.setup.register(caller, args, now)
+            return self.setup.register(caller, args, now) + self._heard(_text(args, "worker"), now)
         if op == "beat":
             if self.incoming.draining:
                 # An error ends a Gandalf worker as "leave" does; ours only waits for the next router.
                 raise Refusal(Reason.DRAINING, "the connector is stopping")
-            going_on = self.workers.beat(
-                _text(args, "worker"), _small(args, "major"), _small(args, "minor"), now
-            )
-            return [Respond(caller, {"valid": going_on, "boot": self.identity.boot})]
+            worker = _text(args, "worker")
+            going_on = self.workers.beat(worker, _small(args, "major"), _small(args, "minor"), now)
+            told = Respond(caller, {"valid": going_on, "boot": self.identity.boot})
+            return [told, *self._heard(worker, now)]
         if op == "status":
             return [Respond(caller, self.status(now))]
         raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")
 
+    def _heard(self, worker: str, now: Instant) -> Actions:
+        """A worker registered or beat: what it waits for counts again."""
+        if self.workers.is_gone(worker):
+            return []
+        waits = self.aside.take(worker)
+        return [a for caller, args in waits for a in self.call(caller, "wait_command", args, b"", now)]
+
     def cancel(self, caller: Caller, now: Instant) -> Actions:
+        self.aside.drop(caller)
         self.outgoing.cancel(caller)
         return self.queue.cancel(caller, now)
 
@@ -233,6 +249,9 @@ class ConnectorRouter:
         actions: Actions = []
         for gone in self.workers.tick(now):
             actions.append(Note("info", "worker gone", {"worker": gone.who}))
+            for waiter in self.queue.pass_over(gone.worker, now) if gone.worker else ():
+                args = {"iterator": waiter.iterator, "command": waiter.name, "major": waiter.major}
+                self.aside.put(gone.worker, waiter.caller, {**args, "worker": gone.worker})
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)

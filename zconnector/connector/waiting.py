@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from zconnector.actions import Caller
+from zconnector.connector.places import Name, name_of
 from zconnector.messages.message import Message
+from zconnector.shoset.peers import Peer
+
+Line = tuple[Name, frozenset[Peer]]
+"""Those of one name that are for the same instances (all but these): they may go or not, all alike."""
 
 
 @dataclass(slots=True)
@@ -18,21 +23,36 @@ class Senders:
     callers: list[Caller] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Queued:
     """A command with its senders, and the monotonic time at which its timeout is over."""
 
     command: Message
     senders: Senders
     ends: float
+    doubt: bool = False
+    """A copy of it may be stored somewhere: it may not end NOT_SENT."""
+    spent: frozenset[Peer] = frozenset()
+    """Where it was tried: it goes on at the other instances."""
+    number: int = 0
+    """Its place in the order of arrival, given by the room. Who comes back has it still: first."""
+
+    @property
+    def line(self) -> Line:
+        return name_of(self.command), self.spent
 
 
 class WaitingRoom:
-    """In order of arrival; each goes when it is taken, or when its time is over."""
+    """In order of arrival; each goes when it is taken, or when its time is over.
+
+    Invariant: who waits has an entry in the line of its name and spent instances; other entries are stale.
+    """
 
     def __init__(self) -> None:
-        self._queued: OrderedDict[str, Queued] = OrderedDict()
+        self._queued: dict[str, Queued] = {}
+        self._lines: dict[Line, list[tuple[int, str]]] = {}
         self._ends: list[tuple[float, str]] = []
+        self._numbers = itertools.count(1)
 
     def __len__(self) -> int:
         return len(self._queued)
@@ -44,13 +64,28 @@ class WaitingRoom:
         return self._queued.get(uuid)
 
     def add(self, queued: Queued) -> None:
+        """At its place in the order: at the end, or where it was when it was taken out before."""
         uuid = queued.command.uuid
+        queued.number = queued.number or next(self._numbers)
         self._queued[uuid] = queued
+        heapq.heappush(self._lines.setdefault(queued.line, []), (queued.number, uuid))
         heapq.heappush(self._ends, (queued.ends, uuid))
 
-    def take_first(self) -> Queued | None:
-        """Remove and return the one that has waited longest."""
-        return self._queued.popitem(last=False)[1] if self._queued else None
+    def take_first(self, may_go: Callable[[Line], bool] = lambda _line: True) -> Queued | None:
+        """Remove and return the one that has waited longest of those whose line may go."""
+        first: tuple[int, str] | None = None
+        for line, entries in list(self._lines.items()):
+            while entries and self._stale(*entries[0]):
+                heapq.heappop(entries)
+            if not entries:
+                del self._lines[line]
+            elif (first is None or entries[0] < first) and may_go(line):
+                first = entries[0]
+        return self._queued.pop(first[1]) if first else None
+
+    def _stale(self, number: int, uuid: str) -> bool:
+        queued = self._queued.get(uuid)
+        return queued is None or queued.number != number
 
     def take(self, uuid: str) -> Queued | None:
         """Remove and return the one of this uuid."""

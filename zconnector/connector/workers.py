@@ -39,6 +39,8 @@ class Gone:
 
     who: str
     held: Callable[[Lease], bool]
+    worker: str = ""
+    """Its name, if it has one: what it waits for is not handed to it either."""
 
 
 class Workers:
@@ -78,6 +80,10 @@ class Workers:
         self._known[key] = known
         return True
 
+    def is_gone(self, worker: str) -> bool:
+        """Whether it names itself, was taken for silent and not heard since: no lease of it is watched."""
+        return bool(worker) and not self._is_named(worker) and any(key[0] == worker for key in self._silent)
+
     def serving(self, worker: str, major: int) -> Version | None:
         """The version a waiter serves: the one registered under its name, or by the unnamed workers."""
         named = [known for known in self._known.values() if known.worker and known.worker == worker]
@@ -109,7 +115,7 @@ class Workers:
 
     def _gone(self, known: Registration) -> Gone:
         if known.worker:
-            return Gone(known.worker, lambda lease: lease.worker == known.worker)
+            return Gone(known.worker, lambda lease: lease.worker == known.worker, known.worker)
         version = Version(known.major, known.minor)
         return Gone(
             f"version {known.major}.{known.minor}",

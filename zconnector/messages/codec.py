@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from zconnector.errors import Reason, WireError
+from zconnector.messages.depth import MAX_HEADER_DEPTH, is_deeper
 from zconnector.messages.fields import check_header
 from zconnector.messages.kinds import (
     MAGIC,
@@ -29,6 +30,11 @@ _KINDS = {int(kind): kind for kind in Kind}
 _FLAGS = {int(flag): flag for flag in (Flag.NONE, *Flag)}
 """What mostly comes: to look it up costs a tenth of making it."""
 ACCEPTED_VERSIONS = tuple(v for v in (VERSION, VERSION - 1) if v >= 1)
+_PREFIXES = {
+    (kind, flags): _PREFIX.pack(MAGIC, VERSION, kind, flags, 0) for kind in Kind for flags in _FLAGS.values()
+}
+_KNOWN = {prefix: key for key, prefix in _PREFIXES.items()}
+"""Prefixes as this version writes them, which is what mostly comes; all others are taken apart."""
 
 Frames = list[bytes]
 
@@ -48,7 +54,9 @@ def encode_one(message: Message) -> Frames:
         raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}", message.uuid)
     if size > MAX_MESSAGE:
         raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}", message.uuid)
-    prefix = _PREFIX.pack(MAGIC, VERSION, message.kind, message.flags, 0)
+    prefix = _PREFIXES.get((message.kind, message.flags))
+    if prefix is None:
+        prefix = _PREFIX.pack(MAGIC, VERSION, message.kind, message.flags, 0)
     return [prefix, header, message.payload]
 
 
@@ -92,6 +100,28 @@ def decode(frames: Sequence[bytes]) -> list[Message]:
 
 
 def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
+    known = _KNOWN.get(prefix)
+    kind, flags = _take_apart(prefix) if known is None else known
+    if len(header) > MAX_HEADER:
+        raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}")
+    size = len(prefix) + len(header) + len(payload)
+    if size > MAX_MESSAGE:
+        raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}")
+    try:
+        fields = orjson.loads(header)
+    except orjson.JSONDecodeError as error:
+        raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
+    if type(fields) is not dict:
+        raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
+    # Most headers have no list at all; only one with that many brackets needs a look.
+    brackets = header.count(b"[") + header.count(b"{")
+    if brackets > MAX_HEADER_DEPTH and is_deeper(fields, MAX_HEADER_DEPTH):
+        raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
+    check_header(kind, flags, fields)
+    return Message(kind, fields, payload, flags)
+
+
+def _take_apart(prefix: bytes) -> tuple[Kind, Flag]:
     if len(prefix) != _PREFIX.size:
         raise WireError(Reason.BAD_FRAME, f"prefix of {len(prefix)} bytes, must be 8")
     magic, version, number, flags, _ = _PREFIX.unpack(prefix)
@@ -105,19 +135,5 @@ def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
     kind = _KINDS.get(number)
     if kind is None:
         raise WireError(Reason.BAD_FRAME, f"unknown kind {number}")
-    if len(header) > MAX_HEADER:
-        raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}")
-    size = len(prefix) + len(header) + len(payload)
-    if size > MAX_MESSAGE:
-        raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}")
-    try:
-        fields = orjson.loads(header)
-    except orjson.JSONDecodeError as error:
-        raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
-    if type(fields) is not dict:
-        raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
     known = _FLAGS.get(flags)
-    if known is None:
-        known = Flag(flags)
-    check_header(kind, known, fields)
-    return Message(kind, fields, payload, known)
+    return kind, Flag(flags) if known is None else known

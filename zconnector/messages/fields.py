@@ -100,6 +100,7 @@ ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH))
 NAMES = ("tenant", "source", "target", "type", "recipient", "name", "instance", "product")
 """Fields that hold a name: they end up in keys, paths and logs, so their letters are few."""
 _NAMES = frozenset(NAMES)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 _SMALL = ("major", "minor")
@@ -116,6 +117,11 @@ _JSON_NAME = {str: "str", int: "int", bool: "bool", list: "list", dict: "object"
 def is_name(text: str) -> bool:
     """Whether a text may serve as a logical name: 1 to 128 of A-Z a-z 0-9 _ . -"""
     return _NAME.fullmatch(text) is not None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be encoded: a lone surrogate (YAML and JSON can spell one) cannot."""
+    return text.isascii() or not _SURROGATE.search(text)
 
 
 def check_field(name: str, value: object) -> str:

@@ -20,9 +20,10 @@ def _has(flags: Flag, bit: int) -> bool:
     return bool(int.__and__(flags, bit))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
-    """One message. The header is never changed in place: `with_fields` makes a new one."""
+    """One message, never changed: `with_fields` makes a new one. (Frozen, each would take three times as
+    long to make, and every hop makes some for every message.)"""
 
     kind: Kind
     header: Header

@@ -140,7 +140,7 @@ class Commands:
         serving: Version | None,
         now: Instant,
         *,
-        holds_none: bool = False,
+        seen: str | None = None,
     ) -> Actions:
         """Answer with the oldest command of that name and version, now or when there is one."""
         refusal = self._iterators.check(iterator, "command")
@@ -148,7 +148,7 @@ class Commands:
             refusal = Refusal(Reason.BAD_ARGUMENT, f"call {caller.call} is pending already")
         if refusal is not None:
             return [Respond(caller, error=refusal)]
-        before = self._start_over(iterator, now) if holds_none else []
+        before = self._start_over(iterator, seen, now) if seen is not None else []
         self._order += 1
         waiter = Waiter(caller, iterator, name, major, worker, serving, self._order)
         self._iterators.hold(iterator)
@@ -159,18 +159,19 @@ class Commands:
         line.park(waiter)
         return before + self._serve(key, line, waiter, now)
 
-    def _start_over(self, iterator: str, now: Instant) -> Actions:
-        """Whoever takes one command at a time waits: what this iterator took has not reached it.
+    def _start_over(self, iterator: str, seen: str, now: Instant) -> Actions:
+        """Whoever takes one command at a time waits: what this iterator took after `seen` has not reached it.
 
         So it was lost with a connection, a front end or this process, and nobody works on it; an
-        older wait can reach nobody any more.
+        older wait can reach nobody any more. `seen` itself did reach it: that it could not be
+        completed is no reason to run it again at once.
         """
         actions: Actions = []
         for caller in list(self._parked.get(iterator, ())):
             self._leave(self._waiting[caller], now)
             refusal = Refusal(Reason.REPLACED, "a newer wait of this iterator took its place")
             actions.append(Respond(caller, error=refusal))
-        held = self._register.held_by(iterator)
+        held = [command for command in self._register.held_by(iterator) if command.uuid != seen]
         return actions + self._release(held, "lost on the way to its worker", now)
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
@@ -189,6 +190,13 @@ class Commands:
                 return []
             iterator = held.lease.iterator
         return self._release(self._register.held_by(iterator), "wait cancelled", now)
+
+    def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
+        """Hand nothing to the waits of this worker; who they are. Whoever cancels them cancels nothing."""
+        waiters = [waiter for waiter in self._waiting.values() if waiter.worker == worker]
+        for waiter in waiters:
+            self._leave(waiter, now)
+        return waiters
 
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
         """Give back what matching leases hold."""

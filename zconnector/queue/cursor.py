@@ -87,11 +87,17 @@ class Cursor:
         return self.value, self._held[0] - 1 if self._held else self._latest
 
     def fetched(self, upto: int, latest: int, missed: int, now: Instant) -> Actions:
-        """Everything up to `upto` is stored, but for `missed` events that are gone for good."""
+        """A FETCH was answered for numbers up to `upto`; its first `missed` numbers are gone for good.
+
+        The numbers that came were told to `sequenced`, one by one. Those that did not are asked for again:
+        the journal has no holes, so they were dropped on the way.
+        """
         self._latest = max(self._latest, latest)
         self.missed += max(0, missed)
-        if self.value is None or upto > self.value:
-            self._move(upto, now)
+        begin = self.value if self._asked is None else self._asked
+        gone = upto if begin is None else min(upto, begin + max(0, missed))
+        if self.value is None or gone > self.value:
+            self._move(gone, now)
         if self._due is not None and self._asked is not None and (self.value or 0) > self._asked:
             self._arm(now, 0.0)  # the rest has been missing for long enough already
         self._asked = None

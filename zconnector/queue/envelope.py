@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from zlib import crc32
 
 import orjson
 
@@ -10,12 +11,17 @@ from zconnector.errors import StorageError
 from zconnector.messages import Flag, Kind, Message
 
 _HEAD = struct.Struct(">BHI")
+_SEAL = struct.Struct(">BI")
+_SEALED = 0xC3
+"""First byte of a sealed body, before the checksum of all the rest; a kind has no such number."""
 
 
 def pack(message: Message) -> bytes:
     """The stored form of a message. Its header came from JSON, or was made here, and can be JSON again."""
     header = orjson.dumps(message.header)
-    return _HEAD.pack(message.kind, message.flags, len(header)) + header + message.payload
+    head = _HEAD.pack(message.kind, message.flags, len(header))
+    check = crc32(message.payload, crc32(header, crc32(head)))
+    return b"".join((_SEAL.pack(_SEALED, check), head, header, message.payload))
 
 
 def unpack(body: bytes) -> Message:
@@ -25,6 +31,11 @@ def unpack(body: bytes) -> Message:
         StorageError: the bytes are not what `pack` made.
     """
     try:
+        if body[:1] == _SEALED.to_bytes(1):  # else of before bodies were sealed
+            _, check = _SEAL.unpack_from(body)
+            body = body[_SEAL.size :]
+            if crc32(body) != check:
+                raise StorageError("a stored message is damaged: its checksum does not fit")
         kind, flags, length = _HEAD.unpack_from(body)
         end = _HEAD.size + length
         if end > len(body):

@@ -193,9 +193,11 @@ class Events:
             refusal = Refusal(Reason.REPLACED, "a newer wait of this iterator took its place")
             actions.append(Respond(caller, error=refusal))
         last = self._retained.find(seen) if seen else None
-        if last is not None:
+        if last is not None and (last.message is None or last.key <= stream.position):
             self._streams.resume(stream, last.key)
-        elif not seen:
+        elif not seen or stream.lane.reference:
+            # Nothing yet; or a receipt, which may be forgotten, or announced anew behind a reply that was
+            # lost: about one message there is little, and all of it is shown again.
             self._streams.resume(stream, stream.begin)
         return actions
 

@@ -10,11 +10,13 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
+from zconnector.errors import StorageError
 from zconnector.messages import Message
 from zconnector.queue import cursor as cursors
 from zconnector.queue import documents, register, unknowns
@@ -29,6 +31,7 @@ from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
+from zconnector.queue.lines import Waiter
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
 from zconnector.queue.register import Register
@@ -38,6 +41,7 @@ from zconnector.queue.store import (
     DOCUMENTS,
     EVENTS,
     ITERATORS,
+    NUMBERED,
     OUTBOX,
     POSITIONS,
     Bodies,
@@ -95,30 +99,36 @@ class LocalQueue:
         """Take everything back that a store holds. Once, before anything else.
 
         Leases keep their holder, and last `lease_limit` from now at most; what was in the outbox is due now.
+
+        Raises:
+            StorageError: a row is not what was written; nothing may be called afterwards.
         """
         spaces: dict[str, list[Row]] = {}
         for row in rows:
             spaces.setdefault(row.space, []).append(row)
-        for row in spaces.get(ITERATORS, []):
-            self._iterators.restore(str(row.key), row.meta["kind"], now)
-        commands = [
-            Command.from_meta(int(row.key), row.size, row.meta, now.mono)
-            for row in _in_order(spaces.get(COMMANDS, []))
-        ]
-        self._register.restore(commands, now)
-        for command in self._register.leased():
-            if command.lease is not None:
-                self._iterators.hold(command.lease.iterator)
-        for row in _in_order(spaces.get(EVENTS, [])):
-            self._events.restore_event(int(row.key), row.meta, row.size, now)
-        for row in spaces.get(POSITIONS, []):
-            self._events.restore_position(str(row.key), row.meta)
-        for row in _in_order(spaces.get(OUTBOX, [])):
-            self._outbox.restore(int(row.key), row.meta, row.size, now)
-        for row in _in_order(spaces.get(DEAD, [])):
-            self._dead.restore(int(row.key), row.meta)
-        for row in spaces.get(DOCUMENTS, []):
-            self._restore_document(str(row.key), row.meta, now)
+        self._restore(_Rows(spaces), now)
+
+    def _restore(self, rows: _Rows, now: Instant) -> None:
+        with rows.told():
+            for row in rows.of(ITERATORS):
+                self._iterators.restore(str(row.key), row.meta["kind"], now)
+            commands = [
+                Command.from_meta(int(row.key), row.size, row.meta, now.mono) for row in rows.of(COMMANDS)
+            ]
+            self._register.restore(commands, now)
+            for command in self._register.leased():
+                if command.lease is not None:
+                    self._iterators.hold(command.lease.iterator)
+            for row in rows.of(EVENTS):
+                self._events.restore_event(int(row.key), row.meta, row.size, now)
+            for row in rows.of(POSITIONS):
+                self._events.restore_position(str(row.key), row.meta)
+            for row in rows.of(OUTBOX):
+                self._outbox.restore(int(row.key), row.meta, row.size, now)
+            for row in rows.of(DEAD):
+                self._dead.restore(int(row.key), row.meta)
+            for row in rows.of(DOCUMENTS):
+                self._restore_document(str(row.key), row.meta, now)
 
     def _restore_document(self, key: str, meta: dict[str, Any], now: Instant) -> None:
         if key == cursors.KEY:
@@ -182,16 +192,17 @@ class LocalQueue:
         serving: Version | None,
         now: Instant,
         *,
-        holds_none: bool = False,
+        seen: str | None = None,
     ) -> Actions:
         """Respond with the oldest command of a name and version, now or when there is one.
 
         `Respond.args` are its header fields. A waiter of major 0 takes any version; a command of major 0
         goes to any waiter. Admin commands go to the worker "ADMIN" only, and it gets no others.
-        `holds_none`: this iterator is read by one who has no command of it now, so whatever is still
-        leased to it was lost on the way. NOT_FOUND for an iterator that is unknown or not for commands.
+        `seen`: uuid of the last command of this iterator that reached its reader ("": none yet), which has
+        done with it: whatever else is leased to the iterator was lost on the way. NOT_FOUND for an
+        iterator that is unknown or not for commands.
         """
-        return self._commands.wait(caller, iterator, name, major, worker, serving, now, holds_none=holds_none)
+        return self._commands.wait(caller, iterator, name, major, worker, serving, now, seen=seen)
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller of a wait is gone: nothing stays swallowed, and its iterator's leases are freed.
@@ -213,7 +224,9 @@ class LocalQueue:
         """Give what matching leases hold back to the queue: the worker is gone."""
         return self._commands.release(holder, why, now)
 
-    # --- events ------------------------------------------------------------------------------------
+    def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
+        """Take the waits of a worker that is silent out of their lines, and return them."""
+        return self._commands.pass_over(worker, now)
 
     def publish(self, event: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and with `outbox` an outbox entry in the same commit; then show it to waiters.
@@ -268,8 +281,8 @@ class LocalQueue:
 
     # --- outbox ------------------------------------------------------------------------------------
 
-    def outbox_due(self, now: Instant, limit: int = BATCH, *, broadcast: bool = True) -> list[OutboxEntry]:
-        """What is to be sent now, at most `limit`: replies, then (`broadcast`) events, the oldest first.
+    def outbox_due(self, now: Instant, limit: int = BATCH, *, broadcast: int = BATCH) -> list[OutboxEntry]:
+        """What is to be sent now, at most `limit`: replies, then up to `broadcast` events, the oldest first.
 
         Marks nothing: see `outbox_sent`. More may be due: ask again after marking these.
         """
@@ -314,14 +327,18 @@ class LocalQueue:
     def remember_unknown(self, command: Message, now: Instant, done: Remembered) -> Actions:
         """A command was sent and nothing definite heard. `done` gets None once that is committed.
 
-        Unless forgotten, a FAIL event (reason UNRECEIPTED) is published here at `accept_until` + 30 s of
-        the last copy that was sent.
+        Unless forgotten, a FAIL event (reason UNRECEIPTED) is published here at the latest `accept_until` of
+        its copies + 30 s.
         """
         return self._unknowns.remember(command, now, done)
 
-    def sent_again(self, command: Message, now: Instant) -> None:
-        """A command is about to be sent, perhaps not for the first time."""
-        self._unknowns.sent_again(command, now)
+    def is_unknown(self, uuid: str) -> bool:
+        """Whether an earlier copy of this uuid may be stored somewhere, and nothing was heard of it yet."""
+        return self._unknowns.holds(uuid)
+
+    def unknown_sent_again(self, command: Message, now: Instant) -> Actions:
+        """One of which `is_unknown` is sent anew: no FAIL before this copy can no longer be stored either."""
+        return self._unknowns.sent_again(command, now)
 
     def forget_unknown(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""
@@ -357,5 +374,24 @@ class LocalQueue:
         }
 
 
-def _in_order(rows: list[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: int(row.key))
+class _Rows:
+    """Stored rows by space, and which one is being restored."""
+
+    def __init__(self, spaces: dict[str, list[Row]]) -> None:
+        self._spaces = spaces
+        self._at = ""
+
+    def of(self, space: str) -> Iterator[Row]:
+        """In the order of their keys where these are numbers."""
+        rows = self._spaces.get(space, [])
+        for row in sorted(rows, key=lambda row: int(row.key)) if space in NUMBERED else rows:
+            self._at = f"row {row.key!r} of {space}"
+            yield row
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Turns whatever a row that is none leads to into a StorageError that names it."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StorageError(f"{self._at} is damaged: {error!r}") from error

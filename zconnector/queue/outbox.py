@@ -150,12 +150,12 @@ class Outbox:
         self._drafts.pop(draft.entry.uuid, None)
         self._release(draft.entry)
 
-    def due(self, now: Instant, limit: int = BATCH, *, broadcast: bool = True) -> list[OutboxEntry]:
-        """What to send now, at most `limit`: replies, then (`broadcast`) events, by age; marks nothing."""
+    def due(self, now: Instant, limit: int = BATCH, *, broadcast: int = BATCH) -> list[OutboxEntry]:
+        """What to send now, at most `limit`: replies, then up to `broadcast` events; marks nothing."""
         self._unseen = False
         self._ripen(now)
         found: list[OutboxEntry] = []
-        keys = chain(self._due[True], self._due[False] if broadcast else ())
+        keys = chain(self._due[True], islice(self._due[False], broadcast))
         for key in list(islice(keys, limit)):
             entry = self._entries[key]
             try:

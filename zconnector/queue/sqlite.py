@@ -14,6 +14,7 @@ import orjson
 
 from zconnector.errors import StorageError
 from zconnector.queue.store import NUMBERED, SPACES, Delete, Key, Put, Row, Write, encode_meta
+from zconnector.storage.seal import seal, unseal
 from zconnector.storage.sqlite import Database, Transaction
 
 
@@ -70,13 +71,15 @@ class SqliteQueueStore:
         rows = self.database.read(_statements(space).body, (key,))
         if not rows:
             raise StorageError(f"no row {key!r} in {space}")
-        body = rows[0][0]
-        return b"" if body is None else bytes(body)
+        body = b"" if rows[0][0] is None else rows[0][0]
+        if not isinstance(body, bytes):
+            raise StorageError(f"the body of row {key!r} of {space} is damaged: it is no bytes")
+        return body
 
     def scan(self, space: str) -> Iterator[Row]:
         for key, meta, size in self.database.each(_statements(space).scan):
             try:
-                decoded = orjson.loads(meta)
+                decoded = orjson.loads(unseal(meta, f"row {key!r} of {space}", _about(space, key)))
             except orjson.JSONDecodeError as error:
                 raise StorageError(f"row {key!r} of {space} is damaged: {error}") from error
             yield Row(space, key, decoded, size)
@@ -85,11 +88,16 @@ class SqliteQueueStore:
         self.database.close()
 
 
+def _about(space: str, key: Key) -> bytes:
+    """What a row's checksum covers beside its meta."""
+    return f"{space}/{key}".encode("utf-8", "surrogatepass")
+
+
 def _perform(transaction: Transaction, write: Write) -> None:
     statements = _statements(write.space)
     match write:
         case Put(_, key, meta, body):
-            transaction.execute(statements.put_meta, (key, encode_meta(meta)))
+            transaction.execute(statements.put_meta, (key, seal(encode_meta(meta), _about(write.space, key))))
             if body:
                 transaction.execute(statements.put_body, (key, body))
             elif body is not None:

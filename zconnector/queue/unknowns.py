@@ -1,14 +1,13 @@
 """Commands sent from here whose outcome is unknown: each ends in a receipt, a reply, or a FAIL made here.
 
-The FAIL waits for the last copy that was sent: as long as one may still be stored by its target, nobody can
-say that none ever was.
+The FAIL comes when the last copy of the uuid can no longer be stored: never while another is on its way.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant
@@ -37,9 +36,27 @@ class _Unknown:
     longest: float
     """Seconds that are left at most, whatever the clocks say: its whole timeout and the grace."""
 
+    @classmethod
+    def of(cls, command: Message, earlier: _Unknown | None) -> _Unknown:
+        """What is to be remembered of a copy beside an earlier one of its uuid: the longer wait."""
+        accept_until = command.number("accept_until")
+        longest = (command.number("timeout") + GRACE_MS) / 1000
+        if earlier is not None:
+            accept_until = max(accept_until, earlier.accept_until)
+            return replace(earlier, accept_until=accept_until, longest=max(longest, earlier.longest))
+        name, tenant, source = (command.text(field) for field in ("command", "tenant", "source"))
+        return cls(command.uuid, name, tenant, source, accept_until, longest)
+
+    def put(self) -> Put:
+        meta = asdict(self)
+        return Put(DOCUMENTS, PREFIX + str(meta.pop("uuid")), meta)
+
 
 class Unknowns:
-    """Bounded by count; remembered on the disk before the sender hears UNKNOWN."""
+    """Bounded by count; remembered on the disk before the sender hears UNKNOWN.
+
+    Invariant: each has a due time in `_due_at`, and that time an entry in `_due`; other entries are stale.
+    """
 
     def __init__(
         self,
@@ -54,10 +71,8 @@ class Unknowns:
         self._taken = taken
         self._limit = limit
         self._unknown: dict[str, _Unknown] = {}
-        self._ends: dict[str, float] = {}
-        """By uuid: when its FAIL is due, if nothing else is heard."""
+        self._due_at: dict[str, float] = {}
         self._due: list[tuple[float, str]] = []
-        """The same in order, and what it was before a later copy was sent."""
         self.failed = 0
         """Ended by a FAIL made here."""
 
@@ -78,26 +93,12 @@ class Unknowns:
     def remember(self, command: Message, now: Instant, done: Remembered) -> Actions:
         """`done` gets None once it is stored, or why it is not (yet): then only a crash can forget it."""
         uuid = command.uuid
-        if uuid not in self._unknown and len(self._unknown) >= self._limit:
+        known = self._unknown.get(uuid)
+        if known is None and len(self._unknown) >= self._limit:
             return done(now, Refusal(Reason.BUSY, f"{self._limit} outcomes are unknown already", uuid))
-        unknown = _Unknown(
-            uuid,
-            command.text("command"),
-            command.text("tenant"),
-            command.text("source"),
-            command.number("accept_until"),
-            (command.number("timeout") + GRACE_MS) / 1000,
-        )
+        unknown = _Unknown.of(command, known)
         self._add(unknown, now)
-        meta = {
-            "name": unknown.name,
-            "tenant": unknown.tenant,
-            "source": unknown.source,
-            "accept_until": unknown.accept_until,
-            "longest": unknown.longest,
-        }
-
-        put = Put(DOCUMENTS, PREFIX + uuid, meta)
+        put = unknown.put()
 
         def failed(now: Instant, error: StorageError) -> Actions:
             # It stays in memory, and goes to the disk as soon as that takes it: the sender is told UNKNOWN
@@ -108,18 +109,24 @@ class Unknowns:
 
         return [self._commits.commit([put], lambda now: done(now, None), failed)]
 
-    def sent_again(self, command: Message, now: Instant) -> None:
-        """Another copy is about to go out; should it end UNKNOWN too, that will be remembered."""
+    def holds(self, uuid: str) -> bool:
+        return uuid in self._unknown
+
+    def sent_again(self, command: Message, now: Instant) -> Actions:
+        """Another copy of one that is held goes: the FAIL waits until that can no longer be stored."""
         known = self._unknown.get(command.uuid)
-        if known is not None:
-            longest = (command.number("timeout") + GRACE_MS) / 1000
-            self._add(replace(known, accept_until=command.number("accept_until"), longest=longest), now)
+        if known is None:
+            return []
+        unknown = _Unknown.of(command, known)
+        self._add(unknown, now)
+        self._commits.ride(unknown.put())
+        return self._commits.flush(now)
 
     def forget(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""
-        self._ends.pop(uuid, None)
         if self._unknown.pop(uuid, None) is None:
             return []
+        self._due_at.pop(uuid, None)
         self._commits.ride(Delete(DOCUMENTS, PREFIX + uuid))
         return self._commits.flush(now)
 
@@ -127,7 +134,7 @@ class Unknowns:
         actions: Actions = []
         while self._due and self._due[0][0] <= now.mono:
             due, uuid = heapq.heappop(self._due)
-            if self._ends.get(uuid) == due:
+            if self._due_at.get(uuid) == due:
                 actions += self._unreceipted(self._unknown[uuid], now)
         return actions
 
@@ -137,14 +144,12 @@ class Unknowns:
     def _add(self, unknown: _Unknown, now: Instant) -> None:
         self._unknown[unknown.uuid] = unknown
         left = (unknown.accept_until + GRACE_MS - now.wall) / 1000
-        self._await(unknown.uuid, now.mono + min(max(left, 0.0), unknown.longest))
+        due = now.mono + min(max(left, 0.0), unknown.longest)
+        self._put_off(unknown.uuid, max(due, self._due_at.get(unknown.uuid, due)))
 
-    def _await(self, uuid: str, due: float) -> None:
-        """Its FAIL is due then; never earlier than it was."""
-        before = self._ends.get(uuid)
-        if before is None or due > before:
-            self._ends[uuid] = due
-            heapq.heappush(self._due, (due, uuid))
+    def _put_off(self, uuid: str, due: float) -> None:
+        self._due_at[uuid] = due
+        heapq.heappush(self._due, (due, uuid))
 
     def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:
         if self._taken(unknown.name, unknown.uuid):
@@ -169,7 +174,7 @@ class Unknowns:
                 self.failed += unknown.uuid in self._unknown
                 return self.forget(unknown.uuid, now)
             if unknown.uuid in self._unknown:
-                self._await(unknown.uuid, now.mono + RETRY)
+                self._put_off(unknown.uuid, max(now.mono + RETRY, self._due_at[unknown.uuid]))
             return []
 
         return self._publish(Message(Kind.EVENT, header), now, done)

@@ -222,7 +222,7 @@ def _seen(context: Context) -> dict[str, str]:
     pairs = context.invocation_metadata() or ()
     if all(key != metadata.SEEN for key, _ in pairs):
         return {}
-    return {"seen": metadata.value(pairs, metadata.SEEN)}
+    return {"seen": metadata.decode_text(metadata.value(pairs, metadata.SEEN))}
 
 
 def _definite(context: Context) -> bool:

@@ -13,7 +13,7 @@ WORKER = "x-zconnector-worker"
 """Request: identity of the worker process; leases and registrations are its."""
 SEEN = "x-zconnector-seen"
 """Request to a Wait call by a reader of one message at a time: uuid of the last one of its iterator that
-reached it (empty: none yet). What was handed out since was lost on the way: it comes again."""
+reached it, percent-encoded (empty: none yet). What was handed out since was lost: it comes again."""
 DEFINITE = "x-zconnector-definite"
 """Request to SendCommandMessage: `1`: tell errors at once, do not hold them for a second."""
 BOOT = "x-zconnector-boot"

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from zconnector.errors import ConfigError, NotRunningError, Reason, Refusal, ZConnectorError
+from zconnector.messages.depth import MAX_DEPTH, is_deeper
 from zconnector.runtime.statedir import find_socket, remove_socket, socket_path
 
 _NAME = "control.sock"
@@ -97,6 +98,8 @@ class ControlServer:
             return Refusal(Reason.BAD_ARGUMENT, f"request is no JSON: {error}")
         if type(request) is not dict or type(request.get("op")) is not str:
             return Refusal(Reason.BAD_ARGUMENT, 'request must be an object with a string "op"')
+        if is_deeper(request, MAX_DEPTH):
+            return Refusal(Reason.BAD_ARGUMENT, f"request is nested deeper than {MAX_DEPTH} levels")
         args = request.get("args", {})
         if type(args) is not dict:
             return Refusal(Reason.BAD_ARGUMENT, '"args" must be an object')

@@ -6,7 +6,8 @@ aggregator over the cluster members, a member over the instances that hold a ses
 | state | event | next |
 |---|---|---|
 | TRYING | accepted, rejected (from any route, however late) | ENDED with that |
-| TRYING | this route: no route, not taken, lost, share over | next route |
+| TRYING | this route: no route, not taken, lost, share over | next route that has a place for it |
+| TRYING | none of the routes that are left has a place | as if they had said BUSY |
 | TRYING | routes exhausted, none in doubt | ENDED: NOT_SENT with the last reason |
 | TRYING | routes exhausted, one in doubt | ENDED: UNKNOWN, after the share of the last one |
 
@@ -17,7 +18,7 @@ its share ended. A route that said NO_ROUTE, or whose socket refused, is not.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -57,6 +58,8 @@ class SerialTry(Generic[Route]):
     last_reason: Reason = Reason.TIMED_OUT
     last_detail: str = ""
     tried: list[Route] = field(default_factory=list)
+    busy: list[Route] = field(default_factory=list)
+    """Those that said BUSY, or had no place when the others had been tried: they may take it later."""
 
     @classmethod
     def over(
@@ -77,13 +80,19 @@ class SerialTry(Generic[Route]):
         share = budget / len(order) if order else 0.0
         return cls(routes=order, ends=now + budget, share=share)
 
-    def next(self, now: float) -> Route | None:
-        """Make the next route current and return it; None when all have been tried."""
-        if not self.routes or now >= self.ends:
+    def next(self, now: float, free: Callable[[Route], bool] = lambda _route: True) -> Route | None:
+        """Make the next route that is free current and return it; None when there is none."""
+        if now >= self.ends:
             self.routes.clear()
+        route = next((route for route in self.routes if free(route)), None)
+        if route is None:
+            if self.routes:
+                self.last_reason, self.last_detail = Reason.BUSY, "no place is free"
+                self.busy += self.routes
+                self.routes.clear()
             self.current = None
             return None
-        route = self.routes.pop(0)
+        self.routes.remove(route)
         self.current = route
         self.current_ends = min(self.ends, now + self.share)
         self.tried.append(route)
@@ -94,6 +103,8 @@ class SerialTry(Generic[Route]):
         self.last_reason, self.last_detail = reason, detail
         if self.current is not None and route == self.current:
             self.current = None
+            if reason is Reason.BUSY:
+                self.busy.append(route)
             return True
         if route in self.doubtful:
             self.doubtful.remove(route)
@@ -101,8 +112,9 @@ class SerialTry(Generic[Route]):
 
     def lost(self, route: Route) -> bool:
         """A route is gone (session lost, GOAWAY). Returns whether to move on."""
-        if route in self.routes:
-            self.routes.remove(route)
+        for those in (self.routes, self.busy):
+            if route in those:
+                those.remove(route)
         if self.current is not None and route == self.current:
             self.doubtful.append(self.current)
             self.current = None

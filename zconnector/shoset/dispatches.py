@@ -29,6 +29,8 @@ class Dispatch(Generic[Context]):
     message: Message
     serial: SerialTry[Peer]
     context: Context
+    at: Peer | None = None
+    """Where it has a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,28 @@ class SendOver(Protocol):
     ) -> Actions: ...
 
 
+class Places:
+    """How many messages each route has under way, and whether it takes one more. This one sets no bound."""
+
+    def take(self, peer: Peer, message: Message) -> None:
+        """It is tried at this route now: it was `free`."""
+
+    def leave(self, peer: Peer, message: Message) -> None:
+        """It no longer is."""
+
+    def free(self, peer: Peer, message: Message) -> bool:
+        """Whether it may be tried at this route."""
+        return True
+
+    def busy(self, peer: Peer, now: Instant) -> None:
+        """A route said BUSY of what has just left it."""
+
+
 class Dispatches(Generic[Context]):
     """Tries under way, bounded by `limit`.
 
-    Invariant: every dispatch in the table has a current route, and an entry in the heap not later
-    than the end of that route's share.
+    Invariant: every dispatch in the table has a current route, a place there, and an entry in the heap not
+    later than the end of that route's share.
     """
 
     def __init__(
@@ -62,7 +81,9 @@ class Dispatches(Generic[Context]):
         rng: random.Random,
         send: SendOver,
         ended: Callable[[Dispatch[Context], Ending, Instant], Actions],
+        places: Places | None = None,
     ) -> None:
+        self._places = places or Places()
         self._limit = limit
         self._rng = rng
         self._send = send
@@ -104,6 +125,8 @@ class Dispatches(Generic[Context]):
             serial.last_reason = without_routes
             serial.last_detail = "no live session"
         dispatch = Dispatch(key, message, serial, context)
+        if key in self._table:
+            self._leave(self._table[key])
         self._table[key] = dispatch
         return self._advance(dispatch, now)
 
@@ -112,19 +135,20 @@ class Dispatches(Generic[Context]):
         dispatch = self._table.pop(key, None)
         if dispatch is None:
             return []
+        self._leave(dispatch)
         reason, detail = dispatch.serial.last_reason, answer.text("detail")
         return self._ended(dispatch, Ending(verdict, answer, reason, detail), now)
 
     def decline(self, key: str, peer: Peer, reason: Reason, detail: str, now: Instant) -> Actions:
         """A route said for certain that it did not hand the message on."""
         dispatch = self._table.get(key)
-        if dispatch is not None and dispatch.serial.declined(peer, reason, detail):
-            return self._advance(dispatch, now)
-        return []
+        return [] if dispatch is None else self._declined(dispatch, peer, reason, detail, now)
 
     def lost(self, peer: Peer, now: Instant) -> Actions:
         """A session ended: what was waiting on it moves on."""
         moving = [d for d in self._table.values() if d.serial.lost(peer)]
+        for dispatch in moving:
+            self._leave(dispatch)
         return [action for d in moving for action in self._advance(d, now)]
 
     def tick(self, now: Instant) -> Actions:
@@ -134,6 +158,7 @@ class Dispatches(Generic[Context]):
             _, _, key = heapq.heappop(self._ends)
             dispatch = self._table.get(key)
             if dispatch is not None and dispatch.serial.due(now.mono):
+                self._leave(dispatch)
                 actions += self._advance(dispatch, now)
         return actions
 
@@ -141,13 +166,30 @@ class Dispatches(Generic[Context]):
         """When the next share ends."""
         return self._ends[0][0] if self._ends else None
 
+    def _leave(self, dispatch: Dispatch[Context]) -> None:
+        if dispatch.at is not None:
+            self._places.leave(dispatch.at, dispatch.message)
+            dispatch.at = None
+
+    def _declined(
+        self, dispatch: Dispatch[Context], route: Peer, reason: Reason, detail: str, now: Instant
+    ) -> Actions:
+        if not dispatch.serial.declined(route, reason, detail):
+            return []
+        self._leave(dispatch)
+        if reason is Reason.BUSY:
+            self._places.busy(route, now)
+        return self._advance(dispatch, now)
+
     def _advance(self, dispatch: Dispatch[Context], now: Instant) -> Actions:
-        route = dispatch.serial.next(now.mono)
+        route = dispatch.serial.next(now.mono, lambda peer: self._places.free(peer, dispatch.message))
         if route is None:
             self._table.pop(dispatch.key, None)
             serial = dispatch.serial
             ending = Ending(serial.exhausted, None, serial.last_reason, serial.last_detail)
             return self._ended(dispatch, ending, now)
+        self._places.take(route, dispatch.message)
+        dispatch.at = route
         self._pushes += 1
         heapq.heappush(self._ends, (dispatch.serial.current_ends, self._pushes, dispatch.key))
         budget = max(1, int((dispatch.serial.current_ends - now.mono) * 1000))
@@ -156,8 +198,6 @@ class Dispatches(Generic[Context]):
         def not_taken(later: Instant) -> Actions:
             if self._table.get(dispatch.key) is not dispatch:
                 return []
-            if dispatch.serial.declined(route, Reason.BUSY, f"{route} took no message"):
-                return self._advance(dispatch, later)
-            return []
+            return self._declined(dispatch, route, Reason.BUSY, f"{route} took no message", later)
 
         return self._send(route, (message,), now, not_taken)

@@ -19,31 +19,41 @@ class Bucket:
     Invariant: the level is at most `burst`, as of the monotonic time of the last call.
     """
 
-    __slots__ = ("_at", "_burst", "_level", "_rate")
+    __slots__ = ("_at", "_burst", "_rate", "left")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate = rate
         self._burst = burst
-        self._level = burst
+        self.left = burst
+        """`level` as of the last call."""
         self._at = now
 
     def level(self, now: float) -> float:
         """Tokens there are; below 0: tokens owed."""
         if now > self._at:
-            self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+            level = self.left + (now - self._at) * self._rate
+            self.left = level if level < self._burst else self._burst
             self._at = now
-        return self._level
+        return self.left
 
     def take(self, count: float, now: float) -> bool:
         """Take so many tokens, or (False) none."""
         if self.level(now) < count:
             return False
-        self._level -= count
+        self.left -= count
         return True
 
     def spend(self, count: float, now: float) -> None:
         """Take so many tokens, there or not."""
-        self._level = self.level(now) - count
+        self.left = self.level(now) - count
+
+    def draw(self, count: float, debt: float, now: float) -> bool:
+        """Take so many tokens, or (False) none where more than `debt` would be owed then."""
+        left = self.level(now) - count
+        if left < -debt:
+            return False
+        self.left = left
+        return True
 
     def ready_at(self, level: float) -> float:
         """Monotonic time from which there are so many tokens (at most `burst`).
@@ -51,7 +61,7 @@ class Bucket:
         Exact, whatever the rounding: at that time `level` finds them. Who is woken then and finds a
         trace less would be told the same time again.
         """
-        ready = self._at + max(0.0, level - self._level) / self._rate
-        while self._level + (ready - self._at) * self._rate < level:
+        ready = self._at + max(0.0, level - self.left) / self._rate
+        while self.left + (ready - self._at) * self._rate < level:
             ready = math.nextafter(ready, math.inf)
         return ready

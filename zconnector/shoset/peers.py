@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -57,12 +58,13 @@ class Peer:
         """How many messages may be sent to it now."""
         return max(0, self.credit - (self.sent - self.acknowledged))
 
-    def has_room_for_events(self, held: int = 0) -> bool:
-        """Whether one more broadcast event may be sent, beside `held` that are about to be.
+    @property
+    def room_for_events(self) -> int:
+        """How many broadcast or fetched events may be sent to it now.
 
         They leave most of the credit free: what somebody waits for stands behind few.
         """
-        return self.room - held >= self.credit * EVENTS_LEAVE_FREE
+        return max(0, math.floor(self.room - self.credit * EVENTS_LEAVE_FREE) + 1)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.tenant}/{self.name}/{self.instance}"
@@ -96,7 +98,14 @@ class Role(Protocol):
         """The other end refused our secret, or replaced or revoked us."""
 
     def beat(self, peer: Peer) -> Mapping[str, Any]:
-        """Fields that go along with HEARTBEAT and WELCOME to this peer (`latest`, `cursor`)."""
+        """Fields that go along with each HEARTBEAT to this peer, and with HELLO (`latest`, `cursor`)."""
 
-    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions:
-        """A HEARTBEAT or WELCOME of a live peer, with what it carried along."""
+    def welcome(self, peer: Peer) -> Mapping[str, Any]:
+        """Fields that go along with WELCOME to this live peer: those of a beat, and `instances`."""
+
+    def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
+        """A live peer above has said WELCOME once more: the cluster may have said what did not reach us."""
+
+    def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
+        """A HEARTBEAT or WELCOME of a live peer, with what it carried along. None: it told nothing new,
+        and whatever waits for time does so as before."""

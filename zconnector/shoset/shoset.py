@@ -82,6 +82,8 @@ class Shoset:
         self._owing: dict[Link, Peer] = {}
         """Peers below that have gone faster: they get no credit until they no longer owe anything."""
         self._leaving = False
+        self.quiet = False
+        """The last transmission was a beat that told nothing new: no deadline has changed by it."""
 
     # ---- what roles call
 
@@ -214,7 +216,7 @@ class Shoset:
         }
         told = {"type": me.type, "endpoint": me.endpoint, "server_key": me.server_key}
         hello.update({name: value for name, value in told.items() if value})
-        hello.update(self._beat_fields(peer))
+        hello.update(self._role.beat(peer))
         secret = Message(
             Kind.SECRET,
             {"uuid": fresh_uuid(self._rng), "command": "VALIDATE", "timestamp": now.wall},
@@ -232,14 +234,15 @@ class Shoset:
 
     def frames(self, link: Link, key: str, frames: Sequence[bytes], now: Instant) -> Actions:
         """One transmission from a link."""
+        self.quiet = False
         peer = self._current(link)
         theirs = peer is not None and peer.key != key
+        pace: Bucket | None = None
         if isinstance(link, bytes):
-            count = max(1, len(frames) // 3)
+            count = len(frames) // 3 or 1
             pace = self._pace(link, now)
-            if pace.level(now.mono) - count < -_MAY_OWE * self._settings.credit:
+            if not pace.draw(count, _MAY_OWE * self._settings.credit, now.mono):
                 return self._flooded(link, None if theirs else peer, count, now)
-            pace.spend(count, now.mono)
         if theirs:
             self.counters["wrong_key"] += 1
             self._fine(link)
@@ -248,6 +251,8 @@ class Shoset:
             messages = decode(frames)
         except WireError as error:
             return self._bad_frame(link, peer, error, now)
+        if len(messages) == 1 and peer is not None and messages[0].kind is Kind.HEARTBEAT:
+            return self._lone_beat(peer, messages[0], pace, now)
         actions: Actions = []
         for number, message in enumerate(messages):
             if number:
@@ -261,6 +266,16 @@ class Shoset:
             actions += self._message(peer, message, now)
         peer = self._current(link)
         return actions if peer is None else actions + self._grant(peer, now)
+
+    def _lone_beat(self, peer: Peer, beat: Message, pace: Bucket | None, now: Instant) -> Actions:
+        """Most of what comes to an idle process, hence cheap: only who owes something has to be told more."""
+        peer.heard = now.mono
+        told = self._heard_beat(peer, beat, now)
+        actions = told or []
+        if (pace is None or pace.left >= 0) and peer.link not in self._owing:
+            self.quiet = told is None
+            return actions
+        return actions + self._grant(peer, now) if self._current(peer.link) is peer else actions
 
     def _pace(self, link: Link, now: Instant) -> Bucket:
         pace = self._paces.get(link)
@@ -304,23 +319,28 @@ class Shoset:
         actions: Actions = []
         for peer in list(self._owing.values()):
             actions += self._grant(peer, now)
-        for peer in [p for p in self._below.values() if self._silent(p, now)]:
-            actions += self._forget(peer, "silent", now)
+        mono = now.mono
+        beats = mono >= self._next_beat
+        look = beats or mono >= self._next_silence
+        if look:
+            for peer in [p for p in self._below.values() if self._silent(p, now)]:
+                actions += self._forget(peer, "silent", now)
         for uplink in self._uplinks.all():
-            late = uplink.due <= now.mono
-            if uplink.state is UplinkState.OPENING and late:
+            state = uplink.state
+            if state is UplinkState.OPENING and uplink.due <= mono:
                 actions += self._end_uplink(uplink, "no connection", now)
-            elif uplink.state is UplinkState.GREETING and late:
+            elif state is UplinkState.GREETING and uplink.due <= mono:
                 actions += self._end_uplink(uplink, "no WELCOME", now)
-            elif uplink.peer is not None and _greeted(uplink) and self._silent(uplink.peer, now):
+            elif look and uplink.peer is not None and _greeted(uplink) and self._silent(uplink.peer, now):
                 actions += self._end_uplink(uplink, "silent", now)
         if not self._leaving:
             actions += self._uplinks.open_due(now)
-        heard = [peer.heard for peer in self._below.values()]
-        heard += [up.peer.heard for up in self._uplinks.all() if _greeted(up) and up.peer is not None]
-        self._next_silence = min(heard, default=now.mono) + self._settings.dead_after
-        if now.mono >= self._next_beat:
-            self._next_beat = now.mono + self._settings.heartbeat
+        if look:  # at each beat, so that no timer of its own is needed while all are heard
+            heard = [peer.heard for peer in self._below.values()]
+            heard += [up.peer.heard for up in self._uplinks.all() if _greeted(up) and up.peer is not None]
+            self._next_silence = min(heard, default=mono) + self._settings.dead_after
+        if beats:
+            self._next_beat = mono + self._settings.heartbeat
             actions += [self._beat(peer) for peer in self._below.values()]
             actions += [self._beat(up.peer) for up in self._uplinks.all() if _greeted(up) and up.peer]
         return actions
@@ -334,7 +354,8 @@ class Shoset:
         if not self._below and not len(self._uplinks):
             return None
         uplink = None if self._leaving else self._uplinks.deadline()
-        return earliest(self._next_beat, self._next_silence, uplink, self._free_of_debt())
+        debt = self._free_of_debt() if self._owing else None
+        return earliest(self._next_beat, self._next_silence, uplink, debt)
 
     def _free_of_debt(self) -> float | None:
         paces = (self._paces.get(link) for link in self._owing)
@@ -380,7 +401,7 @@ class Shoset:
 
     def _message(self, peer: Peer, message: Message, now: Instant) -> Actions:
         if message.kind is Kind.HEARTBEAT:
-            return self._heard_beat(peer, message, now)
+            return self._heard_beat(peer, message, now) or []
         if peer.upward:
             return self._from_above(peer, message, now)
         return self._from_below(peer, message, now)
@@ -440,7 +461,9 @@ class Shoset:
             peer.validated = True
             peer.hello = header
             actions += self._role.peer_up(peer, now)
-        return actions + self._role.heard_beat(peer, header, now)
+        else:
+            actions += self._role.welcomed_again(peer, now)
+        return actions + (self._role.heard_beat(peer, header, now) or [])
 
     def _first(self, link: Link, key: str, message: Message, now: Instant) -> Actions:
         """A message of a link without a session: only HELLO begins one."""
@@ -538,16 +561,17 @@ class Shoset:
             return self._complain(peer.link, "peer refused a message", fields, now)
         return self._role.received(peer, message, now)
 
-    def _heard_beat(self, peer: Peer, message: Message, now: Instant) -> Actions:
+    def _heard_beat(self, peer: Peer, message: Message, now: Instant) -> Actions | None:
+        """None: nothing has changed but counts."""
         taken = message.number("received")
         peer.acknowledged = max(peer.acknowledged, min(taken, peer.sent))
         if not peer.validated:
             return []
-        actions = self._role.heard_beat(peer, message.header, now)
+        told = self._role.heard_beat(peer, message.header, now)
         if id(peer) in self._busy and peer.room > 0:
             self._busy.discard(id(peer))
-            actions += self._role.room_again(peer, now)
-        return actions
+            return (told or []) + self._role.room_again(peer, now)
+        return told
 
     # ---- endings
 
@@ -618,14 +642,9 @@ class Shoset:
             header["reference"] = reference
         return Transmit(link, (Message(Kind.ERROR, header),))
 
-    def _beat_fields(self, peer: Peer) -> dict[str, Any]:
-        fields = dict(self._role.beat(peer))
-        fields.pop("instances", None)
-        return fields
-
     def _beat(self, peer: Peer) -> Transmit:
         peer.reported = peer.granted
-        header: dict[str, Any] = {"received": peer.granted, **self._beat_fields(peer)}
+        header: dict[str, Any] = {"received": peer.granted, **self._role.beat(peer)}
         return Transmit(
             peer.link,
             (Message(Kind.HEARTBEAT, header),),
@@ -642,7 +661,7 @@ class Shoset:
             "validated": peer.validated,
             "credit": self._settings.credit,
             "heartbeat": int(self._settings.heartbeat * 1000),
-            **(self._role.beat(peer) if peer.validated else {}),
+            **(self._role.welcome(peer) if peer.validated else {}),
             **fields,
         }
         return Transmit(peer.link, (Message(Kind.WELCOME, header),))

@@ -260,7 +260,7 @@ class Client:
             try:
                 if not iterator:
                     iterator, seen = await self._create_iterator(), ""
-                said = ((metadata.SEEN, seen),)
+                said = ((metadata.SEEN, metadata.encode_text(seen)),)
                 found = await self._wait(topic, event, iterator, "", None, said)
             except CallFailed as failed:
                 if failed.code == "NOT_FOUND":
@@ -298,7 +298,7 @@ class Client:
             try:
                 if not iterator:
                     iterator = await get_iterator()
-                said = ((metadata.SEEN, seen),)
+                said = ((metadata.SEEN, metadata.encode_text(seen)),)
                 event, trailing = await self._wait(handle.command, None, iterator, handle.uuid, left, said)
             except CallFailed as failed:
                 if deadline is not None and loop.time() >= deadline:
@@ -309,7 +309,7 @@ class Client:
                 # was on the way to us then to a new iterator only, which begins with the oldest event.
                 if self._iterator == iterator:
                     self._iterator = ""
-                iterator = ""
+                iterator = seen = ""
                 pausing = backoff.next() if left is None else min(backoff.next(), left)
                 if await pause(self._closing, pausing):
                     raise

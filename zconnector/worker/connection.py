@@ -54,15 +54,19 @@ class Tls:
 def parse_addresses(text: str) -> list[str]:
     """Addresses as gRPC dials them, from `socket[,socket]`: paths, `unix:PATH` or `HOST:PORT`.
 
+    What has a slash is a path, relative or not.
+
     Raises:
         ConfigError: there is none.
     """
     addresses: list[str] = []
     for part in (part.strip() for part in text.split(",")):
-        if part.startswith(("/", ".")):
+        if part.startswith("tcp://"):
+            addresses.append(part.removeprefix("tcp://"))
+        elif "/" in part and not part.startswith("unix:"):
             addresses.append(f"unix:{part}")
         elif part:
-            addresses.append(part.removeprefix("tcp://"))
+            addresses.append(part)
     if not addresses:
         raise ConfigError(f"no connector address in {text!r}")
     return addresses

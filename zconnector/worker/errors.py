@@ -54,6 +54,7 @@ class NotSent(SendError):
 
     def __init__(self, uuid: str, reason: str, detail: str) -> None:
         super().__init__(f"not sent ({reason}): {detail}", uuid, reason, detail)
+        self.exit_code = REASONS[Reason(reason if reason in REASONS else Reason.NOT_SENT)].exit_code
 
 
 class Rejected(SendError):
@@ -75,6 +76,7 @@ class OutcomeUnknown(SendError):
     """
 
     grpc = "DEADLINE_EXCEEDED"
+    exit_code = REASONS[Reason.TIMED_OUT].exit_code
 
     def __init__(self, uuid: str, detail: str) -> None:
         super().__init__(f"outcome unknown of {uuid}: {detail}", uuid, str(Reason.TIMED_OUT), detail)
@@ -84,6 +86,7 @@ class NoReply(WorkerError):
     """No reply came in the time given; it may still come."""
 
     grpc = "DEADLINE_EXCEEDED"
+    exit_code = REASONS[Reason.TIMED_OUT].exit_code
 
     def __init__(self, uuid: str, seconds: float) -> None:
         super().__init__(f"no reply to {uuid} within {seconds:g} s")

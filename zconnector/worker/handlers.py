@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ class Registry:
 
     def add_command(self, handler: CommandHandler) -> None:
         """Raises:
-        ConfigError: the name is empty or taken, or the concurrency is below 1.
+        ConfigError: the name is empty or taken, the concurrency below 1, or the function no handler.
         """
         if not handler.name:
             raise ConfigError("a command needs a name")
@@ -97,20 +98,32 @@ class Registry:
             raise ConfigError(f"concurrency of {handler.name} must be at least 1 (got {handler.concurrency})")
         if handler.name in self.commands:
             raise ConfigError(f"command {handler.name} has two handlers")
+        _check_callable(handler.function, f"command {handler.name}")
         self.commands[handler.name] = handler
 
     def add_event(self, handler: EventHandler) -> None:
         """Raises:
-        ConfigError: that topic and event have a handler.
+        ConfigError: that topic and event have a handler, or the function is none.
         """
         key = (handler.topic, handler.event)
         if key in self.events:
             raise ConfigError(f"event {handler.event} of topic {handler.topic} has two handlers")
+        _check_callable(handler.function, f"event of topic {handler.topic}")
         self.events[key] = handler
 
 
+def _check_callable(function: Handler, what: str) -> None:
+    """Every message would fail otherwise, and only then."""
+    try:
+        inspect.signature(function).bind(None, "")
+    except TypeError:
+        raise ConfigError(f"{what}: its handler must take (ctx, payload)") from None
+    except ValueError:
+        return  # a built-in without a signature
+
+
 async def run_handler(function: Handler, context: Context, threads: Executor) -> tuple[str, str, str]:
-    """Run a handler to its end: (SUCCES or FAIL, payload, what to log of a failure).
+    """Run a handler to its end: (SUCCES or FAIL, payload, what to log of a failure, with its traceback).
 
     Whatever a handler raises is the answer FAIL with its text; that is the contract of a handler.
     """
@@ -126,7 +139,7 @@ async def run_handler(function: Handler, context: Context, threads: Executor) ->
         return Outcome.FAIL, _failure(fail), "handler answered FAIL"
     except Exception as error:  # noqa: BLE001  # the handler's failure is the sender's answer
         text = _printable(f"{type(error).__name__}: {error}")
-        return Outcome.FAIL, text, text
+        return Outcome.FAIL, text, _printable("".join(traceback.format_exception(error)))
 
 
 def _failure(fail: Fail) -> str:

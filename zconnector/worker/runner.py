@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from zconnector.errors import ZConnectorError
+from zconnector.errors import Reason, ZConnectorError
 from zconnector.messages.kinds import Outcome
 from zconnector.rpc import metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
@@ -62,6 +62,7 @@ class Runner:
         self._draining = asyncio.Event()
         self._slots: list[asyncio.Task[None]] = []
         self._open: Connection | None = None
+        self._away = False
         self.worker = f"{name[:200]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         """Identity of this process towards the connector, the same over reconnections."""
 
@@ -159,8 +160,9 @@ class Runner:
         except CallFailed as failed:
             if not failed.passing:
                 return self._life.refused(RegistrationRefused([], str(failed)))
-            _log.info("worker.connector_away", detail=failed.detail)
+            self._note_away(failed.detail)
             return self._life.away()
+        self._away = False
         if not reply.valid:
             missing = metadata.decode_names(metadata.value(trailing, metadata.MISSING))
             detail = metadata.decode_text(metadata.value(trailing, metadata.DETAIL))
@@ -173,12 +175,19 @@ class Runner:
         try:
             reply, trailing = await self._connection.call("SendStop", request, seconds=SHORT / 2)
         except CallFailed as failed:
-            _log.info("worker.connector_away", detail=failed.detail)
+            self._note_away(failed.detail)
             return self._life.away()
+        self._away = False
         step = self._life.beaten(reply.valid, metadata.value(trailing, metadata.BOOT))
         if step is Step.DRAIN:
             _log.info("worker.told_to_leave", worker=self.worker)
         return step
+
+    def _note_away(self, detail: str) -> None:
+        """Once for each absence, not at every try."""
+        if not self._away:
+            _log.warning("worker.connector_away", addresses=list(self._addresses), detail=detail)
+        self._away = True
 
     def _open_slots(self) -> None:
         if self._slots:
@@ -263,7 +272,7 @@ class Runner:
         if self._draining.is_set():
             return None
         try:
-            said = ((metadata.SEEN, seen),)
+            said = ((metadata.SEEN, metadata.encode_text(seen)),)
             reply, _ = await self._connection.call(method, request, seconds=None, said=said)
         except asyncio.CancelledError:
             current = asyncio.current_task()
@@ -315,7 +324,7 @@ class Runner:
             try:
                 await self._connection.call("SendEventMessage", answer, seconds=SHORT)
             except CallFailed as failed:
-                if failed.passing:
+                if failed.passing or failed.reason == Reason.QUEUE_FULL:
                     await pause(never, backoff.next())
                     continue
                 _log.error("worker.reply_refused", uuid=context.uuid, outcome=outcome, detail=str(failed))

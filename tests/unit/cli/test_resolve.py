@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from zconnector.cli.component import component_command
+from zconnector.cli.main import main
 from zconnector.cli.options import HELP, build, settings_of
 from zconnector.cli.resolve import read_file
 from zconnector.errors import ConfigError
@@ -213,3 +214,37 @@ def test_an_enrolment_file_that_is_empty_or_missing_is_an_error(
         result = CliRunner().invoke(command, ["--state-dir", str(tmp_path), "--enrolment-file", str(path)])
         assert isinstance(result.exception, ConfigError)
         assert said in str(result.exception)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300", "0", "-1"])
+def test_a_duration_is_a_number_with_bounds(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NaN passed every bound, and a component with a heartbeat of NaN never beat."""
+    argv = ["connector", "--state-dir", str(tmp_path), "--session-heartbeat", value, "--print-config"]
+    assert main(argv) == 2
+    assert "session-heartbeat" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("strict = -1", 2), ("strict = [1]", 78), ("grpc = 2001-01-01", 78)]
+)
+def test_a_value_of_the_file_of_another_type_is_an_error(
+    line: str, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A number for a switch was an AttributeError with a traceback."""
+    file = tmp_path / "c.toml"
+    file.write_text(f"[connector]\n{line}\n")
+    assert (
+        main(["connector", "--state-dir", str(tmp_path), "--config", str(file), "--print-config"]) == status
+    )
+    assert line.split()[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_value_that_is_not_utf8_can_be_shown(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["connector", "--state-dir", str(tmp_path), "--grpc", "unix:\udcff", "--print-config", *more]
+    assert main(argv) == 0
+    assert "\\udcff" in capsys.readouterr().out

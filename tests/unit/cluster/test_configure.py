@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.cluster.bench import Bench, Instance, topology
 from zconnector.errors import Reason, Refusal
+from zconnector.messages.codec import decode, encode_one
 from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message
 
@@ -174,3 +175,20 @@ def test_a_catalogue_that_would_not_fit_in_a_message_is_refused():
         bench.control("pivot_put", tenant="acme", json=document)
     with pytest.raises(Refusal, match="must be at most 3500000"):
         bench.control("pivot_put", tenant="acme", json={**document, "minor": 9})
+
+
+@pytest.mark.parametrize("kind", [Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH])
+def test_what_comes_without_a_source_gets_an_error_and_no_answer_for_nobody(kind: Kind):
+    """The answer's recipient was empty: a bad header, with which its whole transmission was refused."""
+    bench, (a,) = topology("acme", "a")
+    a.give(Message(kind, {"uuid": "q1", "command": "GET", "after": 0, "upto": 1}))
+    (error,) = a.take()
+    assert (error.kind, error.text("reason"), error.reference) == (Kind.ERROR, "BAD_HEADER", "q1")
+    assert decode(encode_one(error)) == [error]
+    assert bench.live() == {"acme/agg/a"}
+
+
+def test_the_secret_of_a_connector_without_a_name_gets_no_answer_that_nobody_can_read():
+    _, (a,) = topology("acme", "a")
+    a.give(Message(Kind.SECRET, {"uuid": "q1", "command": "VALIDATE", "kind": "connector"}, b"secret"))
+    assert a.take() == []

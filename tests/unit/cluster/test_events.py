@@ -123,7 +123,9 @@ def test_fetch_is_bounded_by_count_and_bytes_and_says_how_far_it_came():
     assert answer.number("upto") == 4
     bench, a = published(700)
     a.drop()
-    a.begin()
+    a.hello(credit=2048)
+    a.full()
+    a.take()
     a.fetch(0, 700, "ci")
     *events, answer = a.take()
     assert len(events) == 500
@@ -135,10 +137,11 @@ def test_fetch_is_bounded_by_count_and_bytes_and_says_how_far_it_came():
     assert bench.router.status(bench.now)["tenants"]["acme"]["latest"] == 700
 
 
-def test_fetch_never_asks_more_than_the_credit():
+def test_a_fetch_leaves_the_room_that_others_need():
+    """Else a connector that catches up would cost all others of its instance their receipts."""
     bench, a = published(20)
     a.drop()
-    a.hello(credit=6)
+    a.hello(credit=20)
     a.full()
     a.take()
     a.fetch(0, 20, "ci")

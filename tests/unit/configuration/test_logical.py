@@ -47,5 +47,11 @@ def test_bad_values_are_refused(payload: bytes):
         read_values(payload)
 
 
+def test_values_too_deep_to_be_stored_are_refused():
+    """They ended the writer of the member, for all tenants."""
+    with pytest.raises(ConfigError, match="deeper than 100"):
+        read_values(b'{"x":' + b"[" * 300 + b"]" * 300 + b"}")
+
+
 def test_values_are_read():
     assert read_values(b'{"a": 1}') == {"a": 1}

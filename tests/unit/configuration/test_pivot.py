@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from zconnector.configuration.pivot import (
     Version,
     implicit_pivot,
     merged,
+    read_yaml,
 )
 from zconnector.errors import ConfigError
 
@@ -120,6 +122,56 @@ def test_what_is_no_document_is_refused(text: str | bytes, said: str):
     with pytest.raises(ConfigError, match=r"^f: ") as error:
         Pivot.from_yaml(text, "f")
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("2001-99-99", "2001-99-99"),
+        ("2001-01-01 99:00:00", "2001-01-01 99:00:00"),
+        ("!!timestamp abc", "tags are not taken"),
+        ("!!bool x", "tags are not taken"),
+        ('!!int ""', "tags are not taken"),
+        ("!!float x", "tags are not taken"),
+        ("!local x", "tags are not taken"),
+        ("1" * 5000, "a number of 5000 digits"),
+        ("{a: 1, a: 2}", "key 'a' is there twice"),
+        ("{[a]: 1}", "a key must be a text"),
+        ('"\\ud800"', "no valid YAML"),
+    ],
+)
+def test_what_yaml_knows_and_json_does_not(value: str, said: str):
+    """Most of these raised what nobody expected, and an operator's typing error ended the member."""
+    text = f"name: Ci\nmajor: 1\nkeys: [{{name: A, defaultValue: {value}}}]\n"
+    if value == said:
+        assert Pivot.from_yaml(text, "f").keys[0].default == said
+        return
+    with pytest.raises(ConfigError, match="f: ") as error:
+        Pivot.from_yaml(text, "f")
+    assert said in str(error.value)
+
+
+def test_a_text_that_cannot_be_encoded_is_refused():
+    with pytest.raises(ConfigError, match=r"p\.commandtypes\[0\]\.name"):
+        Pivot.from_dict({"name": "Ci", "major": 1, "commandtypes": ["\ud800"]}, "p")
+
+
+@pytest.mark.parametrize("field", ["defaultValue", "x"])
+def test_what_is_too_deep_to_be_stored_or_told_is_refused(field: str):
+    deep: Any = []
+    for _ in range(240):
+        deep = [deep]
+    with pytest.raises(ConfigError, match="deeper than 100"):
+        Pivot.from_dict({"name": "Ci", "major": 1, "keys": [{"name": "A", field: deep}]}, "p")
+    with pytest.raises(ConfigError, match="deeper than 100"):
+        Pivot.from_dict({"name": deep, "major": 1}, "p")
+
+
+def test_a_large_document_is_read_soon_or_refused():
+    began = time.process_time()
+    with pytest.raises(ConfigError, match="more than 100000 values"):
+        read_yaml("a: [" + "1," * 500_000 + "1]", "f")
+    assert time.process_time() - began < 4
 
 
 def test_implicit_pivots_add_up():

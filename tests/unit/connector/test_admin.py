@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+import pytest
 
 from zconnector.connector.admin import ADMIN_WORKER, AdminWorker
 from zconnector.connector.incoming import ADMIN_COMMANDS
@@ -34,6 +35,32 @@ class Door:
             raise Refusal(Reason.SHUTTING_DOWN, "ending")
         self.waited.append(dict(args))
         return {"uuid": f"c-{args['command']}", "command": args["command"]}, b"{}"
+
+
+class FullDisk(Door):
+    """Refuses each first reply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[str] = []
+
+    async def call(
+        self, op: str, args: Mapping[str, Any], payload: bytes = b""
+    ) -> tuple[dict[str, Any], bytes]:
+        if op == "send_event" and args["reference"] not in self.refused:
+            self.refused.append(args["reference"])
+            raise Refusal(Reason.STORAGE_FAILED, "disk full")
+        return await super().call(op, args, payload)
+
+
+async def test_a_reply_that_was_refused_is_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the command stays leased to nobody who works on it, to the limit of the lease."""
+    monkeypatch.setattr("zconnector.connector.admin._PAUSE", 0.001)
+    door = FullDisk()
+    async with asyncio.timeout(10):
+        await AdminWorker(door).run()
+    assert len(door.refused) == len(ADMIN_COMMANDS)
+    assert sorted(reply["topic"] for reply, _ in door.replies) == sorted(ADMIN_COMMANDS)
 
 
 async def test_every_admin_command_is_answered_and_the_end_ends_it() -> None:

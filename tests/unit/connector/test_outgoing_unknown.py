@@ -10,6 +10,16 @@ from tests.support.connector import Connector
 from zconnector.errors import Reason
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message, receipt
+from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
+
+REPLY = {
+    "uuid": "r1",
+    "topic": "BUILD",
+    "event": "SUCCES",
+    "recipient": "git",
+    "source": "ci",
+    "tenant": "t1",
+}
 
 
 def send(con: Connector, uuid: str = "c1", **args: Any) -> int:
@@ -111,18 +121,7 @@ def test_a_late_receipt_forgets_it() -> None:
 def test_a_reply_forgets_it() -> None:
     con = ready()
     message = unknown(con)
-    reply = Message(
-        Kind.EVENT,
-        {
-            "uuid": "r1",
-            "topic": "BUILD",
-            "event": "SUCCES",
-            "reference": message.uuid,
-            "recipient": "git",
-            "source": "ci",
-            "tenant": "t1",
-        },
-    )
+    reply = Message(Kind.EVENT, {**REPLY, "reference": message.uuid})
     con.hear("a", reply)
     con.wait(60)
     assert fails(con) == []
@@ -193,3 +192,85 @@ def test_a_sender_that_goes_leaves_its_command_on_its_way() -> None:
     con.hear(to, back(message))
     assert not con.answered(one)
     assert con.result(two)["outcome"] == "ACCEPTED"
+
+
+# ---- the same uuid, while an earlier copy is in doubt
+
+
+def doubted(con: Connector) -> Message:
+    """One instance, and a first copy that ended UNKNOWN."""
+    con.ready()
+    first = send(con, timeout=1000)
+    con.wait(1.0)
+    assert con.result(first)["outcome"] == "UNKNOWN"
+    return copies(con)[0][1]
+
+
+def test_sent_again_without_an_instance_it_is_unknown_still() -> None:
+    """NOT_SENT would say that nothing is stored, and the sender would send another one."""
+    con = Connector(["a"])
+    doubted(con)
+    con.down("a")
+    assert con.result(send(con, timeout=1000))["outcome"] == "UNKNOWN"
+
+
+def test_sent_again_and_waiting_in_vain_it_is_unknown_still() -> None:
+    con = Connector(["a"])
+    doubted(con)
+    for number in range(COMMANDS_IN_FLIGHT):
+        send(con, f"d{number}", timeout=60_000)
+    again = send(con, timeout=1000)
+    con.wait(1.0)
+    assert con.result(again)["outcome"] == "UNKNOWN"
+
+
+def test_sent_again_and_refused_by_a_no_route_that_may_be_of_the_first_copy_it_is_unknown_still() -> None:
+    con = Connector(["a"])
+    first = doubted(con)
+    again = send(con, timeout=1000)
+    con.hear("a", back(first, "NO_ROUTE", reason="TARGET_AWAY"))  # it crossed the second copy
+    assert con.result(again)["outcome"] == "UNKNOWN"
+
+
+def test_a_reply_meanwhile_does_not_make_it_not_sent() -> None:
+    con = Connector(["a"])
+    first = doubted(con)
+    again = send(con, timeout=1000)
+    con.hear("a", Message(Kind.EVENT, {**REPLY, "reference": first.uuid}))
+    con.hear("a", back(first, "NO_ROUTE", reason="TARGET_AWAY"))
+    assert con.result(again)["outcome"] == "UNKNOWN"
+    con.wait(60)
+    assert fails(con) == []
+
+
+def test_sent_again_and_refused_by_its_target_is_refused() -> None:
+    con = Connector(["a"])
+    first = doubted(con)
+    again = send(con, timeout=1000)
+    con.hear("a", back(first, "REJECTED", reason="CONFLICT"))
+    assert con.refusal(again).reason is Reason.CONFLICT
+
+
+def test_no_fail_while_a_later_copy_may_still_be_stored() -> None:
+    con = Connector(["a"])
+    doubted(con)
+    con.wait(29.5)
+    again = send(con, timeout=10_000)
+    con.wait(1.0)  # past the first copy's accept_until + 30 s
+    assert fails(con) == []
+    con.hear("a", back(copies(con)[-1][1]))
+    assert con.result(again)["outcome"] == "ACCEPTED"
+    con.wait(100)
+    assert fails(con) == []
+
+
+def test_no_fail_while_a_later_copy_waits_for_its_turn() -> None:
+    con = Connector(["a"])
+    doubted(con)
+    for number in range(COMMANDS_IN_FLIGHT):
+        send(con, f"d{number}", timeout=600_000)
+    send(con, timeout=60_000)
+    con.wait(89.9)
+    assert fails(con) == []
+    con.wait(0.2)
+    assert len(fails(con)) == 1

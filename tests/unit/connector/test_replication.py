@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.connector import Connector, event
+from tests.support.connector import Connector, command, event
 from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message
 from zconnector.shoset.pace import EVENTS_AT_ONCE, EVENTS_PER_SECOND
@@ -285,9 +285,29 @@ def test_events_that_found_all_instances_busy_cost_no_pace() -> None:
     publish_many(con, 60)
     before = len(sent(con))
     assert before < 4
-    for total in range(4, 70, 4):
+    for total in range(1, 80):
         con.hear("a", Message(Kind.HEARTBEAT, {"received": total}))
     assert sent(con) == uuids(*range(60))
+
+
+def test_the_outbox_leaves_room_for_receipts() -> None:
+    """A receipt has no other place to wait: while replies filled the credit, all of them would be dropped."""
+    con = Connector(["a"], credit=1000)
+    con.ready()
+    con.hear("a", *(command(f"old{n}") for n in range(100)))
+    con.down("a")
+    for n in range(100):
+        con.call("send_event", topic="CLONE", event="SUCCES", reference=f"old{n}")
+    con.credit = 40
+    con.wait(0.1)
+    con.up("a")
+    con.answer_requests()
+    con.clear()
+    before = con.queue.depths()["outbox"]["due"]
+    assert before > 60
+    con.hear("a", *(command(f"new{n}") for n in range(10)))
+    assert con.receipts() == [("a", "ON_GOING", "")] * 10
+    assert con.router.incoming.counters["answers_dropped"] == 0
 
 
 def test_events_that_are_sent_again_keep_to_the_pace() -> None:

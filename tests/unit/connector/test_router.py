@@ -226,3 +226,16 @@ def test_no_call_breaks_the_core(op: str, args: dict[str, Any], payload: bytes) 
     call = con.call(op, payload, **args)
     con.cancel(call)
     con.wait(1.0)
+
+
+def test_a_second_welcome_has_it_ask_again_for_what_it_may_have_missed() -> None:
+    """A push while the instance had no session with a member reached nobody (seed 31114)."""
+    con = Connector(["a"])
+    con.ready()
+    con.clear()
+    (peer,) = con.router.shoset.peers()
+    con.hear("a", con.welcome("a", peer.session))
+    assert [(m.kind, m.text("command")) for m in con.said(Kind.CONFIGURATION) + con.said(Kind.CONFIG)] == [
+        (Kind.CONFIGURATION, "SAVE"),
+        (Kind.CONFIG, "GET"),
+    ]

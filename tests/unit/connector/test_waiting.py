@@ -73,6 +73,29 @@ def test_who_comes_again_with_a_later_end_is_not_over_at_the_earlier_one() -> No
     assert (len(room), room.deadline()) == (0, None)
 
 
+def test_who_comes_back_is_before_those_that_came_later() -> None:
+    room = room_of("a", "b", "c")
+    first, second = room.take_first(), room.take_first()
+    assert first is not None
+    assert second is not None
+    room.add(second)
+    room.add(first)
+    assert [room.take_first().command.uuid for _ in range(3)] == ["a", "b", "c"]  # type: ignore[union-attr]
+
+
+def test_the_first_of_a_line_that_may_go_is_taken() -> None:
+    room = WaitingRoom()
+    for uuid, name in (("a1", "A"), ("a2", "A"), ("b1", "B"), ("a3", "A"), ("b2", "B")):
+        room.add(Queued(Message(Kind.COMMAND, {"uuid": uuid, "command": name}), Senders(), 100.0))
+    room.take("b1")
+    for name, uuid in (("B", "b2"), ("A", "a1"), ("A", "a2")):
+        taken = room.take_first(lambda line, name=name: line[0][1] == name)  # type: ignore[misc]
+        assert taken is not None
+        assert taken.command.uuid == uuid
+    assert room.take_first(lambda line: line[0][1] == "B") is None
+    assert uuids(room) == ["a3"]
+
+
 @given(
     st.lists(
         st.one_of(

@@ -204,6 +204,63 @@ def test_a_worker_that_dies_holding_a_command_loses_it_to_another() -> None:
     assert beat(con, "w1"), "it was only stopped for a while: false would tell it to leave for good"
 
 
+def silent(con: Connector, worker: str = "w1") -> None:
+    """Time in which only w2 beats."""
+    for _ in range(5):
+        con.wait(1.0)
+        beat(con, "w2")
+
+
+def test_a_worker_taken_for_silent_is_handed_nothing_more() -> None:
+    """Else its lease is watched by nobody, and lasts to its limit (seed 30114 of the simulation)."""
+    con = ready()
+    hung = con.wait_command(worker="w1")
+    silent(con)
+    con.hear("a", command())
+    assert not con.answered(hung)
+    assert not con.answered(con.wait_command(worker="w1"))
+    assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
+
+
+@pytest.mark.parametrize("heard", ["beat", "register"])
+def test_once_it_is_heard_again_it_goes_on_with_its_waits(heard: str) -> None:
+    """It was stopped for a while. Its waits of before and of meanwhile are pending still."""
+    con = ready()
+    before = con.wait_command(worker="w1")
+    silent(con)
+    meanwhile = con.wait_command(worker="w1")
+    con.hear("a", command(), command(uuid="c2"))
+    if heard == "beat":
+        assert beat(con, "w1")
+    else:
+        con.call("register", worker="w1", major=1, minor=0, commands=["CLONE", "PULL"])
+    assert [con.result(call)["uuid"] for call in (before, meanwhile)] == ["c1", "c2"]
+
+
+def test_a_wait_that_is_cancelled_while_its_worker_is_silent_takes_nothing() -> None:
+    con = ready()
+    before = con.wait_command(worker="w1")
+    silent(con)
+    meanwhile = con.wait_command(worker="w1")
+    con.cancel(before)
+    con.cancel(meanwhile)
+    beat(con, "w1")
+    con.hear("a", command())
+    assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
+
+
+def test_what_a_silent_worker_held_does_not_go_back_to_it() -> None:
+    con = ready()
+    con.hear("a", command())
+    assert con.result(con.wait_command(worker="w1"))["uuid"] == "c1"
+    hung = con.wait_command(worker="w1")
+    for _ in range(5):
+        con.wait(1.0)
+        beat(con, "w2")
+    assert not con.answered(hung)
+    assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
+
+
 def test_a_worker_that_beats_keeps_its_command() -> None:
     con = ready()
     con.hear("a", command())
@@ -223,6 +280,7 @@ def test_but_no_longer_than_the_limit_of_a_lease() -> None:
     for _ in range(301):
         con.wait(1.0)
         beat(con, "w1")
+        beat(con, "w2")
     assert con.result(other)["uuid"] == "c1"
 
 

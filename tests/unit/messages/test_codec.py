@@ -236,6 +236,8 @@ def test_a_transmission_that_is_too_large() -> None:
 _DEEP = 5_000
 
 BAD_HEADERS = {
+    "deeper than can be sent on": b'{"received":1,"x":' + b"[" * 300 + b"]" * 300 + b"}",
+    "deeper than allowed": b'{"received":1,"x":' + b"[" * 32 + b"]" * 32 + b"}",
     "empty": b"",
     "truncated": b'{"received":1',
     "not JSON": b"received=1",

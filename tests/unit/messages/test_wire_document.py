@@ -8,7 +8,8 @@ import re
 import pytest
 
 from tests.support.wire_document import DOCUMENT, ROOT, numbers, section, tables
-from zconnector.connector import outgoing
+from zconnector.configuration import schemas
+from zconnector.connector import outgoing, places
 from zconnector.errors import REASONS, Fault, Reason, WireError
 from zconnector.messages import codec, kinds
 from zconnector.messages.codec import decode
@@ -129,10 +130,11 @@ _SAMPLES: dict[str, list[list[bytes]]] = {
         [*_GOOD[:2], bytes(4_000_000)],
         [*_GOOD[:2], bytes(3_900_000)] * 3,
     ],
-    "header not UTF-8, not JSON, not an object": [
+    "header not UTF-8, not JSON, not an object, nested deeper than 32 levels": [
         [_GOOD[0], b'{"received":1,"x":"\xff"}', b""],
         [_GOOD[0], b"{", b""],
         [_GOOD[0], b"[]", b""],
+        [_GOOD[0], b'{"x":' + b"[" * 32 + b"]" * 32 + b"}", b""],
     ],
     "required field missing, wrong type, over its limit": [
         [_GOOD[0], b"{}", b""],
@@ -188,6 +190,7 @@ def test_limits_of_sessions() -> None:
     paces = [_SESSION.rate, _SESSION.burst, member.rate, member.burst]
     assert numbers(table["pace of one peer"]) == paces
     assert numbers(table["commands under way of one connector at one instance"]) == [pace.COMMANDS_IN_FLIGHT]
+    assert numbers(table["of these of one (type, command)"]) == [places.COMMANDS_OF_ONE_NAME]
     events = [pace.EVENTS_PER_SECOND, pace.EVENTS_AT_ONCE]
     assert numbers(table["broadcast events of one connector"]) == events
     assert numbers(table["sessions per bound socket"]) == [_SESSION.max_sessions, _SESSION.max_unvalidated]
@@ -199,6 +202,8 @@ def test_limits_of_commands() -> None:
     assert in_flight == [outgoing._MAX_IN_FLIGHT]
     assert in_flight == [AggregatorSettings(state_dir=ROOT).max_in_flight]
     assert in_flight == [ClusterSettings(state_dir=ROOT).max_in_flight]
+    looks = numbers(table["looks at a value while a payload is checked against its schema"])
+    assert looks == [schemas.MAX_STEPS]
     assert numbers(table["timeout of a command"]) == [1, _connector().max_timeout_ms]
 
 

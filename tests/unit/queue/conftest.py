@@ -197,11 +197,11 @@ class Bench:
         worker: str = "w",
         serving: Any = None,
         *,
-        holds_none: bool = False,
+        seen: str | None = None,
     ) -> Caller:
         caller = self.caller()
         args = (caller, iterator, name, major, worker, serving, self.now)
-        self.do(self.queue.wait_command(*args, holds_none=holds_none))
+        self.do(self.queue.wait_command(*args, seen=seen))
         return caller
 
     def listen(

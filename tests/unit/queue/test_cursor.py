@@ -87,9 +87,27 @@ def test_an_answer_that_brings_nothing_is_not_asked_for_at_once(bench: Bench) ->
 
 def test_what_retention_dropped_is_counted_and_passed(bench: Bench) -> None:
     bench.queue.gap(10, bench.now)
+    bench.queue.gap(30, bench.now)
+    bench.passes(0.2)
+    assert bench.queue.gap(30, bench.now) == (10, 30)
+    for seq in range(26, 31):
+        bench.queue.sequenced(f"e{seq}", seq, bench.now)
     bench.do(bench.queue.fetched(30, 30, 15, bench.now))
     assert bench.queue.cursor == 30
     assert bench.queue.depths()["missed"] == 15
+
+
+def test_what_was_dropped_on_the_way_of_an_answer_is_asked_for_again(bench: Bench) -> None:
+    """The answer says how far the member read; of what it sent only a part has come."""
+    bench.queue.gap(10, bench.now)
+    bench.queue.gap(30, bench.now)
+    bench.passes(0.2)
+    assert bench.queue.gap(30, bench.now) == (10, 30)
+    for seq in range(11, 21):
+        bench.queue.sequenced(f"e{seq}", seq, bench.now)
+    bench.do(bench.queue.fetched(30, 30, 0, bench.now))
+    assert bench.queue.cursor == 20
+    assert bench.queue.gap(30, bench.now) == (20, 30)
 
 
 def test_it_survives_a_restart_and_never_runs_ahead_of_the_events(bench: Bench) -> None:

@@ -86,7 +86,7 @@ def test_wake(bench: Bench) -> None:
 
 
 def replies_only(bench: Bench, **args: int) -> list[str]:
-    return [entry.message.uuid for entry in bench.queue.outbox_due(bench.now, broadcast=False, **args)]
+    return [entry.message.uuid for entry in bench.queue.outbox_due(bench.now, broadcast=0, **args)]
 
 
 def test_replies_come_first_and_without_broadcasts_they_come_alone(bench: Bench) -> None:

@@ -30,10 +30,10 @@ def test_a_command_lost_on_the_way_is_handed_out_again(bench: Bench, lose: Lose)
     iterator, other = bench.iterator(), bench.iterator()
     bench.offer(bench.command("u1"))
     bench.offer(bench.command("u2"))
-    assert bench.got(bench.wait(iterator, holds_none=True)) == "u1"
-    assert bench.got(bench.wait(other, holds_none=True)) == "u2"
+    assert bench.got(bench.wait(iterator, seen="")) == "u1"
+    assert bench.got(bench.wait(other, seen="")) == "u2"
     lose(bench)
-    assert bench.got(bench.wait(iterator, holds_none=True)) == "u1"
+    assert bench.got(bench.wait(iterator, seen="")) == "u1"
     assert bench.state() == {"LEASED": 2}  # what another iterator holds is another's
     assert bench.got(bench.wait(iterator)) is None  # who says nothing may still work on it
     assert bench.state() == {"LEASED": 2}
@@ -42,16 +42,16 @@ def test_a_command_lost_on_the_way_is_handed_out_again(bench: Bench, lose: Lose)
 def test_the_command_may_go_to_who_waits_longest(bench: Bench) -> None:
     iterator, other = bench.iterator(), bench.iterator()
     bench.offer(bench.command("u1"))
-    bench.wait(iterator, holds_none=True)
-    waiting = bench.wait(other, holds_none=True)
-    again = bench.wait(iterator, holds_none=True)
+    bench.wait(iterator, seen="")
+    waiting = bench.wait(other, seen="")
+    again = bench.wait(iterator, seen="")
     assert (bench.got(waiting), bench.got(again)) == ("u1", None)
 
 
 def test_an_older_wait_of_the_iterator_ends(bench: Bench) -> None:
     iterator = bench.iterator()
-    stale = bench.wait(iterator, holds_none=True)
-    fresh = bench.wait(iterator, holds_none=True)
+    stale = bench.wait(iterator, seen="")
+    fresh = bench.wait(iterator, seen="")
     assert bench.got(stale) == "REPLACED"
     bench.offer(bench.command("u1"))
     assert bench.got(fresh) == "u1"
@@ -62,10 +62,10 @@ def test_an_older_wait_of_the_iterator_ends(bench: Bench) -> None:
 def test_a_completion_under_way_is_not_disturbed(bench: Bench) -> None:
     iterator = bench.iterator()
     bench.offer(bench.command("u1"))
-    bench.wait(iterator, holds_none=True)
+    bench.wait(iterator, seen="")
     bench.held = True
     bench.complete("u1")
-    again = bench.wait(iterator, holds_none=True)
+    again = bench.wait(iterator, seen="")
     bench.settle()
     assert bench.state() == {"DONE": 1}
     assert bench.got(again) is None
@@ -140,3 +140,40 @@ def test_a_cancel_that_comes_late_shows_nothing_twice(bench: Bench) -> None:
     assert bench.got(bench.listen(iterator, seen="")) == "e1"
     bench.cancel(lost)
     assert bench.got(bench.listen(iterator, seen="e1")) is None
+
+
+def test_what_reached_its_worker_and_could_not_be_completed_is_not_run_again_at_once(bench: Bench) -> None:
+    iterator = bench.iterator()
+    bench.offer(bench.command("u1"))
+    bench.offer(bench.command("u2"))
+    assert bench.got(bench.wait(iterator, seen="")) == "u1"
+    assert bench.got(bench.wait(iterator, seen="u1")) == "u2"
+    assert bench.state() == {"LEASED": 2}
+
+
+def test_a_receipt_is_shown_once_to_who_says_that_it_was_seen(bench: Bench) -> None:
+    iterator = bench.iterator("event")
+    bench.do(bench.queue.announce(bench.event("r", "BUILD", "ON_GOING", reference="u1"), bench.now))
+    assert bench.got(bench.listen(iterator, "BUILD", None, "u1", seen="")) == "r"
+    waiting = bench.listen(iterator, "BUILD", None, "u1", seen="r")
+    assert bench.got(waiting) is None
+    bench.publish(bench.event("done", "BUILD", "SUCCES", reference="u1", recipient="git"))
+    assert bench.got(waiting) == "done"
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_receipt_announced_anew_or_forgotten_hides_no_reply(bench: Bench, anew: bool) -> None:
+    """The reader has seen it before a restart; the reply was lost on the way."""
+    iterator = bench.iterator("event")
+
+    def receipt() -> None:
+        bench.do(bench.queue.announce(bench.event("r", "BUILD", "ON_GOING", reference="u1"), bench.now))
+
+    receipt()
+    assert bench.got(bench.listen(iterator, "BUILD", None, "u1", seen="")) == "r"
+    bench.restart()
+    bench.publish(bench.event("done", "BUILD", "SUCCES", reference="u1", recipient="git"))
+    assert bench.got(bench.listen(iterator, "BUILD", None, "u1", seen="r")) == "done"
+    if anew:
+        receipt()
+    assert bench.got(bench.listen(iterator, "BUILD", None, "u1", seen="r")) == "done"

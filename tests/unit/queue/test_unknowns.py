@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
+
 from zconnector.errors import Reason
 from zconnector.queue.store import DOCUMENTS, scan_all
 
@@ -142,6 +144,77 @@ def test_bounded(bench_with: Callable[..., Bench]) -> None:
     assert bench.heard[-1].reason is Reason.BUSY
     remember(bench)
     assert bench.heard[-1] is None
+
+
+# ---- another copy of the same uuid
+
+
+def fails_at(bench: Bench) -> float:
+    """Seconds from now to the FAIL of u1."""
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    begun = bench.mono
+    while bench.got(caller) is None:
+        bench.passes(0.5)
+        assert bench.mono - begun < 300, "no FAIL ever"
+    return bench.mono - begun
+
+
+def test_the_fail_waits_for_the_last_copy_that_is_in_doubt(bench: Bench) -> None:
+    remember(bench)
+    bench.passes(20)
+    remember(bench)
+    assert fails_at(bench) == 40.0
+
+
+def test_it_waits_for_the_longest_not_for_the_last(bench: Bench) -> None:
+    remember(bench)
+    short = bench.command("u1", timeout=1, accept_until=bench.wall + 1)
+    bench.do(bench.queue.remember_unknown(short, bench.now, bench.hear()))
+    assert fails_at(bench) == 40.0
+
+
+def test_it_waits_for_the_last_copy_after_a_restart_too(bench: Bench) -> None:
+    remember(bench)
+    bench.passes(20)
+    remember(bench)
+    bench.restart()
+    assert fails_at(bench) == 40.0
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_it_waits_for_a_copy_that_is_on_its_way(bench: Bench, restart: bool) -> None:
+    """Which may be stored yet, and executed: the sender would hear FAIL, and then SUCCES."""
+    remember(bench)
+    bench.passes(20)
+    bench.do(bench.queue.unknown_sent_again(bench.command("u1"), bench.now))
+    if restart:
+        bench.restart()
+    assert fails_at(bench) == 40.0
+
+
+def test_a_copy_of_one_that_is_not_in_doubt_is_not_remembered(bench: Bench) -> None:
+    bench.do(bench.queue.unknown_sent_again(bench.command("u1"), bench.now))
+    assert not bench.queue.is_unknown("u1")
+    assert bench.queue.depths()["unknown"] == 0
+
+
+def test_a_receipt_forgets_all_copies(bench: Bench) -> None:
+    remember(bench)
+    remember(bench)
+    bench.do(bench.queue.forget_unknown("u1", bench.now))
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(100)
+    assert bench.got(caller) is None
+    assert DOCUMENTS not in [row.space for row in scan_all(bench.store)]
+
+
+def test_a_fail_that_could_not_be_stored_waits_for_a_copy_sent_meanwhile(bench: Bench) -> None:
+    remember(bench)
+    bench.full = True
+    bench.passes(41)
+    bench.full = False
+    bench.do(bench.queue.unknown_sent_again(bench.command("u1"), bench.now))
+    assert fails_at(bench) == 40.0
 
 
 def test_documents(bench: Bench) -> None:

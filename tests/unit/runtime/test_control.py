@@ -72,7 +72,10 @@ async def test_a_refusal_keeps_its_reason(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("component")
 @pytest.mark.parametrize(
     "bad",
-    [b"nonsense", b"[]", b"{}", b'{"op": 5}', b'{"op": "echo", "args": []}', b"\xff\xfe", b""],
+    [
+        *(b"nonsense", b"[]", b"{}", b'{"op": 5}', b'{"op": "echo", "args": []}', b"\xff\xfe", b""),
+        b'{"op": "echo", "args": {"name": ' + b"[" * 1000 + b"]" * 1000 + b"}}",
+    ],
 )
 async def test_a_bad_request_is_refused_and_the_connection_lives(tmp_path: Path, bad: bytes) -> None:
     reader, writer = await connect(tmp_path)

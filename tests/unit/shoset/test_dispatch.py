@@ -282,3 +282,31 @@ def test_whatever_happens_not_sent_means_that_no_route_is_in_doubt(
         assert len(set(serial.tried)) == len(serial.tried), "no route is tried twice"
     if serial.current is None:
         assert (serial.exhausted is Verdict.UNKNOWN) == any(doubt.values())
+
+
+# ---- places
+
+
+def test_a_route_without_a_place_is_passed_over_and_tried_once_it_has_one() -> None:
+    serial = a_try("abc")
+    assert serial.next(0.0, lambda route: route != "a") == "b"
+    assert serial.declined("b", Reason.TARGET_AWAY, "")
+    assert serial.next(0.0) == "a"
+
+
+def test_when_none_that_is_left_has_a_place_it_is_as_if_they_were_busy() -> None:
+    serial = a_try("abc")
+    assert serial.next(0.0) == "a"
+    assert serial.due(1.0)
+    assert serial.next(1.0, lambda route: False) is None
+    assert (serial.busy, serial.last_reason) == (["b", "c"], Reason.BUSY)
+    assert serial.exhausted is Verdict.UNKNOWN
+
+
+def test_a_route_that_said_busy_and_is_lost_is_none() -> None:
+    serial = a_try("ab")
+    serial.next(0.0)
+    serial.declined("a", Reason.BUSY, "")
+    assert serial.busy == ["a"]
+    assert not serial.lost("a")
+    assert serial.busy == []

@@ -273,3 +273,34 @@ def test_credit_is_never_exceeded_and_nothing_is_lost(
     assert len(pair.upper_role.received_messages()) == handed["up"]
     assert len(pair.lower_role.received_messages()) == handed["down"]
     assert (above.room, below.room) == (upper_credit, lower_credit), "all of it was acknowledged"
+
+
+def test_a_beat_that_tells_nothing_new_leaves_every_deadline_as_it_was() -> None:
+    upper = Upper(role=Recorder(nothing_new=True))
+    peer = upper.live()
+    before = upper.shoset.deadline()
+    assert upper.hear(BEAT) == []
+    assert upper.shoset.quiet
+    assert upper.shoset.deadline() == before
+    upper.hear(EVENT)
+    assert not upper.shoset.quiet
+    upper.hear(BEAT, BEAT)
+    assert not upper.shoset.quiet, "only what is looked at closely is called quiet"
+    upper.shoset.await_room(peer)
+    upper.hear(BEAT)
+    assert not upper.shoset.quiet, "room again: the role may have sent something"
+    upper.role.nothing_new = False
+    upper.hear(BEAT)
+    assert not upper.shoset.quiet, "the role may wait for something else now"
+
+
+def test_a_beat_of_a_peer_that_owes_is_not_quiet() -> None:
+    upper = Upper(replace(SETTINGS, credit=1_000, burst=4.0), role=Recorder(nothing_new=True))
+    upper.live()
+    for _ in range(6):
+        upper.hear(EVENT)
+    upper.hear(BEAT)
+    assert not upper.shoset.quiet
+    upper.wait(1.0)
+    upper.hear(BEAT)
+    assert upper.shoset.quiet

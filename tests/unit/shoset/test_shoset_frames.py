@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.samples import messages
+from tests.support.samples import messages, minimal
 from tests.support.sessions import (
     EVENT,
     Upper,
@@ -79,6 +80,17 @@ def test_another_version_drops_the_session(state: str) -> None:
     assert upper.sessions() == []
     if state == "live":
         assert upper.role.heard[-1] == ("peer_down", peer, "UNSUPPORTED_VERSION")
+
+
+def test_a_strangers_hello_that_is_too_deep_to_be_told_of_is_refused() -> None:
+    """Its versions were quoted in the refusal: a RecursionError, which ended the process."""
+    upper = Upper()
+    header = dict(minimal(Kind.HELLO).header)
+    del header["versions"]
+    deep = b"[" * 1000 + b"]" * 1000
+    raw = orjson.dumps(header)[:-1] + b',"versions":[' + deep + b"]}"
+    actions = upper.shoset.frames(b"r1", "key", [b"ZC\x01\x10\0\0\0\0", raw, b""], START)
+    assert reasons(actions) == ["BAD_HEADER"]
 
 
 @settings(max_examples=100, deadline=None)

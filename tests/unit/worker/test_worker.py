@@ -47,6 +47,15 @@ def test_wrong_arguments_end_with_usage(argv: list[str], capsys: pytest.CaptureF
 
 def test_addresses() -> None:
     assert parse_addresses("/a/b, unix:/c,tcp://h:1") == ["unix:/a/b", "unix:/c", "h:1"]
+    assert parse_addresses("state/dev/x.sock,./y.sock") == ["unix:state/dev/x.sock", "unix:./y.sock"]
+
+
+def test_a_handler_that_cannot_be_called_is_refused_at_once() -> None:
+    worker = Worker(major=1)
+    with pytest.raises(ConfigError, match=r"command A: its handler must take \(ctx, payload\)"):
+        worker.command("A")(lambda ctx: None)
+    with pytest.raises(ConfigError, match=r"event of topic git: its handler must take \(ctx, payload\)"):
+        worker.event("git")(lambda: None)
 
 
 async def test_tcp_needs_a_token() -> None:
