@@ -117,7 +117,7 @@ class Chaos:
 
     async def _send(
         self,
-        one: Callable[[Side, float], Coroutine[Any, Any, None]],
+        one: Callable[[Side, float, float], Coroutine[Any, Any, None]],
         side: Side,
         pause: float,
         begun: float,
@@ -127,7 +127,7 @@ class Chaos:
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
             while loop.time() < begun + self._seconds:
-                group.create_task(one(side, give_up))
+                group.create_task(one(side, begun + self._seconds, give_up))
                 await asyncio.sleep(pause)
 
     async def _inject(self, doer: Faults, fault: Fault, begun: float) -> None:
