@@ -32,6 +32,8 @@ BACK = 60.0
 WORKERS = 2
 """Of each side: the first dials the front end, the second the connector's own socket."""
 CONTROL = 10.0
+LIBRARY = ("asyncio.exceptions.CancelledError", "ExecuteBatchError")
+"""What gRPC's library logs with a traceback when a server stops, or its client has gone."""
 IN_VAIN = 5.0
 """Seconds that a component may take to find out that it cannot start."""
 LOGS = "logs"
@@ -103,8 +105,8 @@ class Cast:
             await self.stage.stop()
         for proxy in self.proxies.values():
             proxy.stop()
-        for disk in self.disks.values():
-            disk.close()
+        for label, disk in self.disks.items():
+            disk.close(keep=label == LOGS)
 
     def addresses(self) -> dict[str, tuple[str, str]]:
         """gRPC addresses of each side: the front end's and the connector's own."""
@@ -257,17 +259,13 @@ class Cast:
         return entries
 
     def complaints(self) -> list[str]:
-        """Lines of the logs that no fault explains: tracebacks.
-
-        A call that was cancelled because its server stops is none, though gRPC's library logs it as one.
-        """
+        """Lines of the logs that no fault explains: tracebacks."""
         found: list[str] = []
         for path in sorted((self._state_dir / "logs").glob("*.log")):
             lines = path.read_text("utf-8", "replace").splitlines()
             for number, line in enumerate(lines):
-                if "Traceback" in line and not any(
-                    "CancelledError" in near for near in lines[number : number + 4]
-                ):
+                near = "".join(lines[number : number + 30])
+                if "Traceback" in line and not any(known in near for known in LIBRARY):
                     found.append(f"{path.name}: {line[:500]}")
         return found
 

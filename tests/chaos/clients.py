@@ -119,12 +119,15 @@ class Clients:
 
     # ---- commands
 
-    async def command(self, source: Side, give_up: float) -> None:
+    async def command(self, source: Side, until: float, give_up: float) -> None:
         """Send one command to the other side's worker until it is receipted, and wait for its reply.
 
-        At the loop time `give_up` it is left as it is: the record shows what is open.
+        At the loop time `give_up` it is left as it is: the record shows what is open. What does not get its
+        turn (too many are open) until `until` is not sent.
         """
         async with self._room[source.name]:
+            if self.now() >= until:
+                return
             with suppress(TimeoutError, NoReply):
                 async with asyncio.timeout_at(give_up):
                     await self._command(source)
@@ -224,7 +227,7 @@ class Clients:
 
     # ---- events
 
-    async def event(self, source: Side, give_up: float) -> None:
+    async def event(self, source: Side, _until: float, give_up: float) -> None:
         """Publish one event; one that its connector does not take until `give_up` is not in the ledger."""
         uuid = str(uuid_module.UUID(int=self._rng.getrandbits(128), version=4))
         self._record.publishing(self.now(), source.name, uuid)

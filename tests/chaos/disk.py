@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 SIZE = 256 << 20
 FILLER = "filler"
+MOUNT = "mount"
 
 
 class SmallDisk:
@@ -25,7 +28,7 @@ class SmallDisk:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = f"size={SIZE},mode=0700"
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)], capture_output=True, check=False
+            [MOUNT, "-t", "tmpfs", "-o", options, "tmpfs", str(directory)], capture_output=True, check=False
         )
         self.how = "tmpfs" if mounted.returncode == 0 else "RLIMIT_FSIZE"
 
@@ -50,8 +53,14 @@ class SmallDisk:
             self._limited = 0
         (self._directory / FILLER).unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Nothing is left of it."""
+    def close(self, *, keep: bool = False) -> None:
+        """Nothing is left of it; `keep`: but what it held, in its place."""
         self.empty()
-        if self.how == "tmpfs":
+        if self.how != "tmpfs":
+            return
+        with tempfile.TemporaryDirectory() as kept:
+            if keep:
+                shutil.copytree(self._directory, kept, dirs_exist_ok=True)
             subprocess.run(["umount", "-l", str(self._directory)], capture_output=True, check=False)
+            if keep:
+                shutil.copytree(kept, self._directory, dirs_exist_ok=True)

@@ -155,6 +155,9 @@ class _Way:
 
     def pump(self) -> None:
         now = asyncio.get_running_loop().time()
+        if self.sink is not None and self.sink.transport.is_closing():
+            self._queue.clear()  # nobody is there any more
+            self._size = 0
         while self._queue and self.sink is not None and not self.stuffed:
             if self._name in self._pair.state.held:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,10 +23,12 @@ COMMAND_PAUSE, EVENT_PAUSE = 0.08, 0.3
 """Seconds between two commands, and two events, of one side."""
 LONG_STALL = 1.0
 """Seconds in any four that the machine was not to be had: a worker's beats may have failed to come."""
+MOST_AT_ONCE = 4
+"""Faults under way: with more, on a slow machine, nothing is ever up for long enough to be tormented."""
 SETTLED = 2.0
 """Seconds without any fault before one that is measured."""
-SETTLE = 90.0
-"""Seconds after the last fault in which everything must come to its end."""
+SETTLE = 120.0
+"""Seconds after the traffic in which everything must come to its end."""
 
 
 class Chaos:
@@ -46,7 +49,7 @@ class Chaos:
         self._kinds = kinds
         self._record = Record(state_dir / "record.jsonl")
         self._cast = Cast(state_dir, self._record, self._died)
-        self._stalls = Stalls(state_dir, self._connectors)
+        self._stalls = Stalls(state_dir, self._answering)
         self._deaths: list[str] = []
         self._changed = asyncio.Event()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -90,9 +93,8 @@ class Chaos:
                 for fault in faults:
                     group.create_task(self._inject(doer, fault, begun))
                 group.create_task(self._progress(begun))
-            traffic_ended = loop.time()
             settled = await self._settle(begun + self._seconds)
-            ended = max(loop.time(), traffic_ended)
+            ended = loop.time()
         for at in self._stalls.long_ones(LONG_STALL, begun, ended):
             for side in (GIT, CI):
                 self._record.leases_may_end(at, side.name)
@@ -115,7 +117,7 @@ class Chaos:
 
     async def _send(
         self,
-        one: Callable[[Side, float], Coroutine[Any, Any, None]],
+        one: Callable[[Side, float, float], Coroutine[Any, Any, None]],
         side: Side,
         pause: float,
         begun: float,
@@ -125,7 +127,7 @@ class Chaos:
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
             while loop.time() < begun + self._seconds:
-                group.create_task(one(side, give_up))
+                group.create_task(one(side, begun + self._seconds, give_up))
                 await asyncio.sleep(pause)
 
     async def _inject(self, doer: Faults, fault: Fault, begun: float) -> None:
@@ -135,6 +137,8 @@ class Chaos:
         alone = KINDS[fault.kind].alone
         async with self._locks[fault.target], self._turns(alone):
             at = loop.time()
+            if at + fault.lasts > begun + self._seconds:
+                return  # others before it took too long, on this machine: it is not done, nor counted
             self._say(f"{at - begun:7.2f}  {fault.kind} {fault.target} for {fault.lasts:g} s")
             facts = await doer.do(fault)
             self._done.append((fault, at, loop.time(), facts))
@@ -143,13 +147,15 @@ class Chaos:
 
     @asynccontextmanager
     async def _turns(self, alone: bool) -> AsyncIterator[None]:
-        """What is measured waits until all else is over, and the other way round.
+        """What is measured waits until all else is over, and the other way round; nor are there too many.
 
         The schedule sees to that, but not to how long a killed process takes to come back.
         """
         async with self._turn:
             self._patient += alone
-            await self._turn.wait_for(lambda: not (self._under_way if alone else self._patient))
+            await self._turn.wait_for(
+                lambda: not self._under_way if alone else not self._patient and self._under_way < MOST_AT_ONCE
+            )
             self._under_way += 1
         try:
             if alone:
@@ -172,8 +178,9 @@ class Chaos:
             )
 
     async def _settle(self, since: float) -> float | None:
-        """Seconds until nothing is open; None at the deadline."""
+        """Seconds from the end of traffic and faults until nothing was open; None at the deadline."""
         loop = asyncio.get_running_loop()
+        calm = max([since, *(ended for _, _, ended, _ in self._done)])
         try:
             async with asyncio.timeout_at(since + SETTLE):
                 while self._record.open_commands or self._record.open_events:
@@ -181,7 +188,7 @@ class Chaos:
                     await self._changed.wait()
         except TimeoutError:
             return None
-        return round(loop.time() - since, 3)
+        return round(loop.time() - calm, 3)
 
     def _recovered(self, begun: float) -> list[Done]:
         sent, receipted = self._record.sent_at, self._record.receipted_at
@@ -195,8 +202,10 @@ class Chaos:
             )
         return done
 
-    def _connectors(self) -> list[int]:
-        return [self._cast.pid(side.name) for side in (GIT, CI)]
+    def _answering(self) -> list[int]:
+        """Processes whose waiting for a processor delays what a sender hears: this one among them."""
+        sides = (GIT.name, CI.name)
+        return [os.getpid(), *(self._cast.pid(each) for each in (*sides, *self._cast.front_ends))]
 
     def _died(self, what: str) -> None:
         self._deaths.append(what)

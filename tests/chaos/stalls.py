@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 TICK = 0.02
-LATE = 0.01
+LATE = 0.002
 """Seconds: what is less than this is no stall."""
 SYNC_EVERY, SYNC_QUICK = 0.2, 0.02
 
@@ -45,7 +45,8 @@ class Stalls:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self._thread.join)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
 
     def within(self, begin: float, end: float) -> float:
         """Seconds of stalls that lie (in part) in a span of time; never more than that span."""

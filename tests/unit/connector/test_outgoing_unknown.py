@@ -83,6 +83,32 @@ def test_an_unknown_command_fails_after_a_restart_too() -> None:
     assert fail.text("reason") == "UNRECEIPTED"
 
 
+def test_the_fail_waits_for_the_last_copy() -> None:
+    """Each copy may be stored by its target until 30 s after its own end."""
+    con = ready()
+    unknown(con)
+    con.wait(28.0)
+    unknown(con)
+    con.wait(29.9)
+    assert fails(con) == []
+    con.wait(0.2)
+    assert len(fails(con)) == 1
+
+
+def test_no_fail_while_a_copy_is_under_way() -> None:
+    con = ready()
+    unknown(con)
+    con.wait(28.0)
+    call = send(con)
+    con.wait(2.5)
+    assert fails(con) == []
+    to, copy = copies(con)[-1]
+    con.hear(to, back(copy))
+    assert con.result(call)["outcome"] == "ACCEPTED"
+    con.wait(60.0)
+    assert fails(con) == []
+
+
 def test_a_late_receipt_forgets_it() -> None:
     con = ready()
     message = unknown(con)
