@@ -49,7 +49,21 @@ check "ruff format" "$BIN/ruff" format --check zconnector tests scripts
 check "mypy" "$BIN/mypy"
 check "layering" "$BIN/lint-imports"
 check "generated code" generated_code_is_fresh
-check "tests" "$PYTHON" -m pytest -q
+
+# What computes goes on beside what starts processes and mostly waits for them, and yields to it.
+computed="$(mktemp)"
+trap 'kill "${computing:-}" 2>/dev/null; rm -f "$computed"' EXIT
+nice -n 19 "$PYTHON" -m pytest -q -p no:cacheprovider \
+    --ignore tests/integration --ignore tests/chaos >"$computed" 2>&1 &
+computing=$!
+check "tests with real processes" "$PYTHON" -m pytest -q tests/integration tests/chaos
+computed() {
+    local status=0
+    wait "$computing" || status=$?
+    cat "$computed"
+    return "$status"
+}
+check "all other tests" computed
 
 say ""
 if [ ${#failed[@]} -gt 0 ]; then
