@@ -54,9 +54,9 @@ check "generated code" generated_code_is_fresh
 computed="$(mktemp)"
 trap 'kill "${computing:-}" 2>/dev/null; rm -f "$computed"' EXIT
 nice -n 19 "$PYTHON" -m pytest -q -p no:cacheprovider \
-    --ignore tests/integration --ignore tests/chaos >"$computed" 2>&1 &
+    -m "not quiet" --ignore tests/integration --ignore tests/chaos >"$computed" 2>&1 &
 computing=$!
-check "tests with real processes" "$PYTHON" -m pytest -q tests/integration tests/chaos
+check "tests with real processes" "$PYTHON" -m pytest -q -m "not quiet" tests/integration tests/chaos
 computed() {
     local status=0
     wait "$computing" || status=$?
@@ -64,6 +64,7 @@ computed() {
     return "$status"
 }
 check "all other tests" computed
+check "tests that need the machine to themselves" "$PYTHON" -m pytest -q -m quiet
 
 say ""
 if [ ${#failed[@]} -gt 0 ]; then

@@ -287,12 +287,13 @@ async def flooded(scene: Scene, kind: str, label: str) -> tuple[float, float]:
     return max(taken) - quiet, max(gaps) - 0.75
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_a_flood_from_one_peer_holds_up_nobody_else(scene: Scene, kind: str) -> None:
-    """What this machine does beside it may hold up one of three floods, a flood holds up each."""
+    """What this machine does beside it may hold up one of five floods, a flood holds up each."""
     delays: list[tuple[float, float]] = []
     while not delays or max(delays[-1]) > DELAY:
         delays.append(await flooded(scene, kind, f"{kind.replace(' ', '-')}-{len(delays)}"))
-        assert len(delays) < 3 or max(delays[-1]) <= DELAY, delays
+        assert len(delays) < 5 or max(delays[-1]) <= DELAY, delays
     for component in scene.stage.plan.components:
         assert scene.stage.alive(component)
