@@ -476,13 +476,21 @@ class Model:
             self._broken(
                 at, "unanswered", uuid, f"{uuid} sent at {attempt.at / 1e6:.3f} s was never answered"
             )
-        crashed = any(r >= attempt.ended for r in self._ends.get(node, ()))
-        lost = crashed and self._troubled(node, attempt.at, attempt.ended)  # told, but not yet durable
-        if attempt.outcome == "UNKNOWN" and not lost:
+        if attempt.outcome == "UNKNOWN" and not self._forgotten(attempt):
             self.checked["unknown for ever"] += 1
             later = any(a.outcome == "ACCEPTED" and a.node == node for a in command.attempts)
             if not later and node not in command.replies and node not in command.failed:
                 self._broken(at, "unknown for ever", uuid, f"{uuid} ended UNKNOWN, and nothing followed")
+
+    def _forgotten(self, attempt: Attempt) -> bool:
+        """Told, but not yet durable: its connector's disk took nothing, and then its process ended."""
+        ended = any(end >= attempt.ended for end in self._ends.get(attempt.node, ()))
+        return ended and self._troubled(attempt.node, attempt.at, attempt.ended)
+
+    def hopeless(self, node: str, uuid: str) -> bool:
+        """Whether whoever sent this there waits for something that nobody can know of any more."""
+        attempts = [attempt for attempt in self._command(node, uuid).attempts if attempt.node == node]
+        return bool(attempts) and all(a.outcome == "UNKNOWN" and self._forgotten(a) for a in attempts)
 
     def _finish_reader(self, at: int, iterator: str, reader: _Reader) -> None:
         for (_, uuid), event in self._events.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 
 from tests.simulation.model import RULES, Attempt, Model
 from tests.simulation.scheduler import MS, SECOND
@@ -212,6 +213,23 @@ def test_unknown_must_end_somehow() -> None:
     story.send("UNKNOWN")
     story.at(41).reply(derived_uuid("u1", Reason.UNRECEIPTED), event="FAIL")
     assert story.at(100).finish() == []
+
+
+@pytest.mark.parametrize(
+    ("full", "ends", "hopeless"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_who_was_told_unknown_waits_in_vain_only_if_it_could_not_be_stored(
+    full: bool, ends: bool, hopeless: bool
+) -> None:
+    story = Story().at(1)
+    attempt = story.send()
+    if full:
+        story.model.trouble(story.now, A, begins=True)
+    story.model.outcome(story.now + 500 * MS, attempt, "UNKNOWN", "u1")
+    if ends:
+        story.model.ended(story.now + SECOND, A)
+    assert story.model.hopeless(A, "u1") is hopeless
+    assert story.at(100).finish() == ([] if hopeless else ["unknown for ever"])
 
 
 def test_a_fail_for_want_of_a_receipt_after_the_receipt() -> None:

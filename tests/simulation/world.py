@@ -391,6 +391,8 @@ class World:
         for client in self.clients:
             for job in client.open:
                 model.checked["not drained"] += 1
+                if model.hopeless(client.node.name, job.uuid):
+                    continue
                 model.broken(now, "not drained", job.uuid, f"{client.name} still waits about {job.uuid}")
         for publisher in self.publishers:
             for uuid in publisher.open:
