@@ -50,20 +50,9 @@ check "mypy" "$BIN/mypy"
 check "layering" "$BIN/lint-imports"
 check "generated code" generated_code_is_fresh
 
-# What computes goes on beside what starts processes and mostly waits for them, and yields to it.
-computed="$(mktemp)"
-trap 'kill "${computing:-}" 2>/dev/null; rm -f "$computed"' EXIT
-nice -n 19 "$PYTHON" -m pytest -q -p no:cacheprovider \
-    -m "not quiet" --ignore tests/integration --ignore tests/chaos >"$computed" 2>&1 &
-computing=$!
+# One after the other: side by side the times that tests of real processes watch would be the machine's.
+check "tests that compute" "$PYTHON" -m pytest -q -m "not quiet" --ignore tests/integration --ignore tests/chaos
 check "tests with real processes" "$PYTHON" -m pytest -q -m "not quiet" tests/integration tests/chaos
-computed() {
-    local status=0
-    wait "$computing" || status=$?
-    cat "$computed"
-    return "$status"
-}
-check "all other tests" computed
 check "tests that need the machine to themselves" "$PYTHON" -m pytest -q -m quiet
 
 say ""
