@@ -110,6 +110,11 @@ class Record(Ledger):
         if uuid not in self._warm:
             self._line(at, "worker_heard", name, worker, uuid)
 
+    @property
+    def unheard(self) -> int:
+        """Replies that a sender was given and the ear beside it was not shown so far."""
+        return sum(entry.answered and not entry.finals for entry in self.commands.values())
+
     # ---- the runner
 
     def warm(self, uuid: str) -> None:

@@ -27,7 +27,7 @@ MOST_AT_ONCE = 4
 """Faults under way: with more, on a slow machine, nothing is ever up for long enough to be tormented."""
 SETTLED = 2.0
 """Seconds without any fault before one that is measured."""
-SETTLE = 120.0
+SETTLE = 90.0
 """Seconds after the traffic in which everything must come to its end."""
 
 
@@ -183,7 +183,8 @@ class Chaos:
         calm = max([since, *(ended for _, _, ended, _ in self._done)])
         try:
             async with asyncio.timeout_at(since + SETTLE):
-                while self._record.open_commands or self._record.open_events:
+                record = self._record
+                while record.open_commands or record.open_events or record.unheard:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:

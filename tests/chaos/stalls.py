@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 TICK = 0.02
-LATE = 0.002
+LATE = 0.01
 """Seconds: what is less than this is no stall."""
 SYNC_EVERY, SYNC_QUICK = 0.2, 0.02
 

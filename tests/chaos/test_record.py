@@ -45,6 +45,17 @@ def story(tmp_path: Path) -> Story:
     return story
 
 
+def test_what_its_sender_read_is_open_until_the_ear_was_shown_it(story: Story) -> None:
+    """A run ended in between, and the reply that had been read was lost to the judge."""
+    story.tried(2, "c", "ACCEPTED")
+    story.answered("c")
+    assert story.unheard == 1
+    story.replied(3, "c", "on", "ON_GOING")
+    assert story.unheard == 1
+    story.replied(3, "c")
+    assert story.unheard == 0
+
+
 def test_all_is_well(story: Story) -> None:
     story.tried(2, "c", "NO_AGGREGATOR")
     story.tried(3, "c", "UNKNOWN", took=3.05)

@@ -267,33 +267,36 @@ def beats(peer: Stranger, seconds: float) -> list[float]:
     return [later - earlier for earlier, later in itertools.pairwise(heard)]
 
 
-async def flooded(scene: Scene, kind: str, label: str) -> tuple[float, float]:
-    """Seconds by which a flood delayed the slowest command, and the longest time between heartbeats."""
+async def delayed(scene: Scene, kind: str, label: str) -> float:
+    """Seconds by which a flood delayed the slowest command. Nine of ten, and every beat, are in time."""
     flooder, listener = await scene.declare(f"flood-{label}", "Flood"), await scene.declare(f"l-{label}", "L")
     async with Client(scene.grpc("git")) as client:
-        quiet = statistics.median(await measure(client))
+        quiet = await measure(client)
         with Stranger(listener.endpoints[0]) as peer:
             await asyncio.to_thread(peer.greet, listener)
             process = await flood(kind, flooder, KeyPair.fresh())
             ended = asyncio.ensure_future(process.wait())
             listening = asyncio.ensure_future(asyncio.to_thread(beats, peer, FLOOD_SECONDS - 1))
-            taken = await measure(client, ended)
+            flooded = await measure(client, ended)
             gaps = await listening
         assert ended.result() == 0
-    print(
-        f"{kind}: {len(taken)} receipts, median {statistics.median(taken):.3f} s, slowest {max(taken):.3f} s;"
-    )
-    print(f"quiet: median {quiet:.3f} s; longest without a beat: {max(gaps):.3f} s")
-    return max(taken) - quiet, max(gaps) - 0.75
+    for name, taken in ("quiet", quiet), (kind, flooded):
+        middle = statistics.median(taken)
+        print(f"{name}: {len(taken)} receipts, median {middle:.3f} s, slowest {max(taken):.3f} s")
+    print(f"longest without a beat: {max(gaps):.3f} s")
+    tenths = [statistics.quantiles(each, n=10)[8] for each in (quiet, flooded)]
+    assert tenths[1] <= tenths[0] + DELAY
+    assert max(gaps) <= 0.75 + DELAY
+    return max(flooded) - statistics.median(quiet)
 
 
 @pytest.mark.quiet
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_a_flood_from_one_peer_holds_up_nobody_else(scene: Scene, kind: str) -> None:
-    """What this machine does beside it may hold up one of five floods, a flood holds up each."""
-    delays: list[tuple[float, float]] = []
-    while not delays or max(delays[-1]) > DELAY:
-        delays.append(await flooded(scene, kind, f"{kind.replace(' ', '-')}-{len(delays)}"))
-        assert len(delays) < 5 or max(delays[-1]) <= DELAY, delays
+    """What this machine does beside it may hold up one command in some of five floods, a flood in each."""
+    delays: list[float] = []
+    while not delays or delays[-1] > DELAY:
+        assert len(delays) < 5, delays
+        delays.append(await delayed(scene, kind, f"{kind.replace(' ', '-')}-{len(delays)}"))
     for component in scene.stage.plan.components:
         assert scene.stage.alive(component)

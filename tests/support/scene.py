@@ -200,9 +200,19 @@ class Scene:
             self.stage.thaw(component)
             await self.bring_back(component.label)
         wanted = {component.instance for component in self.stage.plan.of("aggregator")}
+        # An instance that stood still may have dropped a session whose other end has not noticed yet.
+        connectors = {component.name for component in self.stage.plan.of("connector")}
+        async with asyncio.timeout(DEADLINE):
+            for component in self.stage.plan.of("aggregator"):
+                while not connectors <= await self._live_below(component.label):
+                    continue
         for component in self.stage.plan.of("connector"):
             async with self.log(component.label) as log:
                 await log.until(lambda log=log: log.live() == wanted)  # type: ignore[misc]
+
+    async def _live_below(self, label: str) -> set[str]:
+        """Names of the peers below that a component has live sessions with."""
+        return {p["name"] for p in (await self.ask(label))["sessions"]["down"] if p["state"] == "LIVE"}
 
     def logs(self) -> dict[str, str]:
         """Everything logged so far, by file."""

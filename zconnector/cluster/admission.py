@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from zconnector.actions import Actions, Note
@@ -43,28 +44,32 @@ class Admission:
                 return sessions.drop(peer, Reason.BUSY, verdict.detail, later)
             if isinstance(verdict, Refusal):
                 return sessions.refuse(peer, verdict.reason, verdict.detail, later, message.uuid)
-            return sessions.validate(peer, later, {})
+            # Known first: whoever sees it serve may declare connectors that are to find it.
+            return self._learn(peer, lambda now: sessions.validate(peer, now, {}), later)
 
         identity = ComponentId(peer.tenant, "aggregator", peer.name, peer.instance)
         return self._context.components.validate(
             identity, peer.type, peer.boot, peer.key, message.payload, then, now
         )
 
-    def learn(self, peer: Peer) -> Actions:
-        """Keep where a validated aggregator instance is reached, and tell the others when that is new."""
+    def _learn(self, peer: Peer, known_now: Callable[[Instant], Actions], now: Instant) -> Actions:
+        """Keep where an aggregator instance is reached, then `known_now`; tell the others when that is new.
+
+        What cannot be stored keeps nobody out: it is learnt with the next session.
+        """
         identity = ComponentId(peer.tenant, "aggregator", peer.name, peer.instance)
         known = self._context.components.get(identity)
         if known is None or not peer.endpoint or not peer.server_key:
-            return []
+            return known_now(now)
         if (known.endpoint, known.server_key) == (peer.endpoint, peer.server_key):
-            return []
+            return known_now(now)
 
         def stored(now: Instant, _: Any) -> Actions:
             self._context.components.learnt(identity, peer.endpoint, peer.server_key)
-            return self._tell_instances(peer.tenant, peer.name, now)
+            return known_now(now) + self._tell_instances(peer.tenant, peer.name, now)
 
         write = Learn(identity, peer.endpoint, peer.server_key)
-        return self._context.commits.commit([write], stored, lambda _: [])
+        return self._context.commits.commit([write], stored, known_now)
 
     def instances(self, peer: Peer) -> list[dict[str, str]]:
         """All known instances of a peer's logical name, for WELCOME."""

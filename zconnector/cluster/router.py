@@ -105,7 +105,7 @@ class ClusterRouter:
 
     def peer_up(self, peer: Peer, now: Instant) -> Actions:
         self._context.presence.up(peer)
-        return [Note("info", "session begins", {"peer": str(peer)}), *self._admission.learn(peer)]
+        return [Note("info", "session begins", {"peer": str(peer)})]
 
     def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
         self._context.presence.down(peer)

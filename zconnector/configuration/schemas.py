@@ -126,6 +126,7 @@ class _Compiler:
 
     def _hold(self, part: object) -> None:
         try:
+            # Its stubs ask for a mapping; that a part is none is one of the things it finds out.
             Draft4Validator.check_schema(part, format_checker=_NO_FORMATS)  # type: ignore[arg-type]
         except SchemaError as error:
             line = _line(error.absolute_path, " ".join(error.message.split()))

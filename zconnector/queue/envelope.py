@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from zlib import crc32
 
 import orjson
 
@@ -11,11 +10,9 @@ from zconnector.errors import DamagedError, Reason
 from zconnector.messages import Flag, Kind, Message
 from zconnector.messages.depth import MAX_HEADER_DEPTH, is_deeper
 from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE
+from zconnector.storage.seal import is_sealed, seal, unseal
 
 _HEAD = struct.Struct(">BHI")
-_SEAL = struct.Struct(">BI")
-_SEALED = 0xC3
-"""First byte of a sealed body, before the checksum of all the rest; a kind has no such number."""
 _RESULT = 128
 """Bytes that a RESULT has beside a message: its prefix, the call, the names of its fields."""
 
@@ -24,8 +21,7 @@ def pack(message: Message) -> bytes:
     """The stored form of a message. Its header came from JSON, or was made here, and can be JSON again."""
     header = orjson.dumps(message.header)
     head = _HEAD.pack(message.kind, message.flags, len(header))
-    check = crc32(message.payload, crc32(header, crc32(head)))
-    return b"".join((_SEAL.pack(_SEALED, check), head, header, message.payload))
+    return seal(b"".join((head, header, message.payload)))
 
 
 def unpack(body: bytes) -> Message:
@@ -35,11 +31,8 @@ def unpack(body: bytes) -> Message:
         DamagedError: the bytes are not what `pack` made.
     """
     try:
-        if body[:1] == _SEALED.to_bytes(1):  # else of before bodies were sealed
-            _, check = _SEAL.unpack_from(body)
-            body = body[_SEAL.size :]
-            if crc32(body) != check:
-                raise DamagedError("a stored message is damaged: its checksum does not fit")
+        if is_sealed(body):  # else of before bodies were sealed: no kind has that number
+            body = unseal(body, "a stored message")
         kind, flags, length = _HEAD.unpack_from(body)
         end = _HEAD.size + length
         if end > len(body):

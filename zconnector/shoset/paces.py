@@ -13,7 +13,7 @@ from zconnector.shoset.peers import Peer
 _FINE = 50
 """Messages that a refused one counts for."""
 PENALTY = 5.0
-"""Seconds that nothing is read of a peer once it has gone beyond all it may owe."""
+"""Seconds that nothing is read of a peer (of its key, over whatever link) that went beyond all it may owe."""
 _MAY_OWE = 1.25
 """Times its credit that a peer is read beyond its pace: its credit, which it was given, and a quarter for
 what needs none (beats, secrets, GOAWAY). Who keeps to its credit is never dropped."""
@@ -31,7 +31,7 @@ class Paces:
         self._owing: dict[Link, Peer] = {}
         """Peers that have gone faster: they get no credit until they no longer owe anything."""
         self._banned: OrderedDict[str, float] = OrderedDict()
-        """Keys that went beyond all they may owe, over whatever link: until when nothing of them is read."""
+        """By key: until when nothing of it is read. Those whose time is over go as others come."""
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -55,6 +55,7 @@ class Paces:
         if bucket.draw(count, debt, now.mono):
             return True
         self._banned[key] = now.mono + PENALTY
+        self._banned.move_to_end(key)
         if len(self._banned) > self._settings.max_sessions:
             self._banned.popitem(last=False)
         return False

@@ -21,6 +21,11 @@ def seal(content: bytes, about: bytes = b"") -> bytes:
     return _HEAD.pack(_MARK, zlib.crc32(about, zlib.crc32(content))) + content
 
 
+def is_sealed(stored: bytes) -> bool:
+    """Whether it begins as what `seal` makes does."""
+    return stored[:1] == _MARK.to_bytes(1)
+
+
 def unseal(stored: object, what: str, about: bytes = b"") -> bytes:
     """The content again.
 

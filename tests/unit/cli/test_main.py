@@ -42,6 +42,7 @@ def test_help_imports_nothing_heavy() -> None:
     ("argv", "code", "said"),
     [
         (["bogus"], 2, "No such command 'bogus'"),
+        (["conector"], 2, "No such command 'conector'. Did you mean 'connector'?"),
         (["connector", "--max-timeout-ms", "x"], 2, "'x' is not a valid integer"),
         (["dev", "--connector", "git"], 78, "'git' is not NAME:TYPE"),
         (["dev", "--clusters", "2"], 2, "2 is not in the range"),

@@ -312,3 +312,18 @@ def test_a_failed_commit_refuses_the_operation(bench: Bench):
         bench.declare("connector", "acme", "git", type="Git")
     assert refusal.value.reason is Reason.STORAGE_FAILED
     assert bench.control("secret_list")["components"] == []
+
+
+def test_an_instance_is_known_before_it_is_told_that_it_serves(bench: Bench, a: Instance) -> None:
+    """`zconnector dev` declares connectors as soon as their aggregator serves: once it was not known yet."""
+    a.drop()
+    a.take(Kind.WELCOME)
+    bench.held = True
+    a.boot = "boot-2"
+    a.hello(endpoint="tcp://moved:1")
+    assert not any(welcome.header["validated"] for welcome in a.take(Kind.WELCOME))
+    while bench.commits:
+        assert not any(welcome.header["validated"] for welcome in a.take(Kind.WELCOME))
+        bench.release()
+    (welcome, *_) = [w for w in a.take(Kind.WELCOME) if w.header["validated"]]
+    assert [each["endpoint"] for each in welcome.header["instances"]] == ["tcp://moved:1"]
