@@ -183,6 +183,7 @@ class ConnectorRouter:
             if self.workers.is_gone(worker):
                 self.aside.put(worker, caller, args)
                 return []
+            self.workers.waits(worker, now)
             return self.queue.wait_command(
                 caller,
                 _text(args, "iterator"),
@@ -250,15 +251,23 @@ class ConnectorRouter:
         actions: Actions = []
         for gone in self.workers.tick(now):
             actions.append(Note("info", "worker gone", {"worker": gone.who}))
-            for waiter in self.queue.pass_over(gone.worker, now) if gone.worker else ():
-                args = {"iterator": waiter.iterator, "command": waiter.name, "major": waiter.major}
-                self.aside.put(gone.worker, waiter.caller, {**args, "worker": gone.worker})
+            self._set_aside(gone.worker, now)
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
+        if overdue := self.workers.overdue(now):
+            for worker in {lease.worker: None for lease in self.queue.leases(overdue)}:
+                self._set_aside(worker, now)
+            actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)
         actions += self.queue.tick(now)
         actions += self.replication.look(now)
         return actions + self.replication.flush(now)
+
+    def _set_aside(self, worker: str, now: Instant) -> None:
+        """Hand nothing to the waits of a worker that is silent, until it is heard again."""
+        for waiter in self.queue.pass_over(worker, now) if worker else ():
+            args = {"iterator": waiter.iterator, "command": waiter.name, "major": waiter.major}
+            self.aside.put(worker, waiter.caller, {**args, "worker": worker})
 
     def deadline(self) -> float | None:
         return earliest(

@@ -12,6 +12,7 @@ from typing import Any
 
 from zconnector.clock import Instant, earliest
 from zconnector.queue.leases import Lease, Version
+from zconnector.queue.lines import ADMIN_WORKER
 
 _LOOK = 1.0
 """Seconds between two looks, while there is anybody whose silence means something."""
@@ -19,6 +20,8 @@ _STALL = 1.0
 """A look that is later than this shows that the process stood still (stopped, or no CPU for it)."""
 _MAX_SILENT = 1_000
 """Registrations of silent workers that are kept in case they come back; the longest silent go first."""
+_MAX_STRANGERS = 1_000
+"""Those that wait without having registered; the ones heard longest ago are forgotten first."""
 
 
 @dataclass(slots=True)
@@ -49,8 +52,12 @@ class Workers:
     A silent worker loses its leases, and nothing else: when it beats again (it was stopped, or cut off) it
     goes on. Told to leave, it would end for good although nobody wants that.
 
+    A **stranger** names itself and takes commands without having registered since this start: one of before the
+    restart, mostly, that has not been told to leave yet. Its silence counts from what it was last heard of,
+    or from the lease it was given.
+
     Invariant: what was registered before a restart is not here, so SendStop is false for it and
-    the old workers leave or register anew instead of staying deaf. Nobody is both known and silent.
+    the old workers leave or register anew instead of staying deaf. Nobody is two of known, silent and stranger.
     """
 
     def __init__(self, beat_missed: float, now: Instant) -> None:
@@ -63,11 +70,14 @@ class Workers:
         self._known: dict[tuple[str, int, int], Registration] = {}
         self._silent: dict[tuple[str, int, int], Registration] = {}
         """In the order in which they fell silent."""
+        self._strangers: dict[str, float] = {}
+        """When each was last heard; the one heard longest ago first."""
         self._grace_over = False
 
     def register(self, worker: str, major: int, minor: int, commands: Iterable[str], now: Instant) -> None:
         key = (worker, major, minor)
         self._silent.pop(key, None)
+        self._strangers.pop(worker, None)
         self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono)
 
     def beat(self, worker: str, major: int, minor: int, now: Instant) -> bool:
@@ -75,10 +85,23 @@ class Workers:
         key = (worker, major, minor)
         known = self._known.get(key) or self._silent.pop(key, None)
         if known is None:
+            if worker in self._strangers:
+                self._strange(worker, now)
             return False
         known.heard = now.mono
         self._known[key] = known
         return True
+
+    def waits(self, worker: str, now: Instant) -> None:
+        """It waits for a command, so it may be given a lease, which somebody must watch."""
+        if worker and worker != ADMIN_WORKER and not self._is_named(worker):
+            self._strange(worker, now)
+
+    def _strange(self, worker: str, now: Instant) -> None:
+        self._strangers.pop(worker, None)
+        self._strangers[worker] = now.mono
+        if len(self._strangers) > _MAX_STRANGERS:
+            del self._strangers[next(iter(self._strangers))]
 
     def is_gone(self, worker: str) -> bool:
         """Whether it names itself, was taken for silent and not heard since: no lease of it is watched."""
@@ -102,6 +125,8 @@ class Workers:
             self._grace_ends += stood_still
             for known in self._known.values():
                 known.heard = min(known.heard + stood_still, now.mono)
+            for worker, heard in self._strangers.items():
+                self._strangers[worker] = min(heard + stood_still, now.mono)
         silent = [key for key, known in self._known.items() if now.mono - known.heard >= self._beat_missed]
         for key in silent:
             self._silent[key] = self._known.pop(key)
@@ -112,6 +137,13 @@ class Workers:
             self._grace_over = True
             gone.append(Gone("workers of before the restart", self._left_behind))
         return gone
+
+    def overdue(self, now: Instant) -> Callable[[Lease], bool] | None:
+        """Which leases of strangers have lasted longer than their silence may; None: there are no strangers."""
+        if not self._strangers:
+            return None
+        latest = now.mono - self._beat_missed
+        return lambda lease: max(lease.since, self._strangers.get(lease.worker, now.mono)) <= latest
 
     def _gone(self, known: Registration) -> Gone:
         if known.worker:
@@ -137,6 +169,8 @@ class Workers:
         first = None if self._grace_over else self._grace_ends
         for known in self._known.values():
             first = earliest(first, known.heard + self._beat_missed)
+        if self._strangers and first is None:
+            return self._looked + _LOOK
         return None if first is None else min(first, self._looked + _LOOK)
 
     def status(self, now: Instant) -> list[dict[str, Any]]:

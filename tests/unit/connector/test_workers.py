@@ -261,6 +261,54 @@ def test_what_a_silent_worker_held_does_not_go_back_to_it() -> None:
     assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
 
 
+def test_one_that_never_registered_here_and_dies_keeps_no_lease() -> None:
+    """It registered with the router before this one, took a command, and died before it was told to leave
+    (seed 41170 of the simulation): the lease lasted to its limit."""
+    con = ready()
+    silent(con)  # what was left of before the restart is over
+    con.hear("a", command())
+    assert con.result(con.wait_command(worker="old"))["uuid"] == "c1"
+    other = con.wait_command(worker="w2")
+    silent(con)
+    assert con.result(other)["uuid"] == "c1"
+
+
+def test_one_that_never_registered_here_and_hangs_does_not_get_its_command_again() -> None:
+    con = ready()
+    silent(con)  # what was left of before the restart is over
+    con.hear("a", command())
+    assert con.result(con.wait_command(worker="old"))["uuid"] == "c1"
+    hung = con.wait_command(worker="old")
+    silent(con)
+    assert not con.answered(hung)
+    assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
+    con.hear("a", command(uuid="c2"))
+    assert not beat(con, "old"), "it is to leave"
+    assert con.result(hung)["uuid"] == "c2", "but is heard again: what it waits for counts"
+
+
+def test_one_that_never_registered_here_and_beats_keeps_its_command_until_it_leaves() -> None:
+    con = ready()
+    silent(con)  # what was left of before the restart is over
+    con.hear("a", command())
+    assert con.result(con.wait_command(worker="old"))["uuid"] == "c1"
+    other = con.wait_command(worker="w2")
+    for _ in range(10):
+        con.wait(1.0)
+        beat(con, "w2")
+        assert not beat(con, "old")
+    assert not con.answered(other)
+
+
+def test_one_that_only_waits_and_never_registers_is_no_less_a_waiter_for_it() -> None:
+    con = ready()
+    silent(con)  # what was left of before the restart is over
+    stranger = con.wait_command(worker="old")
+    silent(con)
+    con.hear("a", command())
+    assert con.result(stranger)["uuid"] == "c1"
+
+
 def test_a_worker_that_beats_keeps_its_command() -> None:
     con = ready()
     con.hear("a", command())
