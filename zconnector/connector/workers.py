@@ -52,12 +52,12 @@ class Workers:
     A silent worker loses its leases, and nothing else: when it beats again (it was stopped, or cut off) it
     goes on. Told to leave, it would end for good although nobody wants that.
 
-    A **stranger** names itself and takes commands without having registered since this start: one of before the
-    restart, mostly, that has not been told to leave yet. Its silence counts from what it was last heard of,
+    A **stranger** names itself and takes commands without having registered since this start: one of before
+    the restart, mostly, that has not been told to leave yet. Its silence counts from when it was last heard,
     or from the lease it was given.
 
     Invariant: what was registered before a restart is not here, so SendStop is false for it and
-    the old workers leave or register anew instead of staying deaf. Nobody is two of known, silent and stranger.
+    the old workers leave or register anew instead of staying deaf. Nobody is two of known, silent, stranger.
     """
 
     def __init__(self, beat_missed: float, now: Instant) -> None:
@@ -139,7 +139,7 @@ class Workers:
         return gone
 
     def overdue(self, now: Instant) -> Callable[[Lease], bool] | None:
-        """Which leases of strangers have lasted longer than their silence may; None: there are no strangers."""
+        """Which leases of strangers have lasted longer than their silence may; None: nobody is one."""
         if not self._strangers:
             return None
         latest = now.mono - self._beat_missed
