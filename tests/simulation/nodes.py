@@ -95,11 +95,10 @@ class Node:
         self.troubled_at = self.around.scheduler.now
 
     def start(self) -> None:
-        """Start a process, unless one runs."""
-        if self.running:
-            return
+        """Start a process, unless one runs; one that is just draining is followed by another."""
         self.stopped = False
-        self._launch()
+        if not self.running:
+            self._launch()
 
     def _launch(self) -> Process:
         around = self.around

@@ -162,3 +162,17 @@ def test_that_seed_finds_nothing_without_a_bug(mutant: str) -> None:
 @cache
 def without_a_bug(plan: Plan) -> list[Violation]:
     return simulate(plan).violations
+
+
+def test_a_machine_that_is_started_while_it_drains_comes_back() -> None:
+    """It stayed down for good, and the judge took that for a fault of the system (seed 41453)."""
+    world = World(Plan(1, 10, calm=True))
+    (node, *_) = world.connectors
+    node.start()
+    world.scheduler.run_until(5_000_000)
+    first = node.process
+    node.drain()
+    node.start()
+    world.scheduler.run_until(30_000_000)
+    assert node.running
+    assert node.process is not first
