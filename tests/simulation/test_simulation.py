@@ -168,10 +168,16 @@ def test_a_machine_that_is_started_while_it_drains_comes_back() -> None:
     """It stayed down for good, and the judge took that for a fault of the system (seed 41453)."""
     world = World(Plan(1, 10, calm=True))
     (node, *_) = world.connectors
-    node.start()
+    for each in world.nodes.values():
+        each.start()
     world.scheduler.run_until(5_000_000)
     first = node.process
-    node.drain()
+    assert first is not None
+    for other in world.nodes:
+        world.network.block((node.name, other))
+    first.call("send_command", {"uuid": "u", "type": "Ci", "command": "BUILD"}, b"{}", lambda *_: None)
+    node.drain()  # which waits for the receipt of that command
+    assert first.alive
     node.start()
     world.scheduler.run_until(30_000_000)
     assert node.running
