@@ -147,6 +147,8 @@ class Uplinks:
 
     def deadline(self) -> float | None:
         """When the next uplink is due (to open, or to give up)."""
+        if len(self.live()) == len(self._by_target):
+            return None
         first: float | None = None
         for uplink in self._by_target.values():
             if uplink.state not in _GREETED and (first is None or uplink.due < first):
