@@ -91,9 +91,7 @@ class Shoset:
 
     def peers(self, kind: str | None = None, upward: bool | None = None) -> list[Peer]:
         """Live, validated peers in the order in which their sessions began."""
-        found: list[Peer] = []
-        if upward is not False:
-            found += self._uplinks.live()
+        found = list(self._uplinks.live()) if upward is not False else []
         if upward is not True and self._below:
             found += [peer for peer in self._below.values() if peer.validated]
         return found if kind is None else [peer for peer in found if peer.kind == kind]
@@ -118,7 +116,7 @@ class Shoset:
         `refused` runs when they were certainly not handed over: the peer is gone, has no room for
         all of them, or the socket would not take them.
         """
-        count = sum(message.kind not in _OF_THE_SESSION for message in messages)
+        count = len([message for message in messages if message.kind not in _OF_THE_SESSION])
         live = self.is_live(peer)
         if not live or peer.room < count:
             if live:
@@ -369,11 +367,10 @@ class Shoset:
     # ---- messages
 
     def _current(self, link: Link) -> Peer | None:
-        peer = self._below.get(link)
-        if peer is None and isinstance(link, int):
-            uplink = self._uplinks.find(link)
-            return uplink.peer if uplink else None
-        return peer
+        if isinstance(link, bytes):
+            return self._below.get(link)
+        uplink = self._uplinks.find(link)
+        return None if uplink is None else uplink.peer
 
     def _about_session(self, peer: Peer, message: Message, now: Instant) -> Actions:
         if message.kind is _BEAT:
