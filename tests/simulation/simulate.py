@@ -210,6 +210,7 @@ def hunt(given: argparse.Namespace) -> Summary:
 
 def main() -> int:
     given = arguments()
+    gc.freeze()  # what is imported is never garbage: no world's end need look through it
     if given.hunt:
         return 1 if hunt(given).broken["mutant not found"] else 0
     if given.speed:

@@ -85,7 +85,7 @@ class Validations:
         return [a for asked in still for a in self._ask(asked, members, now)]
 
     def deadline(self) -> float | None:
-        return min((asked.due for asked in self._asked.values()), default=None)
+        return min([asked.due for asked in self._asked.values()]) if self._asked else None
 
     def _ask(self, asked: Asked, members: Sequence[Peer], now: Instant) -> Actions:
         asked.due = now.mono + _ASK_AGAIN

@@ -189,14 +189,17 @@ def read_yaml(text: str | bytes, where: str) -> Mapping[str, Any]:
     return document
 
 
-_KNOWN = ("name", "major", "minor", "commandtypes", "eventtypes", "resourcetypes", "keys", "product")
+_WRITTEN = ("name", "major", "minor", "commandtypes", "eventtypes", "resourcetypes", "keys", "product")
+_KNOWN = frozenset((*_WRITTEN, "implicit"))
 
 
 def _check_spelling(document: Mapping[str, Any], where: str) -> None:
     """What means nothing to us may mean something to others, but not what is nearly one of our keys."""
     for key in document:
-        meant = difflib.get_close_matches(str(key)[:80].lower(), _KNOWN, n=1, cutoff=0.7)
-        if key not in (*_KNOWN, "implicit") and meant:
+        if key in _KNOWN:
+            continue
+        meant = difflib.get_close_matches(str(key)[:80].lower(), _WRITTEN, n=1, cutoff=0.7)
+        if meant:
             raise ConfigError(f"{where}: unknown key {str(key)[:80]!r}, did you mean {meant[0]!r}?")
 
 

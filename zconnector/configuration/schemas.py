@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -101,22 +102,34 @@ def compile_schema(source: object, where: str) -> Schema:
     if not isinstance(source, Mapping):
         raise ConfigError(f"{where}: must be a JSON Schema (an object), not {type(source).__name__}")
     try:
-        plain = orjson.loads(orjson.dumps(source))
+        text = orjson.dumps(source)
     except TypeError as error:  # YAML has dates and non-text keys, JSON has not
         raise ConfigError(f"{where}: must be plain JSON ({error})") from None
     try:
-        root = _Compiler(plain, where).root()
+        return _compiled_before(text) if len(text) <= _SHORT else _compiled(text)
     except RecursionError:
         raise ConfigError(f"{where}: nested too deeply") from None
-    return Schema(plain, root)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _compiled(text: bytes) -> Schema:
+    """Raises ConfigError, RecursionError."""
+    plain = orjson.loads(text)
+    return Schema(plain, _Compiler(plain).root())
+
+
+_SHORT = 4_096
+_compiled_before = lru_cache(512)(_compiled)
+"""A connector reads its pivots with each session anew, and they are mostly those that it has: to hold a
+schema to the draft takes a millisecond. Nobody changes a Schema, so all may share it."""
 
 
 class _Compiler:
     """Makes nodes of one schema. Every part that a reference leads to is held to the draft as well."""
 
-    def __init__(self, plain: JsonObject, where: str) -> None:
+    def __init__(self, plain: JsonObject) -> None:
         self._plain = plain
-        self._where = where
         self._nodes: dict[int, Node] = {}
         """By id of the part of `plain`, which lives as long as this."""
 
@@ -130,7 +143,7 @@ class _Compiler:
             Draft4Validator.check_schema(part, format_checker=_NO_FORMATS)  # type: ignore[arg-type]
         except SchemaError as error:
             line = _line(error.absolute_path, " ".join(error.message.split()))
-            raise ConfigError(f"{self._where}: no draft-04 JSON Schema: {line}") from None
+            raise ConfigError(f"no draft-04 JSON Schema: {line}") from None
 
     def _node(self, part: JsonObject) -> Node:
         known = self._nodes.get(id(part))
@@ -153,8 +166,7 @@ class _Compiler:
         found = _find(self._plain, reference) if isinstance(reference, str) else None
         if not isinstance(found, dict):
             raise ConfigError(
-                f"{self._where}: $ref {quoted(reference)} must lead to a place in this schema; "
-                "nothing is fetched"
+                f"$ref {quoted(reference)} must lead to a place in this schema; nothing is fetched"
             )
         if id(found) not in self._nodes:
             self._hold(found)  # it may stand where the draft expects no schema
@@ -192,7 +204,7 @@ class _Compiler:
             why = error.args[0]
             text = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(error)
             raise ConfigError(
-                f"{self._where}: pattern {quoted(pattern)} is no regular expression (RE2): {text[:80]}"
+                f"pattern {quoted(pattern)} is no regular expression (RE2): {text[:80]}"
             ) from None
 
     def _matches(self, pattern: str) -> Check:

@@ -68,6 +68,8 @@ class InstancePlaces(Places):
 
     def tick(self, now: Instant) -> None:
         """Give one place more to each instance whose pause is over."""
+        if not self._fewer:
+            return
         due = [(peer, count) for peer, (count, more_at) in self._fewer.items() if more_at <= now.mono]
         for peer, count in due:
             if count + 1 < COMMANDS_IN_FLIGHT:
@@ -76,7 +78,9 @@ class InstancePlaces(Places):
                 del self._fewer[peer]
 
     def deadline(self) -> float | None:
-        return min((more_at for _, more_at in self._fewer.values()), default=None)
+        if not self._fewer:
+            return None
+        return min(more_at for _, more_at in self._fewer.values())
 
 
 def _less(counts: Counter[Any], key: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from zconnector.clock import Instant, earliest
+from zconnector.clock import Instant
 from zconnector.queue.leases import Lease, Version
 from zconnector.queue.lines import ADMIN_WORKER
 
@@ -166,12 +166,16 @@ class Workers:
         return any(known.worker and known.worker == worker for known in self._known.values())
 
     def deadline(self) -> float | None:
-        first = None if self._grace_over else self._grace_ends
+        if self._grace_over and not self._known and not self._strangers:
+            return None
+        first = self._looked + _LOOK
+        if not self._grace_over and self._grace_ends < first:
+            first = self._grace_ends
         for known in self._known.values():
-            first = earliest(first, known.heard + self._beat_missed)
-        if self._strangers and first is None:
-            return self._looked + _LOOK
-        return None if first is None else min(first, self._looked + _LOOK)
+            silent = known.heard + self._beat_missed
+            if silent < first:
+                first = silent
+        return first
 
     def status(self, now: Instant) -> list[dict[str, Any]]:
         return [

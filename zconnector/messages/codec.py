@@ -91,6 +91,8 @@ def decode(frames: Sequence[bytes]) -> list[Message]:
     count = len(frames)
     if count == 0 or count % 3 != 0:
         raise WireError(Reason.BAD_FRAME, f"{count} frames: a transmission has three for each message")
+    if count == 3:  # as most are; what holds for one message is stricter
+        return [_decode_one(*frames)]
     if count > 3 * MAX_BATCH:
         raise WireError(Reason.BAD_FRAME, f"{count // 3} messages, limit {MAX_BATCH}")
     size = sum(map(len, frames))
@@ -113,12 +115,17 @@ def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
         raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
     if type(fields) is not dict:
         raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
-    # Most headers have no list at all; only one with that many brackets needs a look.
-    brackets = header.count(b"[") + header.count(b"{")
-    if brackets > MAX_HEADER_DEPTH and is_deeper(fields, MAX_HEADER_DEPTH):
+    if _may_be_deep(header) and is_deeper(fields, MAX_HEADER_DEPTH):
         raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
     check_header(kind, flags, fields)
     return Message(kind, fields, payload, flags)
+
+
+def _may_be_deep(header: bytes) -> bool:
+    """Most headers are short or have no list at all; only one with that many brackets needs a look."""
+    if len(header) <= 2 * MAX_HEADER_DEPTH:
+        return False  # every bracket that is opened is closed
+    return header.count(b"[") + header.count(b"{") > MAX_HEADER_DEPTH
 
 
 def _take_apart(prefix: bytes) -> tuple[Kind, Flag]:

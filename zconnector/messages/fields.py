@@ -106,9 +106,10 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SMALL = ("major", "minor")
 _MAX_INT = 2**53  # what every JSON reader in every language holds exactly
 
-_TEXTS = {name: rule.limit // 4 for name, rule in FIELDS.items() if rule.type is str}
-"""Characters of a text that need not be encoded to be measured: each is at most four bytes."""
-_NUMBERS = frozenset(name for name, rule in FIELDS.items() if rule.type is int and name not in _SMALL)
+_TEXTS = {name: rule.limit for name, rule in FIELDS.items() if rule.type is str and name not in _NAMES}
+"""Bytes, which are characters where all are ASCII: such a text need not be encoded to be measured."""
+_INTS = {name: 127 if name in _SMALL else _MAX_INT for name, rule in FIELDS.items() if rule.type is int}
+"""Greatest value."""
 
 _JSON_NAME = {str: "str", int: "int", bool: "bool", list: "list", dict: "object"}
 
@@ -167,18 +168,22 @@ def check_header(kind: Kind, flags: Flag, header: dict[str, Any]) -> None:
         WireError: BAD_HEADER, naming the field and the rule.
     """
     for name, value in header.items():
-        # What most fields are is told without a call; `check_field` knows all the rest.
-        if type(value) is str:
-            limit = _TEXTS.get(name)
-            if limit is not None and len(value) <= limit and (name not in _NAMES or is_name(value)):
+        # What most fields are is told at once; `check_field` knows all the rest.
+        form = type(value)
+        if form is int:
+            if name in _INTS and 0 <= value <= _INTS[name]:
                 continue
-        elif type(value) is int and name in _NUMBERS and 0 <= value <= _MAX_INT:
-            continue
+        elif form is str:
+            if name in _TEXTS:
+                if value.isascii() and len(value) <= _TEXTS[name]:
+                    continue
+            elif name in _NAMES and is_name(value):
+                continue
         broken = check_field(name, value)
         if broken:
             raise WireError(Reason.BAD_HEADER, broken, _readable_uuid(header))
     required = REQUIRED[kind]
-    if flags and kind in ANSWERED and flags & Flag.ANSWER:
+    if kind in ANSWERED and flags & Flag.ANSWER:
         required = ("reference",)
     for name in required:
         if name not in header:

@@ -222,7 +222,8 @@ class Events:
         return actions
 
     def deadline(self) -> float | None:
-        return earliest(self._retained.deadline(), self._retry_at)
+        first = self._retained.deadline()
+        return first if self._retry_at is None else earliest(first, self._retry_at)
 
     def depths(self) -> dict[str, Any]:
         return {

@@ -199,7 +199,8 @@ class Register:
         while self._limits and not self._is_lease(self._limits[0][1], self._limits[0][2]):
             heapq.heappop(self._limits)
         limit = self._limits[0][0] if self._limits else None
-        return earliest(limit, self._ended[0][0] if self._ended else None)
+        forget = self._ended[0][0] if self._ended else None
+        return forget if limit is None else earliest(limit, forget)
 
     def line(self, key: LineKey) -> Line:
         line = self._lines.get(key)

@@ -78,6 +78,9 @@ class Retained:
         self._broadcast: deque[int] = deque()
         self._directed: deque[int] = deque()
         self._announced: deque[int] = deque()
+        self._first: float | None = None
+        """What `deadline` last found: it is asked after every step, and few change it."""
+        self._first_is_known = False
         self._announced_count = 0
         self._count = 0
         self._bytes = 0
@@ -183,6 +186,7 @@ class Retained:
 
     def remove(self, event: Event) -> None:
         """Nobody is shown it any more; its row goes with the next commit."""
+        self._first_is_known = False
         del self._by_uuid[event.uuid]
         if self._events.pop(event.key, None) is None:
             del self._coming[event.key]
@@ -213,12 +217,11 @@ class Retained:
         return [Note("warning", "event store full: oldest events dropped", {"count": count})]
 
     def deadline(self) -> float | None:
-        first: float | None = None
-        for queue in (self._broadcast, self._directed, self._announced):
-            head = self._peek(queue)
-            if head is not None and (first is None or head.expires < first):
-                first = head.expires
-        return first
+        if not self._first_is_known:
+            heads = [self._peek(queue) for queue in (self._broadcast, self._directed, self._announced)]
+            self._first = min((head.expires for head in heads if head is not None), default=None)
+            self._first_is_known = True
+        return self._first
 
     def depths(self) -> dict[str, Any]:
         return {
@@ -257,6 +260,7 @@ class Retained:
 
     def _show(self, event: Event) -> None:
         self._events[event.key] = event
+        self._first_is_known = False
         for lane in event.lanes:
             keys = self._lanes.get(lane)
             if keys is None:

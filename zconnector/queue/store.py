@@ -32,7 +32,7 @@ NAMED = (ITERATORS, POSITIONS, DOCUMENTS)
 SPACES = NUMBERED + NAMED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Put:
     """Make or replace a row. `body` None keeps the stored body (of a new row: none)."""
 
@@ -42,7 +42,7 @@ class Put:
     body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delete:
     """Remove a row; one that is not there is no error."""
 

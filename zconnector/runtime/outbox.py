@@ -12,7 +12,7 @@ from zconnector.messages.codec import Frames, encode, encode_one
 Send = Callable[[Link, Frames], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Flushed:
     """What became of it."""
 

@@ -56,7 +56,8 @@ class Peer:
     @property
     def room(self) -> int:
         """How many messages may be sent to it now."""
-        return max(0, self.credit - (self.sent - self.acknowledged))
+        room = self.credit - self.sent + self.acknowledged
+        return room if room > 0 else 0
 
     @property
     def room_for_events(self) -> int:

@@ -27,9 +27,11 @@ from zconnector.shoset.paces import PENALTY, Paces
 from zconnector.shoset.peers import Peer, Role
 from zconnector.shoset.uplinks import Target, Uplink, Uplinks, UplinkState
 
-_UNCOUNTED = frozenset(
+_BEAT = Kind.HEARTBEAT
+"""Most of what comes. A member of an enumeration costs as much as ten names (CPython 3.11)."""
+_OF_THE_SESSION = frozenset(
     (
-        Kind.HEARTBEAT,
+        _BEAT,
         Kind.HELLO,
         Kind.WELCOME,
         Kind.SECRET,
@@ -89,9 +91,7 @@ class Shoset:
 
     def peers(self, kind: str | None = None, upward: bool | None = None) -> list[Peer]:
         """Live, validated peers in the order in which their sessions began."""
-        found: list[Peer] = []
-        if upward is not False:
-            found += self._uplinks.live()
+        found = list(self._uplinks.live()) if upward is not False else []
         if upward is not True and self._below:
             found += [peer for peer in self._below.values() if peer.validated]
         return found if kind is None else [peer for peer in found if peer.kind == kind]
@@ -116,9 +116,10 @@ class Shoset:
         `refused` runs when they were certainly not handed over: the peer is gone, has no room for
         all of them, or the socket would not take them.
         """
-        count = sum(1 for message in messages if message.kind not in _UNCOUNTED)
-        if not self.is_live(peer) or peer.room < count:
-            if self.is_live(peer):
+        count = len([message for message in messages if message.kind not in _OF_THE_SESSION])
+        live = self.is_live(peer)
+        if not live or peer.room < count:
+            if live:
                 self._busy.add(id(peer))
                 self.counters["busy"] += 1
             return refused(now) if refused else []
@@ -242,7 +243,7 @@ class Shoset:
             messages = decode(frames)
         except WireError as error:
             return self._bad_frame(link, peer, error, now)
-        if len(messages) == 1 and peer is not None and messages[0].kind is Kind.HEARTBEAT:
+        if peer is not None and len(messages) == 1 and messages[0].kind is _BEAT:
             return self._lone_beat(peer, messages[0], now)
         actions: Actions = []
         for number, message in enumerate(messages):
@@ -252,9 +253,14 @@ class Shoset:
                 actions += self._first(link, key, message, now)
                 continue
             peer.heard = now.mono
-            if message.kind not in _UNCOUNTED:
-                peer.received += 1
-            actions += self._message(peer, message, now)
+            if message.kind in _OF_THE_SESSION:
+                actions += self._about_session(peer, message, now)
+                continue
+            peer.received += 1
+            if peer.validated:
+                actions += self._role.received(peer, message, now)
+            elif not peer.upward:
+                actions += self._not_validated(peer, message, now)
         peer = self._current(link)
         return actions if peer is None else actions + self._grant(peer, now)
 
@@ -299,23 +305,23 @@ class Shoset:
             for peer in [p for p in self._below.values() if self._silent(p, now)]:
                 actions += self._forget(peer, "silent", now)
         for uplink in self._uplinks.all():
-            state = uplink.state
-            if state is UplinkState.OPENING and uplink.due <= mono:
-                actions += self._end_uplink(uplink, "no connection", now)
-            elif state is UplinkState.GREETING and uplink.due <= mono:
-                actions += self._end_uplink(uplink, "no WELCOME", now)
-            elif look and uplink.peer is not None and _greeted(uplink) and self._silent(uplink.peer, now):
-                actions += self._end_uplink(uplink, "silent", now)
+            above = uplink.greeted
+            if above is not None:
+                if look and self._silent(above, now):
+                    actions += self._end_uplink(uplink, "silent", now)
+            elif uplink.due <= mono and uplink.state is not UplinkState.WAITING:
+                opening = uplink.state is UplinkState.OPENING
+                actions += self._end_uplink(uplink, "no connection" if opening else "no WELCOME", now)
         if not self._leaving:
             actions += self._uplinks.open_due(now)
         if look:  # at each beat, so that no timer of its own is needed while all are heard
-            heard = [peer.heard for peer in self._below.values()]
-            heard += [up.peer.heard for up in self._uplinks.all() if _greeted(up) and up.peer is not None]
-            self._next_silence = min(heard, default=mono) + self._settings.dead_after
-        if beats:
-            self._next_beat = mono + self._settings.heartbeat
-            actions += [self._beat(peer) for peer in self._below.values()]
-            actions += [self._beat(up.peer) for up in self._uplinks.all() if _greeted(up) and up.peer]
+            greeted = [uplink.greeted for uplink in self._uplinks.all()]
+            peers = [*self._below.values(), *filter(None, greeted)]
+            heard = min([peer.heard for peer in peers], default=mono)
+            self._next_silence = heard + self._settings.dead_after
+            if beats:
+                self._next_beat = mono + self._settings.heartbeat
+                actions += [self._beat(peer) for peer in peers]
         return actions
 
     def _silent(self, peer: Peer, now: Instant) -> bool:
@@ -361,14 +367,13 @@ class Shoset:
     # ---- messages
 
     def _current(self, link: Link) -> Peer | None:
-        peer = self._below.get(link)
-        if peer is None and isinstance(link, int):
-            uplink = self._uplinks.find(link)
-            return uplink.peer if uplink else None
-        return peer
+        if isinstance(link, bytes):
+            return self._below.get(link)
+        uplink = self._uplinks.find(link)
+        return None if uplink is None else uplink.peer
 
-    def _message(self, peer: Peer, message: Message, now: Instant) -> Actions:
-        if message.kind is Kind.HEARTBEAT:
+    def _about_session(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        if message.kind is _BEAT:
             return self._heard_beat(peer, message, now) or []
         if peer.upward:
             return self._from_above(peer, message, now)
@@ -393,9 +398,7 @@ class Shoset:
             return self._end_uplink(uplink, "GOAWAY", now)
         if kind is Kind.ERROR and not message.text("name"):
             return self._heard_error(uplink, peer, message, now)
-        if not peer.validated:
-            return []
-        return self._role.received(peer, message, now)
+        return self._role.received(peer, message, now) if peer.validated else []
 
     def _heard_error(self, uplink: Uplink, peer: Peer, message: Message, now: Instant) -> Actions:
         reason = message.text("reason")
@@ -423,9 +426,7 @@ class Shoset:
             return []
         actions: Actions = []
         if not peer.validated:
-            uplink.state = UplinkState.LIVE
-            uplink.last_error = ""
-            uplink.tries = 0
+            self._uplinks.begin(uplink)
             peer.validated = True
             peer.hello = header
             actions += self._role.peer_up(peer, now)
@@ -511,23 +512,27 @@ class Shoset:
             self._paces.fine(peer.link)
             return [self._error(peer.link, Reason.BAD_HEADER, "this session has said HELLO before")]
         if not peer.validated:
-            self.counters["not_validated"] += 1
-            self._paces.fine(peer.link)
-            fields = {"peer": str(peer), "kind": message.kind.name, "uuid": message.uuid}
-            return [
-                *self._complain(peer.link, "peer is not validated", fields, now),
-                self._error(
-                    peer.link,
-                    Reason.NOT_VALIDATED,
-                    "HELLO, SECRET and HEARTBEAT only until the secret is validated",
-                    message.uuid,
-                ),
-            ]
+            return self._not_validated(peer, message, now)
         if message.kind is Kind.ERROR:
             self.counters[f"error_heard.{message.text('reason')}"] += 1
             fields = {"peer": str(peer), "reason": message.text("reason")}
             return self._complain(peer.link, "peer refused a message", fields, now)
         return self._role.received(peer, message, now)
+
+    def _not_validated(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """A peer below sends what only validated ones may."""
+        self.counters["not_validated"] += 1
+        self._paces.fine(peer.link)
+        fields = {"peer": str(peer), "kind": message.kind.name, "uuid": message.uuid}
+        return [
+            *self._complain(peer.link, "peer is not validated", fields, now),
+            self._error(
+                peer.link,
+                Reason.NOT_VALIDATED,
+                "HELLO, SECRET and HEARTBEAT only until the secret is validated",
+                message.uuid,
+            ),
+        ]
 
     def _heard_beat(self, peer: Peer, message: Message, now: Instant) -> Actions | None:
         """None: nothing has changed but counts."""
@@ -615,7 +620,7 @@ class Shoset:
         header: dict[str, Any] = {"received": peer.granted, **self._role.beat(peer)}
         return Transmit(
             peer.link,
-            (Message(Kind.HEARTBEAT, header),),
+            (Message(_BEAT, header),),
             lambda later: self._vanished(peer, later),
         )
 
@@ -633,10 +638,6 @@ class Shoset:
             **fields,
         }
         return Transmit(peer.link, (Message(Kind.WELCOME, header),))
-
-
-def _greeted(uplink: Uplink) -> bool:
-    return uplink.state in (UplinkState.PENDING, UplinkState.LIVE)
 
 
 def _same_component(one: Peer, other: Peer) -> bool:

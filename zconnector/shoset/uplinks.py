@@ -7,7 +7,7 @@ Peer of its own, so nothing of an old session is ever mistaken for the new one.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,8 +34,8 @@ class UplinkState(StrEnum):
     LIVE = "LIVE"
 
 
-_TIMED = (UplinkState.WAITING, UplinkState.OPENING, UplinkState.GREETING)
-"""States that end by time."""
+_GREETED = frozenset((UplinkState.PENDING, UplinkState.LIVE))
+"""States in which the other end has said WELCOME. They do not end by time, all others do."""
 
 
 @dataclass(slots=True)
@@ -55,6 +55,11 @@ class Uplink:
     peer: Peer | None = None
     last_error: str = ""
 
+    @property
+    def greeted(self) -> Peer | None:
+        """Its peer, if that has said WELCOME."""
+        return self.peer if self.state in _GREETED else None
+
 
 class Uplinks:
     """All uplinks of a process, by target and by link."""
@@ -64,15 +69,26 @@ class Uplinks:
         self._rng = rng
         self._by_target: dict[Target, Uplink] = {}
         self._by_link: dict[int, Uplink] = {}
+        self._live: list[Peer] | None = []
+        """What `live` last said; None: a session has begun or ended since."""
         self._links = 0
 
     def all(self) -> list[Uplink]:
         return list(self._by_target.values())
 
-    def live(self) -> list[Peer]:
-        """The peers of live sessions."""
-        ups = self._by_target.values()
-        return [up.peer for up in ups if up.state is UplinkState.LIVE and up.peer is not None]
+    def live(self) -> Sequence[Peer]:
+        """The peers of live sessions. Asked for nearly every message, and changed by few."""
+        if self._live is None:
+            ups = self._by_target.values()
+            self._live = [up.peer for up in ups if up.state is UplinkState.LIVE and up.peer is not None]
+        return self._live
+
+    def begin(self, uplink: Uplink) -> None:
+        """The session that it tried to have is live."""
+        uplink.state = UplinkState.LIVE
+        uplink.last_error = ""
+        uplink.tries = 0
+        self._live = None
 
     def __len__(self) -> int:
         return len(self._by_target)
@@ -86,6 +102,7 @@ class Uplinks:
         gone = [up for target, up in self._by_target.items() if target not in wanted]
         for uplink in gone:
             del self._by_target[uplink.target]
+        self._live = None
         for target in sorted(wanted - self._by_target.keys(), key=lambda t: (t.instance, t.endpoint)):
             self._by_target[target] = Uplink(target, due=now.mono)
         return gone
@@ -94,7 +111,7 @@ class Uplinks:
         """Open every uplink whose backoff is over."""
         actions: Actions = []
         for uplink in self._by_target.values():
-            if uplink.state is UplinkState.WAITING and uplink.due <= now.mono:
+            if uplink.due <= now.mono and uplink.state is UplinkState.WAITING:
                 self._links += 1
                 uplink.link = self._links
                 uplink.state = UplinkState.OPENING
@@ -115,6 +132,7 @@ class Uplinks:
         if uplink.state is UplinkState.LIVE:
             uplink.tries = 0
         uplink.state = UplinkState.WAITING
+        self._live = None
         uplink.due = now.mono + self._backoff(uplink.tries)
         uplink.peer = None
         uplink.last_error = why
@@ -129,8 +147,10 @@ class Uplinks:
 
     def deadline(self) -> float | None:
         """When the next uplink is due (to open, or to give up)."""
+        if len(self.live()) == len(self._by_target):
+            return None
         first: float | None = None
         for uplink in self._by_target.values():
-            if uplink.state in _TIMED and (first is None or uplink.due < first):
+            if uplink.state not in _GREETED and (first is None or uplink.due < first):
                 first = uplink.due
         return first
