@@ -166,10 +166,9 @@ class Faults:
         return await self._hold(fault, frozenset({UP if fault.chance < 0.5 else DOWN}))
 
     async def _hold(self, fault: Fault, held: frozenset[str]) -> Facts:
-        proxy, peer = self._cast.link(fault.target)
-        proxy.change(peer, held)
+        await self._cast.hold(fault.target, held)
         await asyncio.sleep(fault.lasts)
-        proxy.change(peer)
+        await self._cast.heal(fault.target, held)
         return {"held": sorted(held)}
 
     async def do_slow(self, fault: Fault) -> Facts:
@@ -185,14 +184,12 @@ class Faults:
         return {"connections": proxy.reset(peer)}
 
     async def do_island(self, fault: Fault) -> Facts:
-        links = [
-            self._cast.link(label) for label in self._cast.links() if label.startswith(f"{fault.target}>")
-        ]
-        for proxy, peer in links:
-            proxy.change(peer, frozenset({UP, DOWN}))
+        links = [label for label in self._cast.links() if label.startswith(f"{fault.target}>")]
+        for link in links:
+            await self._cast.hold(link, frozenset({UP, DOWN}))
         await asyncio.sleep(fault.lasts)
-        for proxy, peer in links:
-            proxy.change(peer)
+        for link in links:
+            await self._cast.heal(link, frozenset({UP, DOWN}))
         return {}
 
     # ---- disks
@@ -284,6 +281,7 @@ class Faults:
         known = {"port": int(component.endpoint.rpartition(":")[2]), "enrolment": direct.encode()}
         script = Path(__file__).with_name("hostile.py")
         process = await asyncio.create_subprocess_exec(
+            *self._cast.partitions.launcher(fault.target),
             *(sys.executable, str(script), fault.kind, str(fault.lasts), str(fault.chance)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
