@@ -118,14 +118,17 @@ class Faults:
         return {**facts, "back_after": ready, "used_after": used and used - launched, "stalled": stalled}
 
     async def do_silent(self, fault: Fault) -> Facts:
+        # Only who has a session with it can notice; after a partition that may take a while to come back.
+        whole = await self._used(fault.target) is not None
         begun, wall = self._now(), time.time()
         self._cast.freeze(fault.target)
         await asyncio.sleep(fault.lasts)
         facts = self._failover(begun, self._now())
         stalled = self._stalls.within(begun, self._now())
         self._cast.thaw(fault.target)
-        noticed = self._cast.noticed(fault.target, wall, wall + fault.lasts)
-        return {**facts, "noticed_after": noticed, "stalled": stalled}
+        if whole:
+            facts["noticed_after"] = self._cast.noticed(fault.target, wall, wall + fault.lasts)
+        return {**facts, "stalled": stalled}
 
     def _failover(self, begin: float, end: float) -> Facts:
         """How the attempts did that were begun and ended while one instance was away."""
