@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # chaos.sh: torment the processes of a topology while traffic goes on, then judge what clients and workers saw.
 #
-#   scripts/chaos.sh [--minutes M] [--seed S] [--faults A,B,...] [--state-dir DIR]
+#   scripts/chaos.sh [--minutes M] [--seed S] [--faults A,B,...] [--partitions auto|namespaces|proxy]
+#                    [--state-dir DIR]
 #   scripts/chaos.sh --list-faults
 #
 # Three aggregator instances, two connectors with a gRPC front end and two workers each, one cluster member;

@@ -1,5 +1,8 @@
 """Everybody in a chaos run: components behind proxies and on small disks, front ends, workers.
 
+The member, each instance, and each connector with its front end and workers are machines of their own, where
+namespaces make the partitions.
+
 All have a label: `agg1/a`, `git`, `cluster/1`, `frontend git`, `worker git-1`; a link is `git>agg1/a`.
 """
 
@@ -10,13 +13,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from tests.chaos.clients import Clients
 from tests.chaos.disk import SmallDisk
+from tests.chaos.partitions import Partitions, partitions
 from tests.chaos.proxy import Proxy
 from tests.chaos.record import Record
 from zconnector.cli.child import Child, ChildFailedError, tethered
@@ -36,6 +40,8 @@ LIBRARY = ("asyncio.exceptions.CancelledError", "ExecuteBatchError")
 """What gRPC's library logs with a traceback when a server stops, or its client has gone."""
 IN_VAIN = 5.0
 """Seconds that a component may take to find out that it cannot start."""
+ENDPOINTS = ("agg1/a", "agg1/b", "agg1/c", "cluster/1")
+"""Those that are dialled, each behind a proxy."""
 LOGS = "logs"
 """The disk of everybody's log files."""
 
@@ -43,31 +49,44 @@ LOGS = "logs"
 class Cast:
     """All processes of one run. `died` is told of those that end although nobody ended them."""
 
-    def __init__(self, state_dir: Path, record: Record, died: Callable[[str], None]) -> None:
+    partitions: Partitions
+    stage: Stage
+
+    def __init__(self, state_dir: Path, record: Record, died: Callable[[str], None], wanted: str) -> None:
+        """`wanted`: what makes partitions."""
         self._record = record
         self._died = died
         self._ours: set[str] = set()
         """Labels of those that are meant to be dead now."""
         self._stopping = False
         self._state_dir = state_dir
-        self.proxies = {name: Proxy(name, self._pids) for name in ("agg1/a", "agg1/b", "agg1/c", "cluster/1")}
+        self._wanted = wanted
+        self.proxies: dict[str, Proxy] = {}
         self.disks: dict[str, SmallDisk] = {}
         self.front_ends: dict[str, FrontEnd] = {}
         self.workers: dict[str, Worker] = {}
-        self.stage: Stage
 
     async def start(self) -> None:
-        """Everything serves when this returns; call `stop` in any case."""
-        for proxy in self.proxies.values():
+        """Everything serves when this returns; call `stop` in any case.
+
+        Raises ConfigError: namespaces are wanted, and not allowed.
+        """
+        machines = (*ENDPOINTS, GIT.name, CI.name)
+        self.partitions = partitions(self._wanted, machines, self._pids)
+        for name in ENDPOINTS:
+            proxy = Proxy(name, self.partitions.dialler, self.partitions.place(name))
             await proxy.start()
+            self.proxies[name] = proxy
         self.stage = Stage(
             self._state_dir,
             aggregators=3,
             connectors=(f"{GIT.name}:{GIT.type}", f"{CI.name}:{CI.type}"),
             arguments=["--log-level", "info"],
             own_arguments={
-                name: ["--advertise", f"tcp://127.0.0.1:{proxy.port}"] for name, proxy in self.proxies.items()
+                name: ["--advertise", f"tcp://{proxy.place.ip}:{proxy.port}"]
+                for name, proxy in self.proxies.items()
             },
+            launchers={name: self.partitions.launcher(name) for name in machines},
             told=self._told,
         )
         self.disks[LOGS] = SmallDisk(self._state_dir / "logs")
@@ -78,7 +97,7 @@ class Cast:
                 self.proxies[component.label].target = int(component.endpoint.rpartition(":")[2])
         await self.stage.start(BACK)
         for side in (GIT, CI):
-            front = FrontEnd(side.name, self.stage, self._ended)
+            front = FrontEnd(side.name, self.stage, self.partitions.launcher(side.name), self._ended)
             self.front_ends[front.label] = front
             await front.start()
 
@@ -87,7 +106,10 @@ class Cast:
             front, own = self.addresses()[side.name]
             for number, address in enumerate((f"{front},{own}", own), start=1):
                 name = f"{side.name}-{number}"
-                worker = Worker(side.name, name, address, self._state_dir, self._record, self._ended)
+                launcher = self.partitions.launcher(side.name)
+                worker = Worker(
+                    side.name, name, address, launcher, self._state_dir, self._record, self._ended
+                )
                 worker.heard = clients.saw
                 self.workers[worker.label] = worker
                 await worker.start()
@@ -107,6 +129,8 @@ class Cast:
             proxy.stop()
         for label, disk in self.disks.items():
             disk.close(keep=label == LOGS)
+        if hasattr(self, "partitions"):
+            self.partitions.close()
 
     def addresses(self) -> dict[str, tuple[str, str]]:
         """gRPC addresses of each side: the front end's and the connector's own."""
@@ -133,6 +157,14 @@ class Cast:
         """The proxy of a link, and who dials it."""
         peer, _, endpoint = label.partition(">")
         return self.proxies[endpoint], peer
+
+    async def hold(self, label: str, ways: frozenset[str]) -> None:
+        """A link carries nothing in these directions from now on."""
+        await self.partitions.hold(*self.link(label), ways)
+
+    async def heal(self, label: str, ways: frozenset[str]) -> None:
+        """It does again."""
+        await self.partitions.heal(*self.link(label), ways)
 
     def connector_of(self, label: str) -> tuple[str, bool]:
         """The connector whose workers a fault there touches ("": none), and whether its senders too."""
@@ -281,9 +313,11 @@ class Cast:
 class FrontEnd:
     """A gRPC front end of a connector, as its own process."""
 
-    def __init__(self, connector: str, stage: Stage, ended: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, connector: str, stage: Stage, launcher: Sequence[str], ended: Callable[[str, str], None]
+    ) -> None:
         self.label = f"frontend {connector}"
-        self._stage = stage
+        self._launcher = launcher
         self._directory = stage.state_dir / "frontend" / connector
         self._served = stage.state_dir / stage.component(connector).directory
         self._log = stage.state_dir / "logs" / f"frontend-{connector}.log"
@@ -300,7 +334,11 @@ class FrontEnd:
     async def start(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         argv = ["frontend", "--state-dir", str(self._directory), "--connector", str(self._served)]
-        self._child = Child(self.label, [*argv, "--log-level", "info"], self._log, dict(os.environ))
+        self._child = Child(
+            *(self.label, [*argv, "--log-level", "info"], self._log, dict(os.environ)),
+            launcher=self._launcher,
+            ready_in=self._directory if self._launcher else None,
+        )
         await self._child.start()
         await self._child.wait_ready(BACK)
         self._watch = asyncio.create_task(self._watched(self._child))
@@ -330,6 +368,7 @@ class Worker:
         side: str,
         name: str,
         address: str,
+        launcher: Sequence[str],
         state_dir: Path,
         record: Record,
         ended: Callable[[str, str], None],
@@ -338,6 +377,7 @@ class Worker:
         self._side = side
         self._name = name
         self._address = address
+        self._launcher = launcher
         self._log = state_dir / "logs" / f"worker-{name}.log"
         self._record = record
         self._ended = ended
@@ -352,9 +392,10 @@ class Worker:
 
     async def start(self) -> None:
         program = str(Path(__file__).with_name("worker.py"))
+        argv = [*self._launcher, sys.executable, program, self._side, self._name, "10000", self._address]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *tethered([sys.executable, program, self._side, self._name, "10000", self._address]),
+                *tethered(argv),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,

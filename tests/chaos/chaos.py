@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.chaos.partitions import AUTO, WAYS
 from tests.chaos.report import Report
 from tests.chaos.runner import Chaos
 from tests.chaos.schedule import KINDS
@@ -23,6 +24,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1.0, help="how long faults and traffic go on (1)")
     parser.add_argument("--seed", type=int, default=None, help="decides the schedule (a random one)")
     parser.add_argument("--faults", default="", help="kinds of faults, with commas between (all)")
+    parser.add_argument(
+        "--partitions", choices=WAYS, default=AUTO, help="what makes them (auto: namespaces where allowed)"
+    )
     parser.add_argument("--list-faults", action="store_true", help="show the kinds of faults, and end")
     parser.add_argument("--state-dir", type=Path, default=None, help="keep logs and the record here")
     given = parser.parse_args()
@@ -37,7 +41,7 @@ def arguments() -> argparse.Namespace:
 async def run(state_dir: Path, given: argparse.Namespace) -> Report:
     seed = random.SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
     say = lambda text: print(text, flush=True)  # noqa: E731
-    return await Chaos(state_dir, given.minutes * 60, seed, say, given.kinds).run()
+    return await Chaos(state_dir, given.minutes * 60, seed, say, given.kinds, given.partitions).run()
 
 
 def main() -> int:

@@ -21,7 +21,8 @@ from zconnector.worker.connection import Connection
 
 TIMEOUTS = (3.0, 5.0)
 RETRY_FIRST, RETRY_LIMIT = 0.2, 2.0
-"""Seconds before a command that nobody took is sent again, with the same uuid; doubling, with jitter."""
+"""Seconds before a command that is not known to be taken is sent again, with the same uuid; doubling, with
+jitter."""
 MAX_OPEN = 200
 """Commands of one side that may be under way: a sender that is not answered does not pile up more."""
 PATIENCE = 3.0
@@ -165,9 +166,9 @@ class Clients:
                 if not doubtful:
                     self._record.refused(uuid, outcome)
                 return False
-            if outcome not in ("UNKNOWN", "LOST"):
-                await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
-                pause = min(pause * 2, RETRY_LIMIT)
+            # Also after UNKNOWN, which may come at once: 400 senders without a pause wear out the machine.
+            await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
+            pause = min(pause * 2, RETRY_LIMIT)
 
     async def _attempt(self, source: Side, target: Side, uuid: str, work: Work) -> str:
         """Hand it over once: ACCEPTED, UNKNOWN, LOST, the reason why it was not taken, `final ` and that."""

@@ -118,14 +118,17 @@ class Faults:
         return {**facts, "back_after": ready, "used_after": used and used - launched, "stalled": stalled}
 
     async def do_silent(self, fault: Fault) -> Facts:
+        # Only who has a session with it can notice; after a partition that may take a while to come back.
+        whole = await self._used(fault.target) is not None
         begun, wall = self._now(), time.time()
         self._cast.freeze(fault.target)
         await asyncio.sleep(fault.lasts)
         facts = self._failover(begun, self._now())
         stalled = self._stalls.within(begun, self._now())
         self._cast.thaw(fault.target)
-        noticed = self._cast.noticed(fault.target, wall, wall + fault.lasts)
-        return {**facts, "noticed_after": noticed, "stalled": stalled}
+        if whole:
+            facts["noticed_after"] = self._cast.noticed(fault.target, wall, wall + fault.lasts)
+        return {**facts, "stalled": stalled}
 
     def _failover(self, begin: float, end: float) -> Facts:
         """How the attempts did that were begun and ended while one instance was away."""
@@ -166,10 +169,9 @@ class Faults:
         return await self._hold(fault, frozenset({UP if fault.chance < 0.5 else DOWN}))
 
     async def _hold(self, fault: Fault, held: frozenset[str]) -> Facts:
-        proxy, peer = self._cast.link(fault.target)
-        proxy.change(peer, held)
+        await self._cast.hold(fault.target, held)
         await asyncio.sleep(fault.lasts)
-        proxy.change(peer)
+        await self._cast.heal(fault.target, held)
         return {"held": sorted(held)}
 
     async def do_slow(self, fault: Fault) -> Facts:
@@ -185,14 +187,12 @@ class Faults:
         return {"connections": proxy.reset(peer)}
 
     async def do_island(self, fault: Fault) -> Facts:
-        links = [
-            self._cast.link(label) for label in self._cast.links() if label.startswith(f"{fault.target}>")
-        ]
-        for proxy, peer in links:
-            proxy.change(peer, frozenset({UP, DOWN}))
+        links = [label for label in self._cast.links() if label.startswith(f"{fault.target}>")]
+        for link in links:
+            await self._cast.hold(link, frozenset({UP, DOWN}))
         await asyncio.sleep(fault.lasts)
-        for proxy, peer in links:
-            proxy.change(peer)
+        for link in links:
+            await self._cast.heal(link, frozenset({UP, DOWN}))
         return {}
 
     # ---- disks
@@ -284,6 +284,7 @@ class Faults:
         known = {"port": int(component.endpoint.rpartition(":")[2]), "enrolment": direct.encode()}
         script = Path(__file__).with_name("hostile.py")
         process = await asyncio.create_subprocess_exec(
+            *self._cast.partitions.launcher(fault.target),
             *(sys.executable, str(script), fault.kind, str(fault.lasts), str(fault.chance)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -1,7 +1,8 @@
 """A TCP proxy on a link between two components, which holds back, delays or resets what passes through.
 
-It stands before an endpoint; whoever dials it is told apart by its process, so that one link can fail
-while others through the same endpoint do not. Held bytes arrive when the link is whole again, as TCP's do.
+It stands before an endpoint, on the same machine; whoever dials it is told apart by its process or its
+machine, so that one link can fail while others through the same endpoint do not. Held bytes arrive when the
+link is whole again, as TCP's do.
 """
 
 from __future__ import annotations
@@ -16,11 +17,42 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 UP, DOWN = "up", "down"
 """Towards the endpoint, and from it."""
 LIMIT = 256 << 10
 """Bytes that the proxy holds of one direction before it reads no more."""
+
+Address = tuple[str, int]
+
+
+class Place(Protocol):
+    """A machine, as a proxy sees it."""
+
+    @property
+    def ip(self) -> str:
+        """Its address for others."""
+
+    async def socket(self) -> socket.socket:
+        """A TCP socket there."""
+
+
+class _Here:
+    ip = "127.0.0.1"
+
+    async def socket(self) -> socket.socket:
+        return tcp_socket()
+
+
+HERE: Place = _Here()
+
+
+def tcp_socket() -> socket.socket:
+    """It says of itself that it is TCP: only then asyncio lets it send what is small at once."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.setblocking(False)
+    return made
 
 
 @dataclass(slots=True)
@@ -32,11 +64,12 @@ class State:
 
 
 class Proxy:
-    """Listens for one endpoint. `port` is there from the beginning, `target` when it is known."""
+    """Listens for one endpoint. `port` is there from the start on, `target` when it is known."""
 
-    def __init__(self, name: str, who: Callable[[], dict[int, str]]) -> None:
-        """`who`: process ids that may dial it, and their names."""
+    def __init__(self, name: str, who: Callable[[Address, int], str], place: Place = HERE) -> None:
+        """`who`: name of the one who dials from that address to this port."""
         self.name = name
+        self.place = place
         self.port = 0
         self.target = 0
         self._who = who
@@ -45,9 +78,11 @@ class Proxy:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
+        listener = await self.place.socket()
+        listener.bind((self.place.ip, 0))
+        self.port = listener.getsockname()[1]
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _End(self), "127.0.0.1", 0, backlog=512)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await loop.create_server(lambda: _End(self), sock=listener, backlog=512)
 
     def stop(self) -> None:
         if self._server is not None:
@@ -73,8 +108,7 @@ class Proxy:
         return len(pairs)
 
     def accepted(self, end: _End) -> _Pair:
-        port = end.transport.get_extra_info("peername")[1]
-        pair = _Pair(self, _owner_of(port, self.port, self._who()))
+        pair = _Pair(self, self._who(end.transport.get_extra_info("peername"), self.port))
         self._pairs.add(pair)
         return pair
 
@@ -104,10 +138,16 @@ class _Pair:
     async def _dial(self) -> None:
         await self._whole.wait()
         loop = asyncio.get_running_loop()
+        dialler = await self.proxy.place.socket()
         try:
-            await loop.create_connection(lambda: _End(self.proxy, self), "127.0.0.1", self.proxy.target)
+            await loop.sock_connect(dialler, ("127.0.0.1", self.proxy.target))
+            await loop.create_connection(lambda: _End(self.proxy, self), sock=dialler)
         except OSError:
+            dialler.close()
             self.abort()
+        except asyncio.CancelledError:
+            dialler.close()
+            raise
 
     def dialled(self, other: _End) -> None:
         """The endpoint answers."""
@@ -223,7 +263,7 @@ class _End(asyncio.Protocol):
             self.fills.pump()
 
 
-def _owner_of(port: int, towards: int, candidates: dict[int, str]) -> str:
+def owner_of(port: int, towards: int, candidates: dict[int, str]) -> str:
     """Name of the process that has a connection from this local port to that one; "": nobody known."""
     inode = ""
     with suppress(OSError):

@@ -13,6 +13,7 @@ from typing import Any
 from tests.chaos.cast import Cast
 from tests.chaos.clients import Clients
 from tests.chaos.faults import Faults
+from tests.chaos.partitions import AUTO
 from tests.chaos.record import Record
 from tests.chaos.report import Done, Report
 from tests.chaos.schedule import KINDS, Fault, schedule
@@ -32,7 +33,7 @@ SETTLE = 90.0
 
 
 class Chaos:
-    """One run. `kinds`: names of the kinds of faults (none: all)."""
+    """One run. `kinds`: names of the kinds of faults (none: all); `partitions`: what makes them."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Chaos:
         seed: int,
         say: Callable[[str], None],
         kinds: Sequence[str] = (),
+        partitions: str = AUTO,
     ) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._seconds = seconds
@@ -48,7 +50,7 @@ class Chaos:
         self._say = say
         self._kinds = kinds
         self._record = Record(state_dir / "record.jsonl")
-        self._cast = Cast(state_dir, self._record, self._died)
+        self._cast = Cast(state_dir, self._record, self._died, partitions)
         self._stalls = Stalls(state_dir, self._answering)
         self._deaths: list[str] = []
         self._changed = asyncio.Event()
@@ -109,7 +111,7 @@ class Chaos:
             tuple(self._deaths),
             tuple(self._cast.complaints()),
             {
-                "partitions": "fault-injecting TCP proxy",
+                "partitions": self._cast.partitions.how,
                 "disks": ", ".join(sorted({disk.how for disk in self._cast.disks.values()})),
             },
             {"longest": round(self._stalls.longest, 3), "total": round(self._stalls.total, 3)},

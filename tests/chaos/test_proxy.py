@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.chaos.proxy import DOWN, UP, Proxy, inode_of
+from tests.chaos.proxy import DOWN, UP, Proxy, inode_of, owner_of
 
 ME = "me"
 QUICK, LONG = 0.15, 5.0
@@ -24,7 +24,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 @pytest_asyncio.fixture
 async def proxy() -> AsyncIterator[Proxy]:
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
-    proxy = Proxy("echo", lambda: {os.getpid(): ME})
+    proxy = Proxy("echo", lambda source, port: owner_of(source[1], port, {os.getpid(): ME}))
     await proxy.start()
     proxy.target = server.sockets[0].getsockname()[1]
     yield proxy

@@ -1,8 +1,10 @@
 """One component of a development topology as a child process: start, readiness, end, log.
 
 The child says that it is ready over the sd_notify protocol (`READY=1` to the datagram socket
-named in NOTIFY_SOCKET), as it would to systemd. It dies with its parent (PR_SET_PDEATHSIG), so
-that a `zconnector dev` that is SIGKILLed leaves nothing behind.
+named in NOTIFY_SOCKET), as it would to systemd. That has an abstract name, which leaves nothing behind;
+for a child that is sent into another network namespace, where such a name is not seen, it is a file, as
+systemd's. The child dies with its parent (PR_SET_PDEATHSIG), so that a `zconnector dev` that is
+SIGKILLed leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zconnector.errors import ZConnectorError
+from zconnector.runtime.statedir import remove_socket, socket_path
 
 TAIL_LINES = 15
+READY_SOCKET = "ready.sock"
 
 
 class ChildFailedError(ZConnectorError):
@@ -44,10 +48,24 @@ def ended(status: int) -> str:
 class Child:
     """One run of one component. A restart is a new Child."""
 
-    def __init__(self, label: str, argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        label: str,
+        argv: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        *,
+        launcher: Sequence[str] = (),
+        ready_in: Path | None = None,
+    ) -> None:
+        """`launcher`: a command line, its program with its path, that execs what follows it (nsenter).
+
+        `ready_in`: the directory for the socket on which it says READY, where that must be a file.
+        """
         self.label = label
         self.log = log
-        self._argv = [sys.executable, "-m", "zconnector", *argv]
+        self._argv = [*launcher, sys.executable, "-m", "zconnector", *argv]
+        self._ready_in = ready_in
         self._environment = dict(environment)
         self._ready = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
@@ -55,12 +73,8 @@ class Child:
 
     async def start(self, enrolment: str = "") -> None:
         """Start the process; a secret reaches it on its stdin, never in argv or the environment."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        name = f"zconnector-{os.getpid()}-{secrets.token_hex(8)}"
-        listener.bind("\0" + name)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(listener, self._notified, listener)
-        self._environment["NOTIFY_SOCKET"] = "@" + name
+        listener = self._listen()
+        asyncio.get_running_loop().add_reader(listener, self._notified, listener)
         argv = [*self._argv, "--enrolment-file", "-"] if enrolment else self._argv
         try:
             with self.log.open("ab") as log:
@@ -73,13 +87,37 @@ class Child:
                     start_new_session=True,  # Ctrl-C reaches dev alone, which ends the others in order
                 )
         except BaseException:
-            _close(listener)
+            self._close(listener)
             raise
         self._exit = asyncio.create_task(self._process.wait())
-        self._exit.add_done_callback(lambda _: _close(listener))
+        self._exit.add_done_callback(lambda _: self._close(listener))
         if enrolment and self._process.stdin is not None:
             self._process.stdin.write(enrolment.encode() + b"\n")
             self._process.stdin.close()
+
+    def _listen(self) -> socket.socket:
+        """The socket on which it will say READY; its environment names it."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            if self._ready_in is None:
+                name = f"zconnector-{os.getpid()}-{secrets.token_hex(8)}"
+                listener.bind("\0" + name)
+                self._environment["NOTIFY_SOCKET"] = "@" + name
+            else:
+                remove_socket(self._ready_in, READY_SOCKET)  # of one whose parent was killed
+                path = socket_path(self._ready_in, READY_SOCKET)
+                listener.bind(str(path))
+                self._environment["NOTIFY_SOCKET"] = str(path)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def _close(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(listener)
+        listener.close()
+        if self._ready_in is not None:
+            remove_socket(self._ready_in, READY_SOCKET)
 
     def _notified(self, listener: socket.socket) -> None:
         if b"READY=1" in listener.recv(4096).split(b"\n"):
@@ -143,8 +181,3 @@ class Child:
 def tethered(argv: Sequence[str]) -> list[str]:
     """A command line that runs another one, which the kernel kills when this process dies."""
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("tether.py")), str(os.getpid()), *argv]
-
-
-def _close(listener: socket.socket) -> None:
-    asyncio.get_running_loop().remove_reader(listener)
-    listener.close()

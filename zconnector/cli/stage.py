@@ -72,12 +72,14 @@ class Stage:
         restart: bool = False,
         arguments: Sequence[str] = (),
         own_arguments: Mapping[str, Sequence[str]] | None = None,
+        launchers: Mapping[str, Sequence[str]] | None = None,
         environment: Mapping[str, str] | None = None,
         told: Told = lambda component, what: None,
     ) -> None:
         """Lock the state directory and make the plan; nothing is started.
 
-        `arguments` are added to every component's command line, `own_arguments` (by label) to one's.
+        `arguments` are added to every component's command line, `own_arguments` (by label) to one's;
+        `launchers` (by label) run one in a place of its own, such as another network namespace (see Child).
         Raises ConfigError: the directory is in use, or the plan stored there and the one asked for do not
         go together.
         """
@@ -86,6 +88,7 @@ class Stage:
         self._restart = restart
         self._arguments = list(arguments)
         self._own_arguments = dict(own_arguments or {})
+        self._launchers = dict(launchers or {})
         inherited = os.environ if environment is None else environment
         self._environment = {name: value for name, value in inherited.items() if name not in OWN_VARIABLES}
         self._told = told
@@ -151,10 +154,19 @@ class Stage:
         return str(answer["enrolment"])
 
     async def _launch(self, component: Component, enrolment: str = "") -> None:
-        (self.state_dir / component.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = self.state_dir / component.directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         argv = component.arguments(self.state_dir, strict=self._strict)
         argv += [*self._arguments, *self._own_arguments.get(component.label, ())]
-        child = Child(component.label, argv, self.state_dir / component.log, self._environment)
+        launcher = self._launchers.get(component.label, ())
+        child = Child(
+            component.label,
+            argv,
+            self.state_dir / component.log,
+            self._environment,
+            launcher=launcher,
+            ready_in=directory if launcher else None,
+        )
         await child.start(enrolment)
         self._children[component.directory] = child
 

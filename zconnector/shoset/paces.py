@@ -32,6 +32,8 @@ class Paces:
         """Peers that have gone faster: they get no credit until they no longer owe anything."""
         self._banned: OrderedDict[str, float] = OrderedDict()
         """By key: until when nothing of it is read. Those whose time is over go as others come."""
+        self._under_way: OrderedDict[Link, int] = OrderedDict()
+        """Messages that may have been on their way when the session of a link ended."""
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -66,6 +68,18 @@ class Paces:
         if bucket is not None:
             bucket.spend(_FINE, 0.0)
 
+    def stray(self, link: Link) -> None:
+        """A message of a link without a session: refused, and only fined if it cannot have been sent in one.
+
+        A peer that was silent for too long (it stood still, or this process did, or the link) sent within
+        its credit what comes now, and did not know. It would be banned for that as its link is whole again.
+        """
+        left = self._under_way.pop(link, 0)
+        if not left:
+            self.fine(link)
+        elif left > 1:
+            self._under_way[link] = left - 1
+
     def settled(self, peer: Peer) -> bool:
         """Whether a peer that was just drawn owes nothing, and is not waiting to be told so."""
         bucket = self._buckets.get(peer.link)
@@ -80,9 +94,13 @@ class Paces:
         self._owing.pop(peer.link, None)
         return True
 
-    def forget(self, peer: Peer) -> None:
+    def forget(self, peer: Peer, *, flooded: bool) -> None:
         """Its session is over; what its link owes stays."""
         self._owing.pop(peer.link, None)
+        if peer.validated and not flooded:
+            self._under_way[peer.link] = int(_MAY_OWE * self._settings.credit)
+            if len(self._under_way) > self._settings.max_sessions:
+                self._under_way.popitem(last=False)
 
     def deadline(self) -> float | None:
         """When the first of those that owe owes nothing any more."""

@@ -52,6 +52,8 @@ _REFUSED_FOR_GOOD = (
 about the session; the others are about one message."""
 _SLOW = 0.003
 """Seconds between two wakes while a peer floods."""
+_FLOOD = "flood"
+"""Why the session of a peer ends that sent without credit."""
 _PASSING = (Reason.BUSY, Reason.STORAGE_FAILED, Reason.DRAINING, Reason.NO_CLUSTER, Reason.TIMED_OUT)
 """Reasons that say nothing about a secret: whoever hears one tries again."""
 _ENDS_A_LIVE_SESSION = (Reason.NO_SESSION, Reason.BUSY, Reason.DRAINING)
@@ -281,7 +283,7 @@ class Shoset:
         actions: Actions = [Slow(_SLOW)]
         if peer is not None:
             detail = f"sent without credit: nothing of it is read for {PENALTY:g} s"
-            actions += [self._error(link, Reason.NO_SESSION, detail), *self._forget(peer, "flood", now)]
+            actions += [self._error(link, Reason.NO_SESSION, detail), *self._forget(peer, _FLOOD, now)]
         return actions + self._complain(link, "more messages than are read of one peer", fields, now)
 
     def _grant(self, peer: Peer, now: Instant) -> Actions:
@@ -440,7 +442,7 @@ class Shoset:
             return []
         if message.kind is not Kind.HELLO:
             self.counters["no_session"] += 1
-            self._paces.fine(link)
+            self._paces.stray(link)
             if message.kind is Kind.ERROR:
                 return []
             return [self._error(link, Reason.NO_SESSION, "say HELLO first", message.uuid)]
@@ -563,7 +565,7 @@ class Shoset:
         if self._below.get(peer.link) is not peer:
             return []
         del self._below[peer.link]
-        self._paces.forget(peer)
+        self._paces.forget(peer, flooded=why == _FLOOD)
         self._busy.discard(id(peer))
         self._complained.pop(peer.link, None)
         if not peer.validated:

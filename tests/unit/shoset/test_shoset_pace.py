@@ -318,6 +318,36 @@ def test_what_is_refused_counts_for_50(refused: Callable[[Upper], Actions]) -> N
     assert flooded(up) >= 100 - read
 
 
+def test_what_was_on_its_way_when_a_session_ended_is_no_flood() -> None:
+    """It came late because the link, or this process, stood still; its sender kept to its credit."""
+    up = Upper()
+    up.live()
+    up.wait(SETTINGS.dead_after + 0.1)
+    assert up.sessions() == []
+    answers = [reasons(up.hear(EVENT)) for _ in range(SETTINGS.credit)]
+    assert answers == [["NO_SESSION"]] * SETTINGS.credit
+    assert flooded(up) == 0
+    assert up.shoset.is_live(up.live(b"r2", session="s2"))
+
+
+def test_who_goes_on_without_a_session_is_read_no_longer_than_any_other() -> None:
+    up = Upper()
+    up.live()
+    up.wait(SETTINGS.dead_after + 0.1)
+    for _ in range(SETTINGS.credit * 5 // 4 + 10):
+        up.hear(EVENT)
+    assert flooded(up) > 0
+
+
+def test_a_flood_leaves_nothing_that_counts_less() -> None:
+    up = upper()
+    owing(up)
+    up.hear(*[EVENT] * (CREDIT + 1))
+    up.wait(5.1)
+    answers = [reasons(up.hear(EVENT)) for _ in range(4)]
+    assert answers == [["NO_SESSION"], ["NO_SESSION"], [], []]
+
+
 def test_garbage_of_a_live_peer_costs_it_its_credit() -> None:
     up = upper(credit=256, burst=256)
     up.live()
