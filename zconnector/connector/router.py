@@ -183,8 +183,8 @@ class ConnectorRouter:
             if self.workers.is_gone(worker):
                 self.aside.put(worker, caller, args)
                 return []
-            self.workers.waits(worker, now)
-            return self.queue.wait_command(
+            self.workers.waits(worker, major, now)
+            return self._heard(worker, now) + self.queue.wait_command(
                 caller,
                 _text(args, "iterator"),
                 _text(args, "command"),

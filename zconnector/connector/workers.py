@@ -92,9 +92,13 @@ class Workers:
         self._known[key] = known
         return True
 
-    def waits(self, worker: str, now: Instant) -> None:
-        """It waits for a command, so it may be given a lease, which somebody must watch."""
-        if worker and worker != ADMIN_WORKER and not self._is_named(worker):
+    def waits(self, worker: str, major: int, now: Instant) -> None:
+        """It waits for a command, so it may be given a lease, which somebody must watch.
+
+        One that names itself in its waits and registers without a name (Gandalf on a shared socket) serves
+        the version of all those, and their beats are its own.
+        """
+        if worker and worker != ADMIN_WORKER and self.serving(worker, major) is None:
             self._strange(worker, now)
 
     def _strange(self, worker: str, now: Instant) -> None:

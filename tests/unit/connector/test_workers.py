@@ -300,6 +300,38 @@ def test_one_that_never_registered_here_and_beats_keeps_its_command_until_it_lea
     assert not con.answered(other)
 
 
+def test_one_that_names_itself_only_in_its_waits_is_watched_by_the_beats_of_its_version() -> None:
+    """Gandalf on a shared socket: it was taken for a stranger, and lost its command and its waits for good
+    (seed 42008 of the simulation)."""
+    con = Connector(["a"])
+    con.ready()
+    con.call("register", worker="", major=1, minor=0, commands=["CLONE", "PULL"])
+    con.wait(5.0)
+    con.call("register", worker="", major=1, minor=0, commands=["CLONE", "PULL"])
+    con.hear("a", command())
+    assert con.result(con.wait_command(worker="git-worker", major=1))["uuid"] == "c1"
+    other = con.wait_command(worker="git-worker", major=1)
+    for _ in range(10):
+        con.wait(1.0)
+        assert beat(con, "")
+        assert not con.answered(other), "the first one is still at it"
+    con.hear("a", command(uuid="c2"))
+    assert con.result(other)["uuid"] == "c2"
+
+
+def test_a_stranger_that_waits_anew_is_heard_and_so_are_its_other_waits() -> None:
+    con = ready()
+    silent(con)
+    con.hear("a", command())
+    assert con.result(con.wait_command(worker="old"))["uuid"] == "c1"
+    hung = con.wait_command(worker="old")
+    silent(con)
+    assert not con.answered(hung)
+    con.hear("a", command(uuid="c2"))
+    again = con.wait_command(worker="old")
+    assert {con.result(call)["uuid"] for call in (hung, again)} == {"c1", "c2"}
+
+
 def test_one_that_only_waits_and_never_registers_is_no_less_a_waiter_for_it() -> None:
     con = ready()
     silent(con)  # what was left of before the restart is over
