@@ -184,7 +184,7 @@ class ConnectorRouter:
                 self.aside.put(worker, caller, args)
                 return []
             self.workers.waits(worker, major, now)
-            return self._heard(worker, now) + self.queue.wait_command(
+            return self.queue.wait_command(
                 caller,
                 _text(args, "iterator"),
                 _text(args, "command"),
@@ -254,8 +254,6 @@ class ConnectorRouter:
             self._set_aside(gone.worker, now)
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         if overdue := self.workers.overdue(now):
-            for worker in {lease.worker: None for lease in self.queue.leases(overdue)}:
-                self._set_aside(worker, now)
             actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)

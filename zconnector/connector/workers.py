@@ -54,7 +54,7 @@ class Workers:
 
     A **stranger** names itself and takes commands without having registered since this start: one of before
     the restart, mostly, that has not been told to leave yet. Its silence counts from when it was last heard,
-    or from the lease it was given.
+    or from the lease it was given; its waits stay, since its beats may come without its name.
 
     Invariant: what was registered before a restart is not here, so SendStop is false for it and
     the old workers leave or register anew instead of staying deaf. Nobody is two of known, silent, stranger.
@@ -147,7 +147,9 @@ class Workers:
         if not self._strangers:
             return None
         latest = now.mono - self._beat_missed
-        return lambda lease: max(lease.since, self._strangers.get(lease.worker, now.mono)) <= latest
+        return lambda lease: (
+            lease.version is None and max(lease.since, self._strangers.get(lease.worker, now.mono)) <= latest
+        )
 
     def _gone(self, known: Registration) -> Gone:
         if known.worker:

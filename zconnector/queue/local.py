@@ -224,11 +224,6 @@ class LocalQueue:
         """Give what matching leases hold back to the queue: the worker is gone."""
         return self._commands.release(holder, why, now)
 
-    def leases(self, holder: Callable[[Lease], bool]) -> list[Lease]:
-        """The leases that match, the oldest command's first."""
-        found = [command.lease for command in self._register.leased() if command.lease is not None]
-        return [lease for lease in found if holder(lease)]
-
     def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
         """Take the waits of a worker that is silent out of their lines, and return them."""
         return self._commands.pass_over(worker, now)
