@@ -121,8 +121,7 @@ class Cast:
         for front in self.front_ends.values():
             await front.end()
         for proxy in self.proxies.values():
-            for peer in [*self._names(), ""]:
-                proxy.change(peer)
+            proxy.mend()
         if hasattr(self, "stage"):
             await self.stage.stop()
         for proxy in self.proxies.values():
@@ -174,9 +173,6 @@ class Cast:
         if role in ("frontend", "worker"):
             return name.partition("-")[0], role == "frontend"
         return "", False
-
-    def _names(self) -> list[str]:
-        return [component.label for component in self.stage.plan.components] if hasattr(self, "stage") else []
 
     def _pids(self) -> dict[int, str]:
         pids: dict[int, str] = {}

@@ -177,9 +177,9 @@ class Faults:
     async def do_slow(self, fault: Fault) -> Facts:
         proxy, peer = self._cast.link(fault.target)
         delay = 0.02 + 0.3 * fault.chance
-        proxy.change(peer, delay=delay)
+        proxy.slow(peer, delay)
         await asyncio.sleep(fault.lasts)
-        proxy.change(peer)
+        proxy.slow(peer, 0.0)
         return {"delay": round(delay, 3)}
 
     async def do_reset(self, fault: Fault) -> Facts:

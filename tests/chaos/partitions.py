@@ -53,10 +53,10 @@ class ByProxy:
         return owner_of(source[1], port, self._pids())
 
     async def hold(self, proxy: Proxy, peer: str, ways: frozenset[str]) -> None:
-        proxy.change(peer, ways)
+        proxy.hold(peer, ways)
 
     async def heal(self, proxy: Proxy, peer: str, ways: frozenset[str]) -> None:
-        proxy.change(peer)
+        proxy.heal(peer, ways)
 
     def close(self) -> None:
         return

@@ -12,10 +12,10 @@ import os
 import re
 import socket
 import struct
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -59,8 +59,14 @@ def tcp_socket() -> socket.socket:
 class State:
     """What is wrong with one link."""
 
-    held: frozenset[str] = frozenset()
+    holds: Counter[str] = field(default_factory=Counter)
+    """How many faults hold each direction: they may overlap."""
     delay: float = 0.0
+
+    @property
+    def held(self) -> list[str]:
+        """Directions in which nothing goes on."""
+        return [way for way, count in self.holds.items() if count > 0]
 
 
 class Proxy:
@@ -93,9 +99,28 @@ class Proxy:
     def state(self, peer: str) -> State:
         return self._states.setdefault(peer, State())
 
-    def change(self, peer: str, held: frozenset[str] = frozenset(), delay: float = 0.0) -> None:
-        """From now on this is wrong with the link of `peer`; without arguments it is whole."""
-        self._states[peer] = State(held, delay)
+    def hold(self, peer: str, ways: Iterable[str]) -> None:
+        """From now on nothing goes on in these directions of a link. Held twice, it must be healed twice."""
+        self.state(peer).holds.update(ways)
+        self._changed(peer)
+
+    def heal(self, peer: str, ways: Iterable[str]) -> None:
+        """It does again, and what was held with it."""
+        self.state(peer).holds.subtract(ways)
+        self._changed(peer)
+
+    def slow(self, peer: str, delay: float) -> None:
+        """From now on everything of this link takes so many seconds more; 0: none."""
+        self.state(peer).delay = delay
+        self._changed(peer)
+
+    def mend(self) -> None:
+        """Nothing is wrong with any link any more."""
+        for peer in list(self._states):
+            self._states[peer] = State()
+            self._changed(peer)
+
+    def _changed(self, peer: str) -> None:
         for pair in list(self._pairs):
             if pair.peer == peer:
                 pair.changed()

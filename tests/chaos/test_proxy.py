@@ -69,30 +69,58 @@ async def test_a_whole_link_carries_everything(proxy: Proxy) -> None:
 async def test_what_is_held_arrives_when_the_link_is_whole_again(proxy: Proxy, held: set[str]) -> None:
     peer = await dial(proxy)
     assert await peer.says(b"one") == b"one"
-    proxy.change(ME, frozenset(held))
+    proxy.hold(ME, held)
     peer.writer.write(b"two")
     await peer.hears_nothing()
-    proxy.change(ME)
+    proxy.heal(ME, held)
     assert await peer.hears() == b"two"
 
 
 async def test_who_dials_a_cut_link_waits(proxy: Proxy) -> None:
-    proxy.change(ME, frozenset({UP, DOWN}))
+    proxy.hold(ME, {UP, DOWN})
     peer = await dial(proxy)
     peer.writer.write(b"one")
     await peer.hears_nothing()
-    proxy.change(ME)
+    proxy.heal(ME, {UP, DOWN})
     assert await peer.hears() == b"one"
 
 
+@pytest.mark.parametrize("first", ["cut", "slow"])
+async def test_a_fault_that_ends_leaves_another_one_of_the_same_link(proxy: Proxy, first: str) -> None:
+    """A cut and an island, or a slow link, may overlap; the first to end healed the other."""
+    peer = await dial(proxy)
+    assert await peer.says(b"one") == b"one"
+    proxy.hold(ME, {UP, DOWN})
+    if first == "cut":
+        proxy.hold(ME, {UP})
+        proxy.heal(ME, {UP})
+    else:
+        proxy.slow(ME, 0.01)
+        proxy.slow(ME, 0.0)
+    peer.writer.write(b"two")
+    await peer.hears_nothing()
+    proxy.heal(ME, {UP, DOWN})
+    assert await peer.hears() == b"two"
+
+
+async def test_all_is_mended_at_the_end(proxy: Proxy) -> None:
+    peer = await dial(proxy)
+    assert await peer.says(b"one") == b"one"
+    proxy.hold(ME, {UP, DOWN})
+    proxy.hold(ME, {UP})
+    peer.writer.write(b"two")
+    proxy.mend()
+    assert await peer.hears() == b"two"
+
+
 async def test_another_ones_link_is_whole_meanwhile(proxy: Proxy) -> None:
-    proxy.change("somebody else", frozenset({UP, DOWN}))
+    proxy.hold("somebody else", {UP, DOWN})
     assert await (await dial(proxy)).says(b"one") == b"one"
 
 
 async def test_a_slow_link_delays_in_each_direction(proxy: Proxy) -> None:
     peer = await dial(proxy)
-    proxy.change(ME, delay=0.1)
+    proxy.slow(ME, 0.1)
     begun = asyncio.get_running_loop().time()
     assert await peer.says(b"one") == b"one"
     assert asyncio.get_running_loop().time() - begun >= 0.19
