@@ -57,7 +57,8 @@ class Workers:
     or from the lease it was given; its waits stay, since its beats may come without its name.
 
     Invariant: what was registered before a restart is not here, so SendStop is false for it and
-    the old workers leave or register anew instead of staying deaf. Nobody is two of known, silent, stranger.
+    the old workers leave or register anew instead of staying deaf. Nobody is both known and silent, and no
+    stranger has the name of a registration.
     """
 
     def __init__(self, beat_missed: float, now: Instant) -> None:
