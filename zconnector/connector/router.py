@@ -12,6 +12,7 @@
 | worker | send_command | `Outgoing` |
 | worker | send_event | completion of a command, reply to an event, or broadcast |
 | worker | wait_*, create_iterator | local queue |
+| worker | subscribe, take_events, acknowledge, unsubscribe | `Subscribing` |
 | worker | register, beat | `Setup`, `Workers` |
 """
 
@@ -31,6 +32,7 @@ from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
+from zconnector.connector.subscribing import Subscribing
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind
@@ -68,6 +70,7 @@ class ConnectorRouter:
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
         )
         self.aside = Aside()
+        self.subscribing = Subscribing(queue)
         self._instances: list[Any] | None = None
 
     # ---- Role: sessions
@@ -228,6 +231,14 @@ class ConnectorRouter:
             going_on = self.workers.beat(worker, _small(args, "major"), _small(args, "minor"), now)
             told = Respond(caller, {"valid": going_on, "boot": self.identity.boot})
             return [told, *self._heard(worker, now)]
+        if op == "subscribe":
+            return self.subscribing.subscribe(caller, args, now)
+        if op == "take_events":
+            return self.subscribing.take_events(caller, args, now)
+        if op == "acknowledge":
+            return self.subscribing.acknowledge(caller, args, now)
+        if op == "unsubscribe":
+            return self.subscribing.unsubscribe(caller, args, now)
         if op == "status":
             return [Respond(caller, self.status(now))]
         raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")

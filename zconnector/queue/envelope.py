@@ -15,6 +15,8 @@ from zconnector.storage.seal import is_sealed, seal, unseal
 _HEAD = struct.Struct(">BHI")
 _RESULT = 128
 """Bytes that a RESULT has beside a message: its prefix, the call, the names of its fields."""
+LISTED = 512
+"""The same for a RESULT that lists messages, with what it says of one of them."""
 
 
 def pack(message: Message) -> bytes:
@@ -53,13 +55,26 @@ def unfit(message: Message) -> tuple[Reason, str] | None:
         header = orjson.dumps(message.header)
     except (UnicodeDecodeError, TypeError):  # orjson refuses lone surrogates with a TypeError
         return Reason.INVALID_PAYLOAD, "it is not UTF-8, which the workers' API cannot carry"
-    if len(header) > MAX_HEADER - _RESULT:
+    return _oversized(message, header, _RESULT, 1)
+
+
+def unlistable(message: Message) -> tuple[Reason, str] | None:
+    """Why it fits into no RESULT that lists messages, be it the only one; or None. Any payload does for the
+    readers of these, which take bytes.
+
+    There a header stands three levels deep: in a list, in the arguments, in the RESULT's own header.
+    """
+    return _oversized(message, orjson.dumps(message.header), LISTED, 3)
+
+
+def _oversized(message: Message, header: bytes, beside: int, levels: int) -> tuple[Reason, str] | None:
+    if len(header) > MAX_HEADER - beside:
         return Reason.TOO_LARGE, f"a header of {len(header)} bytes fits into no RESULT"
     size = len(header) + len(message.payload)
-    if size > MAX_MESSAGE - _RESULT:
+    if size > MAX_MESSAGE - beside:
         return Reason.TOO_LARGE, f"a message of {size} bytes fits into no RESULT"
-    if header.count(b"{") + header.count(b"[") >= MAX_HEADER_DEPTH and is_deeper(
-        dict(message.header), MAX_HEADER_DEPTH - 1
+    if header.count(b"{") + header.count(b"[") > MAX_HEADER_DEPTH - levels and is_deeper(
+        dict(message.header), MAX_HEADER_DEPTH - levels
     ):
-        return Reason.TOO_LARGE, f"a header nested {MAX_HEADER_DEPTH} levels deep fits into no RESULT"
+        return Reason.TOO_LARGE, f"a header nested so deep (of {MAX_HEADER_DEPTH} levels) fits into no RESULT"
     return None

@@ -47,6 +47,7 @@ from zconnector.queue.store import (
     Bodies,
     Row,
 )
+from zconnector.queue.subscriptions import Subscriptions
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
 
@@ -122,7 +123,7 @@ class LocalQueue:
             for row in rows.of(EVENTS):
                 self._events.restore_event(int(row.key), row.meta, row.size, now)
             for row in rows.of(POSITIONS):
-                self._events.restore_position(str(row.key), row.meta)
+                self._events.restore_position(str(row.key), row.meta, now)
             for row in rows.of(OUTBOX):
                 self._outbox.restore(int(row.key), row.meta, row.size, now)
             for row in rows.of(DEAD):
@@ -267,6 +268,11 @@ class LocalQueue:
         """
         lane = LaneKey(topic, event, reference)
         return self._events.wait(caller, iterator, lane, worker, now, seen=seen)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Named durable subscriptions to the events here."""
+        return self._events.subscriptions
 
     def knows_event(self, uuid: str) -> bool:
         """Whether an event is stored here (announcements are not)."""

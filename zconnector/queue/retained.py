@@ -9,6 +9,7 @@ when there is none left does the oldest directed one (a reply) go. Announcements
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,8 @@ class Retained:
         self.dropped = 0
         self.expired = 0
         self._untold = 0
+        self.on_remove: Callable[[Event], None] = lambda _: None
+        """Told of each stored event that goes."""
 
     @property
     def end(self) -> int:
@@ -143,15 +146,8 @@ class Retained:
         """Reserve room for an event that is about to be stored; None: it is larger than all room."""
         if size > self._settings.max_event_bytes or self._settings.max_events < 1:
             return None
-        while self._count + 1 > self._settings.max_events or (
-            self._bytes + size > self._settings.max_event_bytes
-        ):
-            victim = self._oldest(self._broadcast) or self._oldest(self._directed)
-            if victim is None:
-                return None  # all room is taken by what is being stored just now
-            self.remove(victim)
-            self.dropped += 1
-            self._untold += 1
+        if not self._make_room(1, size):
+            return None  # all room is taken by what is being stored just now
         event = self._make(message, size, now.mono + self._settings.event_retention)
         self._by_uuid[event.uuid] = event
         self._coming[event.key] = None
@@ -203,8 +199,10 @@ class Retained:
         self._bytes -= event.size
         self._messages.forget(EVENTS, event.key)
         self._commits.ride(Delete(EVENTS, event.key))
+        self.on_remove(event)
 
     def tick(self, now: Instant) -> Actions:
+        self._make_room(0, 0)  # after a restart with smaller bounds
         for queue in (self._broadcast, self._directed):
             while (oldest := self._peek(queue)) is not None and oldest.expires <= now.mono:
                 self.remove(oldest)
@@ -231,6 +229,18 @@ class Retained:
             "dropped": self.dropped,
             "expired": self.expired,
         }
+
+    def _make_room(self, count: int, size: int) -> bool:
+        """Drop the oldest until so many events of so many bytes fit. Whether they do."""
+        limit, byte_limit = self._settings.max_events, self._settings.max_event_bytes
+        while self._count + count > limit or self._bytes + size > byte_limit:
+            victim = self._oldest(self._broadcast) or self._oldest(self._directed)
+            if victim is None:
+                return False
+            self.remove(victim)
+            self.dropped += 1
+            self._untold += 1
+        return True
 
     def _make(self, message: Message, size: int, expires: float) -> Event:
         self._last += 1
