@@ -15,7 +15,7 @@ from zconnector.messages import codec, kinds
 from zconnector.messages.codec import decode
 from zconnector.messages.fields import ANSWERED, FIELDS, NAMES, REQUIRED
 from zconnector.messages.kinds import Flag, Kind
-from zconnector.queue import listing, subscriptions
+from zconnector.queue import deliveries, listing, subscriptions
 from zconnector.settings import (
     AggregatorSettings,
     ClusterSettings,
@@ -232,7 +232,7 @@ def test_limits_of_subscriptions() -> None:
         subscribing.DEFAULT_LEASE,
         subscribing.MIN_LEASE,
         subscribing.MAX_LEASE,
-        int(subscriptions.AFTER_RESTART * 1000),
+        int(deliveries.AFTER_RESTART * 1000),
     ]
     assert numbers(table["events of one take_events"]) == [subscribing.MAX_TAKE, listing.PAYLOADS]
 

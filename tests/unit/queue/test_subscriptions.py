@@ -10,8 +10,9 @@ import pytest
 from tests.support.subscribers import Subscribers
 from zconnector.errors import Reason, Refusal
 from zconnector.messages import receipt
+from zconnector.queue.deliveries import AFTER_RESTART
 from zconnector.queue.store import DEAD, EVENTS, POSITIONS, scan_all
-from zconnector.queue.subscriptions import AFTER_RESTART, MAX_SUBSCRIPTIONS
+from zconnector.queue.subscriptions import MAX_SUBSCRIPTIONS
 
 if TYPE_CHECKING:
     from tests.unit.queue.conftest import Bench
