@@ -12,6 +12,7 @@
 | worker | send_command | `Outgoing` |
 | worker | send_event | completion of a command, reply to an event, or broadcast |
 | worker | wait_*, create_iterator | local queue |
+| worker | await_reply | the event queue, where it waits for the final reply by uuid |
 | worker | subscribe, take_events, acknowledge, unsubscribe | `Subscribing` |
 | worker | register, beat | `Setup`, `Workers` |
 """
@@ -24,6 +25,7 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
+from zconnector.connector.arguments import integer, text
 from zconnector.connector.aside import Aside
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
@@ -43,6 +45,8 @@ from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 from zconnector.shoset.uplinks import Target
+
+_LONGEST_WAIT_MS = 30 * 86_400_000
 
 
 class ConnectorRouter:
@@ -170,7 +174,11 @@ class ConnectorRouter:
         try:
             return self._call(caller, op, args, payload, now)
         except Refusal as refusal:
-            return [Respond(caller, error=refusal)]
+            told: Actions = [Respond(caller, error=refusal)]
+            uuid = args.get("uuid")
+            if op != "send_command" or not isinstance(uuid, str) or self.outgoing.holds(uuid):
+                return told
+            return told + self.queue.refused(uuid, refusal)
 
     def _call(
         self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant
@@ -239,6 +247,9 @@ class ConnectorRouter:
             return self.subscribing.acknowledge(caller, args, now)
         if op == "unsubscribe":
             return self.subscribing.unsubscribe(caller, args, now)
+        if op == "await_reply":
+            timeout = integer(args, "timeout", 0, _LONGEST_WAIT_MS, 0)
+            return self.queue.awaiting.wait(caller, text(args, "uuid", 64), timeout / 1000 or None, now)
         if op == "status":
             return [Respond(caller, self.status(now))]
         raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")

@@ -15,6 +15,7 @@ from zconnector.actions import Actions, Caller, Note, Reach, Respond
 from zconnector.clock import Instant, earliest
 from zconnector.errors import DamagedError, Reason, Refusal, StorageError
 from zconnector.messages import Kind, Message, Outcome
+from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
@@ -62,6 +63,7 @@ class Events:
         self._counted = counted
         self._retained = Retained(settings, commits, messages)
         self.subscriptions = Subscriptions(commits, messages, self._retained, self._poisoned)
+        self.awaiting = Awaiting(commits, messages, self._retained)
         self._streams = Streams(commits, STREAMS_PER_ITERATOR * settings.max_iterators)
         self._waits: dict[LaneKey, OrderedDict[Caller, _Wait]] = {}
         self._by_caller: dict[Caller, _Wait] = {}
@@ -211,6 +213,7 @@ class Events:
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller is gone; an event that it had just been handed is shown again."""
+        self.awaiting.cancel(caller)
         wait = self._by_caller.get(caller)
         if wait is not None:
             self._end(wait, now)
@@ -221,7 +224,7 @@ class Events:
         return self._serve_lane(stream.lane, now) + self._commits.flush(now)
 
     def tick(self, now: Instant) -> Actions:
-        actions = self._retained.tick(now) + self.subscriptions.tick(now)
+        actions = self._retained.tick(now) + self.subscriptions.tick(now) + self.awaiting.tick(now)
         if self._retry_at is not None and now.mono >= self._retry_at:
             self._retry_at = None
             lanes, self._unreadable = self._unreadable, {}
@@ -230,12 +233,18 @@ class Events:
         return actions
 
     def deadline(self) -> float | None:
-        return earliest(self._retained.deadline(), self.subscriptions.deadline(), self._retry_at)
+        return earliest(
+            self._retained.deadline(),
+            self.subscriptions.deadline(),
+            self.awaiting.deadline(),
+            self._retry_at,
+        )
 
     def depths(self) -> dict[str, Any]:
         return {
             **self._retained.depths(),
             "subscriptions": self.subscriptions.depths(),
+            "awaiting": len(self.awaiting),
             "positions": len(self._streams),
             "waiting": len(self._by_caller),
         }
@@ -247,7 +256,7 @@ class Events:
         actions: Actions = []
         for lane in event.lanes:
             actions += self._serve_lane(lane, now)
-        return actions + self.subscriptions.arrived(event, now)
+        return actions + self.awaiting.arrived(event) + self.subscriptions.arrived(event, now)
 
     def _serve_lane(self, lane: LaneKey, now: Instant) -> Actions:
         actions: Actions = []

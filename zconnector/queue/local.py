@@ -16,10 +16,11 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
-from zconnector.errors import StorageError
+from zconnector.errors import Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.queue import cursor as cursors
 from zconnector.queue import documents, register, unknowns
+from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commands import Commands
 from zconnector.queue.commits import Commits
@@ -273,6 +274,15 @@ class LocalQueue:
     def subscriptions(self) -> Subscriptions:
         """Named durable subscriptions to the events here."""
         return self._events.subscriptions
+
+    @property
+    def awaiting(self) -> Awaiting:
+        """Calls that wait for the final reply to a command sent from here."""
+        return self._events.awaiting
+
+    def refused(self, uuid: str, refusal: Refusal) -> Actions:
+        """A command of ours was refused: tell who waits for its reply, unless an earlier copy may be out."""
+        return [] if self._unknowns.holds(uuid) else self.awaiting.refused(uuid, refusal)
 
     def knows_event(self, uuid: str) -> bool:
         """Whether an event is stored here (announcements are not)."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
-from zconnector.messages import Message
+from zconnector.messages import Message, Outcome, is_completion
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
 from zconnector.queue.lanes import Lane, LaneKey, lanes_of
@@ -54,6 +54,11 @@ class Event:
     def lanes(self) -> list[LaneKey]:
         return lanes_of(self.topic, self.event, self.reference)
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it is the final reply to a command, or an event, that was sent from here."""
+        return self.message is None and self.directed and bool(self.reference) and is_completion(self.event)
+
     def as_meta(self, wall: int) -> dict[str, Any]:
         return {
             "uuid": self.uuid,
@@ -76,6 +81,8 @@ class Retained:
         self._events: dict[int, Event] = {}
         self._by_uuid: dict[str, Event] = {}
         self._lanes: dict[LaneKey, Lane] = {}
+        self._finals: dict[str, int] = {}
+        """The first final reply of those visible, by the uuid that it answers."""
         self._broadcast: deque[int] = deque()
         self._directed: deque[int] = deque()
         self._announced: deque[int] = deque()
@@ -136,6 +143,11 @@ class Retained:
         """The event, when waiters may see it."""
         return self._events.get(key)
 
+    def final(self, uuid: str) -> Event | None:
+        """The first final reply to what has this uuid."""
+        key = self._finals.get(uuid)
+        return None if key is None else self._events[key]
+
     def after(self, lane: LaneKey, position: int) -> Event | None:
         """The oldest event beyond a position that a lane leads to."""
         keys = self._lanes.get(lane)
@@ -192,6 +204,8 @@ class Retained:
                 keys.remove(event.key)
                 if not keys:
                     del self._lanes[lane]
+            if self._finals.get(event.reference) == event.key:
+                self._next_final(event)
         if event.message is not None:
             self._announced_count -= 1
             return
@@ -276,10 +290,21 @@ class Retained:
             if keys is None:
                 keys = self._lanes[lane] = Lane()
             keys.append(event.key)
+        if event.is_final:
+            self._finals.setdefault(event.reference, event.key)
         if event.message is not None:
             self._announced.append(event.key)
         else:
             (self._directed if event.directed else self._broadcast).append(event.key)
+
+    def _next_final(self, gone: Event) -> None:
+        """Of a command in doubt there may be two: a FAIL made here, and then the reply all the same."""
+        del self._finals[gone.reference]
+        for name in (Outcome.SUCCESS, Outcome.FAIL):
+            other = self.after(LaneKey(gone.topic, name, gone.reference), gone.key)
+            if other is not None and other.is_final:
+                self._finals[gone.reference] = other.key
+                return
 
     def _peek(self, queue: deque[int]) -> Event | None:
         while queue:

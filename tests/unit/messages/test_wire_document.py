@@ -15,7 +15,7 @@ from zconnector.messages import codec, kinds
 from zconnector.messages.codec import decode
 from zconnector.messages.fields import ANSWERED, FIELDS, NAMES, REQUIRED
 from zconnector.messages.kinds import Flag, Kind
-from zconnector.queue import deliveries, listing, subscriptions
+from zconnector.queue import awaiting, deliveries, listing, subscriptions
 from zconnector.settings import (
     AggregatorSettings,
     ClusterSettings,
@@ -235,6 +235,10 @@ def test_limits_of_subscriptions() -> None:
         int(deliveries.AFTER_RESTART * 1000),
     ]
     assert numbers(table["events of one take_events"]) == [subscribing.MAX_TAKE, listing.PAYLOADS]
+
+
+def test_limits_of_awaited_replies() -> None:
+    assert numbers(limits()["calls of await_reply that wait"]) == [awaiting.MAX_AWAITING]
 
 
 def test_limits_of_the_journal() -> None:
