@@ -14,6 +14,8 @@
 | worker | wait_*, create_iterator | local queue |
 | worker | await_reply | the event queue, where it waits for the final reply by uuid |
 | worker | subscribe, take_events, acknowledge, unsubscribe | `Subscribing` |
+| worker | take, settle, give_back, adopt | `Holding`, local queue |
+| worker | tidings | `Tidings` |
 | worker | register, beat | `Setup`, `Workers` |
 """
 
@@ -25,8 +27,9 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
-from zconnector.connector.arguments import integer, text
+from zconnector.connector.arguments import number, small, text
 from zconnector.connector.aside import Aside
+from zconnector.connector.holding import Holding
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
 from zconnector.connector.outgoing import Outgoing
@@ -35,6 +38,7 @@ from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
 from zconnector.connector.subscribing import Subscribing
+from zconnector.connector.tidings import Tidings
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind
@@ -67,7 +71,7 @@ class ConnectorRouter:
         self.workers = Workers(settings.queue.beat_missed, now)
         self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng)
         self.replication = Replication(self.shoset, queue, rng)
-        self.incoming = Incoming(identity, self.shoset, queue, self.replication.flush)
+        self.incoming = Incoming(identity, self.shoset, queue, queue.retry_policy, self.replication.flush)
         self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
         self.requests = Requests(self.shoset, rng)
         self.setup = Setup(
@@ -75,6 +79,9 @@ class ConnectorRouter:
         )
         self.aside = Aside()
         self.subscribing = Subscribing(queue)
+        self.tidings = Tidings(queue, self.workers)
+        self.tidings.on_gone.append(queue.subscriptions.release_holder)
+        self.holding = Holding(queue, self.workers, self.tidings, self.replication.flush)
         self._instances: list[Any] | None = None
 
     # ---- Role: sessions
@@ -190,34 +197,34 @@ class ConnectorRouter:
         if op == "send_event":
             return self.sending.send(caller, args, payload, now)
         if op == "wait_command":
-            worker, major = _text(args, "worker"), _small(args, "major")
+            worker, major = text(args, "worker"), small(args, "major")
             if self.workers.is_gone(worker):
                 self.aside.put(worker, caller, args)
                 return []
             self.workers.waits(worker, major, now)
             return self.queue.wait_command(
                 caller,
-                _text(args, "iterator"),
-                _text(args, "command"),
+                text(args, "iterator"),
+                text(args, "command"),
                 major,
                 worker,
                 self.workers.serving(worker, major),
                 now,
-                seen=_text(args, "seen") if "seen" in args else None,
+                seen=text(args, "seen") if "seen" in args else None,
             )
         if op == "wait_event":
             return self.queue.wait_event(
                 caller,
-                _text(args, "iterator"),
-                _text(args, "topic"),
-                None if args.get("event") is None else _text(args, "event"),
-                _text(args, "reference"),
-                _text(args, "worker"),
+                text(args, "iterator"),
+                text(args, "topic"),
+                None if args.get("event") is None else text(args, "event"),
+                text(args, "reference"),
+                text(args, "worker"),
                 now,
-                seen=_text(args, "seen") if "seen" in args else None,
+                seen=text(args, "seen") if "seen" in args else None,
             )
         if op == "create_iterator":
-            kind = _text(args, "kind")
+            kind = text(args, "kind")
             if kind not in ("command", "event"):
                 raise Refusal(Reason.BAD_ARGUMENT, f"kind must be command or event (got {kind!r:.40})")
             return self.queue.create_iterator(
@@ -230,13 +237,13 @@ class ConnectorRouter:
                 ],
             )
         if op == "register":
-            return self.setup.register(caller, args, now) + self._heard(_text(args, "worker"), now)
+            return self.setup.register(caller, args, now) + self._heard(text(args, "worker"), now)
         if op == "beat":
             if self.incoming.draining:
                 # An error ends a Gandalf worker as "leave" does; ours only waits for the next router.
                 raise Refusal(Reason.DRAINING, "the connector is stopping")
-            worker = _text(args, "worker")
-            going_on = self.workers.beat(worker, _small(args, "major"), _small(args, "minor"), now)
+            worker = text(args, "worker")
+            going_on = self.workers.beat(worker, small(args, "major"), small(args, "minor"), now)
             told = Respond(caller, {"valid": going_on, "boot": self.identity.boot})
             return [told, *self._heard(worker, now)]
         if op == "subscribe":
@@ -248,8 +255,18 @@ class ConnectorRouter:
         if op == "unsubscribe":
             return self.subscribing.unsubscribe(caller, args, now)
         if op == "await_reply":
-            timeout = integer(args, "timeout", 0, _LONGEST_WAIT_MS, 0)
-            return self.queue.awaiting.wait(caller, text(args, "uuid", 64), timeout / 1000 or None, now)
+            timeout = number(args, "timeout", 0, _LONGEST_WAIT_MS, 0)
+            return self.queue.awaiting.wait(caller, text(args, "uuid", limit=64), timeout / 1000 or None, now)
+        if op == "take":
+            return self.holding.take(caller, args, now)
+        if op == "settle":
+            return self.holding.settle(caller, args, payload, now)
+        if op == "give_back":
+            return self.holding.give_back(caller, args, now)
+        if op == "adopt":
+            return self.holding.adopt(caller, args, now)
+        if op == "tidings":
+            return self.tidings.ask(caller, args, now)
         if op == "status":
             return [Respond(caller, self.status(now))]
         raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")
@@ -265,7 +282,13 @@ class ConnectorRouter:
         self.aside.drop(caller)
         self.outgoing.cancel(caller)
         self.setup.cancel(caller)
-        return self.queue.cancel(caller, now)
+        return self.tidings.cancel(caller, now) + self.queue.cancel(caller, now)
+
+    def drain(self, now: Instant) -> Actions:
+        """Take nothing new, hand out nothing more to streams, and let them finish."""
+        self.incoming.draining = self.holding.draining = True
+        refusal = Refusal(Reason.DRAINING, "the connector is stopping")
+        return self.queue.end_takes(refusal, now) + self.tidings.drain(now)
 
     # ---- time
 
@@ -277,6 +300,7 @@ class ConnectorRouter:
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         if overdue := self.workers.overdue(now):
             actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
+        actions += self.tidings.tick(now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)
         actions += self.queue.tick(now)
@@ -292,6 +316,7 @@ class ConnectorRouter:
     def deadline(self) -> float | None:
         return earliest(
             self.workers.deadline(),
+            self.tidings.deadline(),
             self.outgoing.deadline(),
             self.requests.deadline(),
             self.queue.deadline(),
@@ -343,17 +368,3 @@ def _targets(instances: Any) -> list[Target]:
         for item in instances
         if isinstance(item, dict) and {"instance", "endpoint", "key"} <= item.keys()
     ]
-
-
-def _text(args: Mapping[str, Any], name: str) -> str:
-    value = args.get(name, "")
-    if not isinstance(value, str):
-        raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be str, not {type(value).__name__}")
-    return value
-
-
-def _small(args: Mapping[str, Any], name: str) -> int:
-    value = args.get(name, 0)
-    if type(value) is not int or not -128 <= value <= 127:
-        raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be an int from -128 to 127 (got {value!r})")
-    return value

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from zconnector.actions import Actions, Caller, Respond
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
+from zconnector.queue.alarms import Alarms
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
-from zconnector.queue.deadlines import Deadlines
-from zconnector.queue.envelope import unlistable
+from zconnector.queue.envelope import unfit
 from zconnector.queue.retained import Event, Retained
 from zconnector.queue.store import EVENTS
 
@@ -45,7 +45,7 @@ class Awaiting:
         self._retained = retained
         self._awaited: dict[str, _Awaited] = {}
         self._uuids: dict[Caller, str] = {}
-        self._ends: Deadlines[Caller] = Deadlines()
+        self._ends: Alarms[Caller] = Alarms()
 
     def __len__(self) -> int:
         return len(self._uuids)
@@ -68,7 +68,7 @@ class Awaiting:
         self._awaited.setdefault(uuid, _Awaited()).callers[caller] = None
         self._uuids[caller] = uuid
         if timeout is not None:
-            self._ends.put(caller, now.mono + timeout)
+            self._ends.set(caller, now.mono + timeout)
         return []
 
     def cancel(self, caller: Caller) -> None:
@@ -110,7 +110,7 @@ class Awaiting:
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
-        return self._ends.first()
+        return self._ends.deadline()
 
     def _answer(self, caller: Caller, event: Event) -> Respond:
         try:
@@ -118,7 +118,7 @@ class Awaiting:
         except StorageError as error:
             self._commits.failed()
             return Respond(caller, error=Refusal(Reason.STORAGE_FAILED, str(error), event.reference))
-        if broken := unlistable(message):
+        if broken := unfit(message, text=False):
             return Respond(caller, error=Refusal(*broken, event.reference))
         return Respond(caller, message.header, message.payload)
 
@@ -130,7 +130,7 @@ class Awaiting:
 
     def _leave(self, caller: Caller) -> None:
         uuid = self._uuids.pop(caller)
-        self._ends.drop(caller)
+        self._ends.cancel(caller)
         awaited = self._awaited[uuid]
         del awaited.callers[caller]
         if not awaited.callers:

@@ -8,10 +8,10 @@ from zconnector.actions import Actions, Caller, Note, Respond
 from zconnector.clock import Instant, earliest
 from zconnector.errors import DamagedError, Reason, StorageError
 from zconnector.messages import Kind, Message
+from zconnector.queue.alarms import Alarms
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
-from zconnector.queue.deadlines import Deadlines
-from zconnector.queue.envelope import unlistable, unpack
+from zconnector.queue.envelope import unfit, unpack
 from zconnector.queue.holders import Holders
 from zconnector.queue.listing import Listing
 from zconnector.queue.retained import Event, Retained
@@ -44,7 +44,7 @@ class Deliveries:
         self._retained = retained
         self._index = index
         self._poisoned = poisoned
-        self._lease_ends: Deadlines[tuple[str, int]] = Deadlines()
+        self._lease_ends: Alarms[tuple[str, int]] = Alarms()
         self._holders = Holders()
         self._changed: dict[str, Subscription] = {}
         self._stirred: dict[str, Subscription] = {}
@@ -69,7 +69,7 @@ class Deliveries:
                 self._holders.took(out, subscription.name, key)
                 self._holders.doubt(out.holder)
                 ends = min(lease, AFTER_RESTART) if out.holder else lease
-                self._lease_ends.put((subscription.name, key), now.mono + ends)
+                self._lease_ends.set((subscription.name, key), now.mono + ends)
 
     def changed(self, subscription: Subscription) -> None:
         """It is to be stored, unless it is gone."""
@@ -109,7 +109,7 @@ class Deliveries:
     def holder_lives(self, holder: str, now: Instant) -> None:
         """A holder shows itself: what it held before a restart is its for a whole lease from now."""
         for name, key in self._holders.believe(holder):
-            self._lease_ends.put((name, key), now.mono + self._index[name].terms.lease_ms / 1000)
+            self._lease_ends.set((name, key), now.mono + self._index[name].terms.lease_ms / 1000)
 
     def is_anothers(self, out: Outstanding, holder: str) -> bool:
         """Whether an event is with somebody else, who may be alive."""
@@ -124,7 +124,7 @@ class Deliveries:
     def done_with(self, subscription: Subscription, key: int, out: Outstanding) -> None:
         """No lease of it any more."""
         self._holders.left(out, subscription.name, key)
-        self._lease_ends.drop((subscription.name, key))
+        self._lease_ends.cancel((subscription.name, key))
 
     def _give_back(self, held: Iterable[tuple[str, int]], now: Instant, *, unseen: bool) -> Actions:
         actions: Actions = []
@@ -203,7 +203,7 @@ class Deliveries:
         """When `tick` is due."""
         if self._stirred or (self._behind and self._count_at is None):
             return 0.0
-        return earliest(self._lease_ends.first(), self._retry_at, self._count_at)
+        return earliest(self._lease_ends.deadline(), self._retry_at, self._count_at)
 
     # ---- to hand out
 
@@ -251,7 +251,7 @@ class Deliveries:
             header = len(body) - len(message.payload)  # a little more than its header has
             if not listing.takes(header, len(message.payload)):
                 break
-            if broken := unlistable(message):
+            if broken := unfit(message, text=False):
                 actions += self._poisoned(event, message, now, *broken)
                 continue
             out = self._hand_out(subscription, event.key, wait, now)
@@ -285,5 +285,5 @@ class Deliveries:
         out.attempt += 1
         out.held, out.holder, out.caller = True, wait.holder, wait.caller
         self._holders.took(out, subscription.name, key)
-        self._lease_ends.put((subscription.name, key), now.mono + subscription.terms.lease_ms / 1000)
+        self._lease_ends.set((subscription.name, key), now.mono + subscription.terms.lease_ms / 1000)
         return out

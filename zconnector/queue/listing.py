@@ -16,7 +16,7 @@ _OF_ONE = 128
 
 
 class Listing:
-    """Collects items, as many as fit into one RESULT; the first one always does (`envelope.unlistable`)."""
+    """Collects items, as many as fit into one RESULT; the first one always does (`envelope.unfit`)."""
 
     def __init__(self) -> None:
         self.items: list[dict[str, Any]] = []

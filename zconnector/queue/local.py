@@ -10,14 +10,15 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
-from zconnector.errors import Refusal, StorageError
+from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue import cursor as cursors
 from zconnector.queue import documents, register, unknowns
 from zconnector.queue.awaiting import Awaiting
@@ -27,15 +28,14 @@ from zconnector.queue.commits import Commits
 from zconnector.queue.cursor import Cursor
 from zconnector.queue.dead import DeadLetters
 from zconnector.queue.documents import Documents
-from zconnector.queue.endings import Endings
 from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Waiter
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
-from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
-from zconnector.queue.register import Register
+from zconnector.queue.outcomes import Completed, Done, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.settling import Settled, Settlement, all_of
 from zconnector.queue.store import (
     COMMANDS,
     DEAD,
@@ -49,6 +49,7 @@ from zconnector.queue.store import (
     Row,
 )
 from zconnector.queue.subscriptions import Subscriptions
+from zconnector.queue.tally import Tally
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
 
@@ -68,17 +69,14 @@ class LocalQueue:
 
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
         self._commits = Commits()
-        messages = Messages(bodies)
+        self._messages = messages = Messages(bodies)
         self._dead = DeadLetters(settings, self._commits)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
         self._iterators = Iterators(settings, self._commits, rng)
-        self._register = Register(settings, self._commits, messages)
-        self._endings = Endings(
-            self._commits, messages, self._iterators, self._register, self._outbox, self._dead
-        )
         self._commands = Commands(
-            settings, self._commits, messages, self._iterators, self._register, self._endings, rng
+            settings, self._commits, messages, self._iterators, self._outbox, self._dead, rng
         )
+        self._register = self._commands.register
         self._cursor = Cursor(self._commits)
         self._events = Events(
             settings,
@@ -171,14 +169,21 @@ class LocalQueue:
 
     # --- commands received -------------------------------------------------------------------------
 
-    def offer(self, command: Message, now: Instant, done: OnOffered) -> Actions:
-        """A command arrived for a worker of this connector.
+    def offer(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
+        """A command arrived for a worker of this connector. `retry` None: as the settings say.
 
         `done` hears STORED after the commit; DUPLICATE for a uuid known with the same body (its
         reply is due again when the command has ended; if the first copy is still being stored, when
         that is over); REFUSED with CONFLICT, EXPIRED or QUEUE_FULL; FAILED with STORAGE_FAILED.
         """
-        return self._commands.offer(command, now, done)
+        return self._commands.offers.offer(command, now, done, retry)
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """That of the settings."""
+        return self._commands.policy
 
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
@@ -204,14 +209,14 @@ class LocalQueue:
         done with it: whatever else is leased to the iterator was lost on the way. NOT_FOUND for an
         iterator that is unknown or not for commands.
         """
-        return self._commands.wait(caller, iterator, name, major, worker, serving, now, seen=seen)
+        return self._commands.handing.wait(caller, iterator, name, major, worker, serving, now, seen=seen)
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller of a wait is gone: nothing stays swallowed, and its iterator's leases are freed.
 
         Also for a call that was just answered, when its CANCEL and the answer crossed.
         """
-        return self._commands.cancel(caller, now) + self._events.cancel(caller, now)
+        return self._commands.handing.cancel(caller, now) + self._events.cancel(caller, now)
 
     def complete(self, reply: Message, now: Instant, done: OnCompleted) -> Actions:
         """An event with a reference came from a worker of this connector.
@@ -220,15 +225,122 @@ class LocalQueue:
         event of a live command, committed to the outbox), LATE (the command has ended already),
         NOT_MINE (no command of this queue: an event like others), or FAILED with the refusal.
         """
-        return self._endings.complete(reply, now, done)
+        return self._commands.endings.complete(reply, now, done)
+
+    def take_commands(
+        self,
+        caller: Caller,
+        names: Iterable[str],
+        worker: str,
+        version: Version,
+        now: Instant,
+        *,
+        holder: str = "",
+        limit: int = 1,
+        lease_ms: int = 0,
+        wait_ms: int = 0,
+    ) -> Actions:
+        """Respond with `commands`, up to `limit` of these names (1 at least), as soon as there is one.
+
+        Each has the token of its lease, which belongs to the stream `holder` ("": ended by time alone); the
+        payloads follow one another. With none within `wait_ms` (0: no limit, -1: at once) the list is empty.
+        """
+        names = tuple(dict.fromkeys(names))
+        return self._commands.handing.take(
+            caller,
+            names,
+            worker,
+            version,
+            now,
+            holder=holder,
+            limit=limit,
+            lease_ms=lease_ms,
+            wait_ms=wait_ms,
+        )
+
+    def settle(self, settlements: Sequence[Settlement], now: Instant, done: Settled) -> Actions:
+        """A holder tells what became of its leases; `done` hears of all, in order, after the commits."""
+        if not settlements:
+            return done(now, [])
+        of = all_of(len(settlements), done)
+        actions: Actions = []
+        for index, settlement in enumerate(settlements):
+            actions += self._commands.settling.settle(settlement, now, of(index))
+        return actions
+
+    def adopt(
+        self, caller: Caller, leases: Iterable[tuple[str, str]], holder: str, worker: str, now: Instant
+    ) -> tuple[list[str], Actions]:
+        """A stream takes up leases (uuid, token) of an earlier one; the uuids of those that last."""
+        adopt = self._commands.settling.adopt
+        valid = [uuid for uuid, token in leases if adopt(uuid, token, holder, worker, caller.client, now)]
+        return valid, self._commits.flush(now)
+
+    def give_back(
+        self, leases: Sequence[tuple[str, str]], why: str, now: Instant, *, unseen: bool
+    ) -> tuple[int, Actions]:
+        """These leases are over. `unseen`: no worker saw the commands, so they cost no attempt."""
+        return self._commands.settling.give_back(leases, why, now, unseen=unseen)
+
+    def give_back_all(self, holder: str, why: str, now: Instant, *, unseen: bool) -> tuple[int, Actions]:
+        """All leases of a stream are over."""
+        held = self._register.held_by(f"holder/{holder}") if holder else []
+        return len(held), self._commands.returns.give_back(held, why, now, unseen=unseen)
+
+    def end_takes(self, why: Refusal, now: Instant, holder: str | None = None) -> Actions:
+        """Refuse what a stream (None: everybody) waits for with `take_commands`."""
+        if holder is None:
+            return self._commands.handing.end_takes(why, now)
+        return self._commands.handing.end_waits(f"holder/{holder}", why, now)
+
+    def on_lost(self, told: Callable[[Command, Lease, str, Instant], Actions]) -> None:
+        """Tell this of leases of streams that ended without their doing: limit, EXPIRED, CANCELLED, ..."""
+        self._register.on_lost = told
 
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
-        """Give what matching leases hold back to the queue: the worker is gone."""
-        return self._commands.release(holder, why, now)
+        """Give what matching leases of iterators hold back to the queue: the worker is gone."""
+        return self._commands.returns.release(holder, why, now)
+
+    def find_command(self, uuid: str) -> Command | None:
+        """What is in memory of a command, live or ended and not forgotten yet; to be read only."""
+        return self._register.find(uuid)
+
+    def live_commands(self, name: str | None = None) -> Iterator[Command]:
+        """The live commands of a name, or all, in order of arrival. Walks all: for operators only."""
+        return self._register.live(name)
+
+    def command_body(self, command: Command) -> Message:
+        """A live command with header and payload. Raises StorageError."""
+        return self._messages.message(COMMANDS, command.key)
+
+    @property
+    def tally(self) -> Tally:
+        """Commands by (name, major, state), and bytes of the live ones by (name, major)."""
+        return self._register.tally
+
+    def cancel_command(self, uuid: str, reason: Reason, detail: str, now: Instant, done: Done) -> Actions:
+        """Make a live command a dead letter: CANCELLED, PURGED. Its stream, if one holds it, is told.
+
+        `done` hears None after the commit, else why it was not done: NOT_FOUND, FENCED (it has
+        ended), STORAGE_FAILED.
+        """
+        return self._commands.burials.cancel(uuid, reason, detail, now, done)
+
+    def hold_back(self, held: Callable[[str], bool]) -> None:
+        """Ask this before each hand-out whether commands of that name are held back (paused)."""
+        self._commands.picking.held = held
+
+    def wake(self, name: str | None, now: Instant) -> Actions:
+        """Commands of a name (None: of all) are no longer held back: serve who waits for them."""
+        return self._commands.handing.wake(name, now)
+
+    def command_waiters(self) -> list[Waiter]:
+        """Everybody who waits for a command, in the order in which they came."""
+        return self._commands.handing.waiters()
 
     def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
         """Take the waits of a worker that is silent out of their lines, and return them."""
-        return self._commands.pass_over(worker, now)
+        return self._commands.handing.pass_over(worker, now)
 
     def publish(self, event: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and with `outbox` an outbox entry in the same commit; then show it to waiters.
@@ -377,8 +489,8 @@ class LocalQueue:
             "storage_failures": self._commits.failures,
             "commands": {
                 **self._register.depths(),
-                "waiting": self._commands.waiting,
-                "late": self._endings.late,
+                "waiting": self._commands.handing.waiting,
+                "late": self._commands.endings.late,
             },
             "events": self._events.depths(),
             "outbox": self._outbox.depths(),

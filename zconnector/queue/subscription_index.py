@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zconnector.actions import Caller
-from zconnector.queue.deadlines import Deadlines
+from zconnector.queue.alarms import Alarms
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.retained import Event
 from zconnector.queue.subscription import Subscription, Wait
@@ -19,7 +19,7 @@ class SubscriptionIndex:
         self._of_lane: dict[LaneKey, dict[str, Subscription]] = {}
         self._waiting: dict[LaneKey, dict[str, Subscription]] = {}
         self._callers: dict[Caller, Subscription] = {}
-        self._ends: Deadlines[Caller] = Deadlines()
+        self._ends: Alarms[Caller] = Alarms()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -76,7 +76,7 @@ class SubscriptionIndex:
 
     def ends(self, caller: Caller, at: float) -> None:
         """When a parked wait is over (monotonic)."""
-        self._ends.put(caller, at)
+        self._ends.set(caller, at)
 
     def waited_on(self, caller: Caller) -> Subscription | None:
         """What a call waits on."""
@@ -90,7 +90,7 @@ class SubscriptionIndex:
         """It waits no longer."""
         subscription = self._callers.pop(caller)
         del subscription.waits[caller]
-        self._ends.drop(caller)
+        self._ends.cancel(caller)
         if not subscription.waits:
             for lane in subscription.terms.topics:
                 _discard(self._waiting, lane, subscription.name)
@@ -104,7 +104,7 @@ class SubscriptionIndex:
 
     def deadline(self) -> float | None:
         """When a wait is over next."""
-        return self._ends.first()
+        return self._ends.deadline()
 
 
 def _discard(index: dict[LaneKey, dict[str, Subscription]], lane: LaneKey, name: str) -> None:

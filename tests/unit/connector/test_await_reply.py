@@ -108,7 +108,7 @@ def test_a_timeout_and_a_cancel(connector: Connector) -> None:
     [
         ({"uuid": ""}, "uuid is missing"),
         ({"uuid": 5}, "uuid must be str"),
-        ({"uuid": "u" * 65}, "uuid must be at most 64 bytes"),
+        ({"uuid": "u" * 65}, "uuid is longer than 64 bytes"),
         ({"uuid": "c1", "timeout": -1}, "timeout must be an int from 0"),
         ({"uuid": "c1", "timeout": 1.5}, "timeout must be an int"),
     ],
