@@ -12,6 +12,8 @@
 | worker | send_command | `Outgoing` |
 | worker | send_event | completion of a command, reply to an event, or broadcast |
 | worker | wait_*, create_iterator | local queue |
+| worker | await_reply | the event queue, where it waits for the final reply by uuid |
+| worker | subscribe, take_events, acknowledge, unsubscribe | `Subscribing` |
 | worker | take, settle, give_back, adopt | `Holding`, local queue |
 | worker | tidings | `Tidings` |
 | worker | register, beat | `Setup`, `Workers` |
@@ -25,7 +27,7 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
-from zconnector.connector.arguments import small, text
+from zconnector.connector.arguments import number, small, text
 from zconnector.connector.aside import Aside
 from zconnector.connector.holding import Holding
 from zconnector.connector.incoming import Incoming
@@ -35,6 +37,7 @@ from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
+from zconnector.connector.subscribing import Subscribing
 from zconnector.connector.tidings import Tidings
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
@@ -46,6 +49,8 @@ from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 from zconnector.shoset.uplinks import Target
+
+_LONGEST_WAIT_MS = 30 * 86_400_000
 
 
 class ConnectorRouter:
@@ -73,7 +78,9 @@ class ConnectorRouter:
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
         )
         self.aside = Aside()
+        self.subscribing = Subscribing(queue)
         self.tidings = Tidings(queue, self.workers)
+        self.tidings.on_gone.append(queue.subscriptions.release_holder)
         self.holding = Holding(queue, self.workers, self.tidings, self.replication.flush)
         self._instances: list[Any] | None = None
 
@@ -174,7 +181,11 @@ class ConnectorRouter:
         try:
             return self._call(caller, op, args, payload, now)
         except Refusal as refusal:
-            return [Respond(caller, error=refusal)]
+            told: Actions = [Respond(caller, error=refusal)]
+            uuid = args.get("uuid")
+            if op != "send_command" or not isinstance(uuid, str) or self.outgoing.holds(uuid):
+                return told
+            return told + self.queue.refused(uuid, refusal)
 
     def _call(
         self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant
@@ -235,6 +246,17 @@ class ConnectorRouter:
             going_on = self.workers.beat(worker, small(args, "major"), small(args, "minor"), now)
             told = Respond(caller, {"valid": going_on, "boot": self.identity.boot})
             return [told, *self._heard(worker, now)]
+        if op == "subscribe":
+            return self.subscribing.subscribe(caller, args, now)
+        if op == "take_events":
+            return self.subscribing.take_events(caller, args, now)
+        if op == "acknowledge":
+            return self.subscribing.acknowledge(caller, args, now)
+        if op == "unsubscribe":
+            return self.subscribing.unsubscribe(caller, args, now)
+        if op == "await_reply":
+            timeout = number(args, "timeout", 0, _LONGEST_WAIT_MS, 0)
+            return self.queue.awaiting.wait(caller, text(args, "uuid", limit=64), timeout / 1000 or None, now)
         if op == "take":
             return self.holding.take(caller, args, now)
         if op == "settle":

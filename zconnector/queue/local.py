@@ -21,6 +21,7 @@ from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue import cursor as cursors
 from zconnector.queue import documents, register, unknowns
+from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commands import Commands
 from zconnector.queue.commits import Commits
@@ -47,6 +48,7 @@ from zconnector.queue.store import (
     Bodies,
     Row,
 )
+from zconnector.queue.subscriptions import Subscriptions
 from zconnector.queue.tally import Tally
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
@@ -120,7 +122,7 @@ class LocalQueue:
             for row in rows.of(EVENTS):
                 self._events.restore_event(int(row.key), row.meta, row.size, now)
             for row in rows.of(POSITIONS):
-                self._events.restore_position(str(row.key), row.meta)
+                self._events.restore_position(str(row.key), row.meta, now)
             for row in rows.of(OUTBOX):
                 self._outbox.restore(int(row.key), row.meta, row.size, now)
             for row in rows.of(DEAD):
@@ -379,6 +381,20 @@ class LocalQueue:
         """
         lane = LaneKey(topic, event, reference)
         return self._events.wait(caller, iterator, lane, worker, now, seen=seen)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Named durable subscriptions to the events here."""
+        return self._events.subscriptions
+
+    @property
+    def awaiting(self) -> Awaiting:
+        """Calls that wait for the final reply to a command sent from here."""
+        return self._events.awaiting
+
+    def refused(self, uuid: str, refusal: Refusal) -> Actions:
+        """A command of ours was refused: tell who waits for its reply, unless an earlier copy may be out."""
+        return [] if self._unknowns.holds(uuid) else self.awaiting.refused(uuid, refusal)
 
     def knows_event(self, uuid: str) -> bool:
         """Whether an event is stored here (announcements are not)."""
