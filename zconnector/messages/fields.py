@@ -34,6 +34,7 @@ FIELDS: dict[str, Rule] = {
     "context": Rule(str, 4096),
     "worker": Rule(str, 256),
     "accept_until": Rule(int),
+    "replay_of": Rule(str, 64),
     "budget": Rule(int),
     "topic": Rule(str, 256),
     "event": Rule(str, 256),

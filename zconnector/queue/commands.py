@@ -8,7 +8,7 @@ the backlog: waiters and commands meet in the lines of their name (`lines.py`), 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
 from zconnector.clock import Instant, earliest
@@ -22,9 +22,10 @@ from zconnector.queue.iterators import Iterators
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Line, Waiter
 from zconnector.queue.outcomes import Offered, OnOffered
+from zconnector.queue.pauses import ALL, Pauses
 from zconnector.queue.register import LineKey, Register
 from zconnector.queue.states import ENDED, State, Step
-from zconnector.queue.store import COMMANDS, Put
+from zconnector.queue.store import COMMANDS, Put, Write
 from zconnector.queue.unknowns import GRACE_MS
 from zconnector.settings import QueueSettings
 
@@ -40,6 +41,7 @@ class Commands:
         iterators: Iterators,
         register: Register,
         endings: Endings,
+        pauses: Pauses,
         rng: random.Random,
     ) -> None:
         self._settings = settings
@@ -48,6 +50,7 @@ class Commands:
         self._iterators = iterators
         self._register = register
         self._endings = endings
+        self._pauses = pauses
         self._rng = rng
         self._waiting: dict[Caller, Waiter] = {}
         self._parked: dict[str, dict[Caller, None]] = {}
@@ -57,8 +60,10 @@ class Commands:
         self._retry_at: float | None = None
         endings.on_ready = self._ready
 
-    def offer(self, message: Message, now: Instant, done: OnOffered) -> Actions:
-        """A command arrived: `done` hears what may be receipted."""
+    def offer(
+        self, message: Message, now: Instant, done: OnOffered, *, along: Sequence[Write] = ()
+    ) -> Actions:
+        """A command arrived: `done` hears what may be receipted. `along` is stored with it, or not at all."""
         known = self._register.find(message.uuid)
         if known is not None:
             return self._offered_again(known, body_digest(message), now, done)
@@ -93,7 +98,7 @@ class Commands:
             return actions + _ask_again(command, now)
 
         put = Put(COMMANDS, command.key, command.as_meta(State.READY), body)
-        return [Reach("target.before_commit"), self._commits.commit([put], then, failed)]
+        return [Reach("target.before_commit"), self._commits.commit([put, *along], then, failed)]
 
     def _refusal(self, message: Message, size: int, now: Instant) -> Refusal | None:
         """Why an unknown command is not taken."""
@@ -230,6 +235,14 @@ class Commands:
         waiter = line.first(command.major)
         return [] if waiter is None else self._serve(key, line, waiter, now)
 
+    def resumed(self, name: str, now: Instant) -> Actions:
+        """Commands of that name ("*": of any) may be handed out again."""
+        actions: Actions = []
+        for key in self._register.line_keys():
+            if name in (ALL, key[0]):
+                actions += self._serve_all(key, now)
+        return actions
+
     def _serve_all(self, key: LineKey, now: Instant) -> Actions:
         actions: Actions = []
         line = self._register.line(key)
@@ -239,6 +252,8 @@ class Commands:
 
     def _serve(self, key: LineKey, line: Line, waiter: Waiter, now: Instant) -> Actions:
         """Hand the oldest command that fits to a parked waiter; it stays parked if there is none."""
+        if self._pauses.holds(key[0], admin=key[1]):
+            return []
         actions: Actions = []
         while (number := line.take(waiter.major, self._register.is_ready)) is not None:
             command = self._register.get(number)

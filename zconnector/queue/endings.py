@@ -136,7 +136,16 @@ class Endings:
         draft = self._reply(command, fail, now, force=True)
         if draft is None:
             return []
-        letter = self._dead.bury(pack(message), command.uuid, command.name, reason, now)
+        letter = self._dead.bury(
+            pack(message),
+            command.uuid,
+            command.name,
+            reason,
+            now,
+            detail=detail,
+            attempts=command.attempt,
+            source=command.source,
+        )
         self._register.step(command, Step.UNFIT)
         command.reply = draft.entry.uuid
         put = Put(COMMANDS, command.key, command.as_meta(State.DEAD), draft.write.body)

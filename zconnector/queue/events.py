@@ -301,7 +301,16 @@ class Events:
         detail: str,
     ) -> Actions:
         """Nobody can be handed it: a dead letter, and no event any more."""
-        letter = self._dead.bury(pack(message), event.uuid, event.topic, reason, now)
+        letter = self._dead.bury(
+            pack(message),
+            event.uuid,
+            event.topic,
+            reason,
+            now,
+            kind=Kind.EVENT,
+            detail=detail,
+            source=message.text("source"),
+        )
         self._retained.remove(event)
         self._commits.ride(letter, Delete(EVENTS, event.key))
         fields = {"uuid": event.uuid, "reason": str(reason), "detail": detail}

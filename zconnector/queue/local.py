@@ -19,7 +19,7 @@ from zconnector.clock import Instant, earliest
 from zconnector.errors import StorageError
 from zconnector.messages import Message
 from zconnector.queue import cursor as cursors
-from zconnector.queue import documents, register, unknowns
+from zconnector.queue import documents, pauses, register, unknowns
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commands import Commands
 from zconnector.queue.commits import Commits
@@ -32,9 +32,12 @@ from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Waiter
+from zconnector.queue.operators import Operators
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.pauses import Pauses
 from zconnector.queue.register import Register
+from zconnector.queue.replays import Replays
 from zconnector.queue.store import (
     COMMANDS,
     DEAD,
@@ -67,15 +70,23 @@ class LocalQueue:
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
         self._commits = Commits()
         messages = Messages(bodies)
-        self._dead = DeadLetters(settings, self._commits)
+        self._dead = DeadLetters(settings, self._commits, messages)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
         self._iterators = Iterators(settings, self._commits, rng)
         self._register = Register(settings, self._commits, messages)
         self._endings = Endings(
             self._commits, messages, self._iterators, self._register, self._outbox, self._dead
         )
+        self._pauses = Pauses(self._commits)
         self._commands = Commands(
-            settings, self._commits, messages, self._iterators, self._register, self._endings, rng
+            settings,
+            self._commits,
+            messages,
+            self._iterators,
+            self._register,
+            self._endings,
+            self._pauses,
+            rng,
         )
         self._cursor = Cursor(self._commits)
         self._events = Events(
@@ -92,6 +103,8 @@ class LocalQueue:
             self._commits, self._publish_here, self._events.was_taken, settings.max_commands
         )
         self._documents = Documents(self._commits)
+        replays = Replays(self._commits, self._dead, self._commands.offer, rng)
+        self.operators = Operators(self._commands, self._dead, self._pauses, replays)
 
     # --- time, health, restart ---------------------------------------------------------------------
 
@@ -126,7 +139,7 @@ class LocalQueue:
             for row in rows.of(OUTBOX):
                 self._outbox.restore(int(row.key), row.meta, row.size, now)
             for row in rows.of(DEAD):
-                self._dead.restore(int(row.key), row.meta)
+                self._dead.restore(int(row.key), row.meta, row.size)
             for row in rows.of(DOCUMENTS):
                 self._restore_document(str(row.key), row.meta, now)
 
@@ -137,6 +150,8 @@ class LocalQueue:
             self._register.restore_floor(key.removeprefix(register.FLOOR), meta["accept_until"])
         elif key.startswith(unknowns.PREFIX):
             self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
+        elif key.startswith(pauses.PREFIX):
+            self._pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
         elif key.startswith(documents.PREFIX):
             self._documents.restore(key.removeprefix(documents.PREFIX), meta)
 
@@ -148,6 +163,7 @@ class LocalQueue:
         actions += self._unknowns.tick(now)
         actions += self._iterators.tick(now)
         self._cursor.tick(now)
+        self._dead.tick()
         return actions + self._commits.tick(now)
 
     def deadline(self) -> float | None:
@@ -159,6 +175,7 @@ class LocalQueue:
             self._unknowns.deadline(),
             self._iterators.deadline(),
             self._cursor.deadline(),
+            self._dead.deadline(),
             self._commits.deadline(),
         )
 
@@ -371,6 +388,7 @@ class LocalQueue:
             "missed": self._cursor.missed,
             "unknown": len(self._unknowns),
             "dead": self._dead.depths(),
+            "paused": self._pauses.names(),
         }
 
 

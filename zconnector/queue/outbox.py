@@ -19,7 +19,7 @@ from typing import Any
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
 from zconnector.errors import DamagedError, Reason, StorageError
-from zconnector.messages import Message
+from zconnector.messages import Kind, Message
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
@@ -340,7 +340,16 @@ class Outbox:
             self._commits.failed()
             return self._again(entry, now, error)
         reason = Reason.STORAGE_FAILED if entry.damaged else Reason.SOURCE_GONE
-        letter = self._dead.bury(body, entry.uuid, entry.name, reason, now)
+        letter = self._dead.bury(
+            body,
+            entry.uuid,
+            entry.name,
+            reason,
+            now,
+            kind=Kind.EVENT,
+            detail=f"a reply to {entry.recipient}, which did not confirm it",
+            attempts=entry.attempts,
+        )
 
         def then(now: Instant) -> Actions:
             if entry.key in self._entries:

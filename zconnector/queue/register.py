@@ -208,6 +208,10 @@ class Register:
             line = self._lines[key] = Line()
         return line
 
+    def line_keys(self) -> list[LineKey]:
+        """Names at which something stands."""
+        return list(self._lines)
+
     def tidy(self, key: LineKey) -> None:
         """Keep no line for a name at which nothing stands."""
         line = self._lines.get(key)

@@ -1,0 +1,66 @@
+"""What operators do to the local queue: pauses and dead letters (`LocalQueue.operators`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zconnector.actions import Actions
+from zconnector.clock import Instant
+from zconnector.errors import Refusal
+from zconnector.messages import Message
+from zconnector.queue.commands import Commands
+from zconnector.queue.dead import DeadLetters, OnDone, Page
+from zconnector.queue.letters import Letter, LetterFilter
+from zconnector.queue.pauses import Pauses
+from zconnector.queue.replays import Check, OnReplayed, Replays
+
+
+class Operators:
+    """Every change is durable before its continuation is called, and is one commit."""
+
+    def __init__(self, commands: Commands, dead: DeadLetters, pauses: Pauses, replays: Replays) -> None:
+        self._commands = commands
+        self._dead = dead
+        self._replays = replays
+        self.pauses = pauses
+
+    # ---- pauses
+
+    def pause(self, name: str, now: Instant, done: OnDone) -> Actions:
+        """Hand out no command of that name ("*": of any) until it is resumed, over restarts too."""
+        return self.pauses.pause(name, now, done)
+
+    def resume(self, name: str, now: Instant, done: OnDone) -> Actions:
+        """Hand them out again; "*": all that is paused, whatever its name."""
+
+        def resumed(now: Instant, refusal: Refusal | None) -> Actions:
+            told = done(now, refusal)
+            return told if refusal is not None else told + self._commands.resumed(name, now)
+
+        return self.pauses.resume(name, now, resumed)
+
+    # ---- dead letters
+
+    def letters(self, wanted: LetterFilter, limit: int, after: int = 0) -> Page:
+        """A page of dead letters, oldest first."""
+        return self._dead.page(wanted, limit, after)
+
+    def letter(self, uuid: str) -> Letter | None:
+        """The newest dead letter of a uuid."""
+        return self._dead.find(uuid)
+
+    def read(self, letter: Letter) -> Message:
+        """The whole message of a letter. Raises StorageError."""
+        return self._dead.read(letter)
+
+    def edit(self, letter: Letter, payload: bytes, now: Instant, done: OnDone) -> Actions:
+        """Replace a letter's payload, which the caller has checked."""
+        return self._dead.edit(letter, payload, now, done)
+
+    def purge_letters(self, letters: Sequence[Letter], now: Instant, done: OnDone) -> Actions:
+        """Remove letters for good, all or none."""
+        return self._dead.purge(letters, now, done)
+
+    def replay(self, letters: Sequence[Letter], check: Check, now: Instant, done: OnReplayed) -> Actions:
+        """Make letters commands again, each in one commit with the removal of its letter."""
+        return self._replays.replay(letters, check, now, done)
