@@ -196,7 +196,16 @@ class DeadLetters:
 
     @property
     def _over(self) -> bool:
-        return len(self._letters) > self._settings.max_dead or self._bytes > self._settings.max_dead_bytes
+        """Whether those that are stored are too many: one whose commit may fail costs no other."""
+        count, size = len(self._letters), self._bytes
+        limit, byte_limit = self._settings.max_dead, self._settings.max_dead_bytes
+        if count <= limit and size <= byte_limit:
+            return False
+        for letter in reversed(self._letters.values()):
+            if self.is_settled(letter):
+                break
+            count, size = count - 1, size - letter.weight
+        return count > limit or size > byte_limit
 
     def _oldest(self) -> Letter | None:
         """The oldest settled one of the first few: what is under way now is so for one commit only."""
