@@ -25,12 +25,12 @@ from zconnector.errors import StorageError
 from zconnector.messages.codec import Frames
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message, is_completion
-from zconnector.queue.commands import Commands
 from zconnector.queue.endings import Endings
 from zconnector.queue.leases import Command
 from zconnector.queue.local import LocalQueue, Offered, Published
 from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import Completed, OnCompleted, OnOffered, OnPublished
+from zconnector.queue.returns import Returns
 from zconnector.queue.states import ENDED, State
 from zconnector.queue.store import COMMANDS, OUTBOX, Bodies, Delete, Row
 from zconnector.settings import QueueSettings
@@ -119,7 +119,7 @@ class _TakesEveryCompletion(Endings):
         command = self._register.find(reply.reference)
         if command is None or command.state not in ENDED or not is_completion(reply.text("event")):
             return super().complete(reply, now, done)
-        draft = self._reply(command, reply, now)
+        draft = self._finish.reply(command, reply, now)
         if draft is None:
             return done(now, Completed("LATE"))
 
@@ -142,7 +142,7 @@ class NoFencing(Variant):
     """
 
     def connector(self, machine: ConnectorMachine) -> None:
-        become(machine.router.queue._endings, _TakesEveryCompletion)
+        become(machine.router.queue._commands.endings, _TakesEveryCompletion)
 
 
 # ---- lease kept after disconnect
@@ -248,14 +248,12 @@ class DedupeForgottenOnRestart(_QueueVariant):
 # ---- lost wake-up
 
 
-class _WakesNobody(Commands):
+class _WakesNobody(Returns):
     def _end_lease(self, command: Command, why: str, now: Instant) -> Actions:
-        waiting, self._waiting = self._waiting, {}
         line = self._register.line((command.name, command.admin))
         parked, line.waiting = line.waiting, {}
         actions = super()._end_lease(command, why, now)
         line.waiting = parked
-        self._waiting = waiting
         return actions
 
 
@@ -263,7 +261,7 @@ class LostWakeUp(Variant):
     """A command whose lease has ended is ready, and who waits for one is not told."""
 
     def connector(self, machine: ConnectorMachine) -> None:
-        become(machine.router.queue._commands, _WakesNobody)
+        become(machine.router.queue._commands.returns, _WakesNobody)
 
 
 # ---- T instead of T/n

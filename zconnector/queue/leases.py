@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from zconnector.actions import Actions, Caller
@@ -83,7 +83,7 @@ class Command:
     """The call that the lease was handed to, until it is over."""
     reply: str = ""
     """Uuid of the reply once it has ended."""
-    after: list[Callable[[Instant], Actions]] = field(default_factory=list)
+    after: tuple[Callable[[Instant], Actions], ...] = ()
     """Who asked about it while a commit is under way; asked again when that is over."""
 
     def as_meta(self, state: State) -> dict[str, Any]:

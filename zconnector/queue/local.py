@@ -26,7 +26,6 @@ from zconnector.queue.commits import Commits
 from zconnector.queue.cursor import Cursor
 from zconnector.queue.dead import DeadLetters
 from zconnector.queue.documents import Documents
-from zconnector.queue.endings import Endings
 from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.lanes import LaneKey
@@ -35,8 +34,6 @@ from zconnector.queue.lines import Waiter
 from zconnector.queue.operators import Operators
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
-from zconnector.queue.pauses import Pauses
-from zconnector.queue.register import Register
 from zconnector.queue.replays import Replays
 from zconnector.queue.store import (
     COMMANDS,
@@ -73,21 +70,10 @@ class LocalQueue:
         self._dead = DeadLetters(settings, self._commits, messages)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
         self._iterators = Iterators(settings, self._commits, rng)
-        self._register = Register(settings, self._commits, messages)
-        self._endings = Endings(
-            self._commits, messages, self._iterators, self._register, self._outbox, self._dead
-        )
-        self._pauses = Pauses(self._commits)
         self._commands = Commands(
-            settings,
-            self._commits,
-            messages,
-            self._iterators,
-            self._register,
-            self._endings,
-            self._pauses,
-            rng,
+            settings, self._commits, messages, self._iterators, self._outbox, self._dead, rng
         )
+        self._register = self._commands.register
         self._cursor = Cursor(self._commits)
         self._events = Events(
             settings,
@@ -103,8 +89,8 @@ class LocalQueue:
             self._commits, self._publish_here, self._events.was_taken, settings.max_commands
         )
         self._documents = Documents(self._commits)
-        replays = Replays(self._commits, self._dead, self._commands.offer, rng)
-        self.operators = Operators(self._commands, self._dead, self._pauses, replays)
+        replays = Replays(self._commits, self._dead, self._commands.offers.offer, rng)
+        self.operators = Operators(self._commands, self._dead, replays)
 
     # --- time, health, restart ---------------------------------------------------------------------
 
@@ -151,7 +137,7 @@ class LocalQueue:
         elif key.startswith(unknowns.PREFIX):
             self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
         elif key.startswith(pauses.PREFIX):
-            self._pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
+            self._commands.pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
         elif key.startswith(documents.PREFIX):
             self._documents.restore(key.removeprefix(documents.PREFIX), meta)
 
@@ -193,7 +179,7 @@ class LocalQueue:
         reply is due again when the command has ended; if the first copy is still being stored, when
         that is over); REFUSED with CONFLICT, EXPIRED or QUEUE_FULL; FAILED with STORAGE_FAILED.
         """
-        return self._commands.offer(command, now, done)
+        return self._commands.offers.offer(command, now, done)
 
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
@@ -219,14 +205,14 @@ class LocalQueue:
         done with it: whatever else is leased to the iterator was lost on the way. NOT_FOUND for an
         iterator that is unknown or not for commands.
         """
-        return self._commands.wait(caller, iterator, name, major, worker, serving, now, seen=seen)
+        return self._commands.handing.wait(caller, iterator, name, major, worker, serving, now, seen=seen)
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller of a wait is gone: nothing stays swallowed, and its iterator's leases are freed.
 
         Also for a call that was just answered, when its CANCEL and the answer crossed.
         """
-        return self._commands.cancel(caller, now) + self._events.cancel(caller, now)
+        return self._commands.handing.cancel(caller, now) + self._events.cancel(caller, now)
 
     def complete(self, reply: Message, now: Instant, done: OnCompleted) -> Actions:
         """An event with a reference came from a worker of this connector.
@@ -235,15 +221,15 @@ class LocalQueue:
         event of a live command, committed to the outbox), LATE (the command has ended already),
         NOT_MINE (no command of this queue: an event like others), or FAILED with the refusal.
         """
-        return self._endings.complete(reply, now, done)
+        return self._commands.endings.complete(reply, now, done)
 
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
         """Give what matching leases hold back to the queue: the worker is gone."""
-        return self._commands.release(holder, why, now)
+        return self._commands.returns.release(holder, why, now)
 
     def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
         """Take the waits of a worker that is silent out of their lines, and return them."""
-        return self._commands.pass_over(worker, now)
+        return self._commands.handing.pass_over(worker, now)
 
     def publish(self, event: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and with `outbox` an outbox entry in the same commit; then show it to waiters.
@@ -378,8 +364,8 @@ class LocalQueue:
             "storage_failures": self._commits.failures,
             "commands": {
                 **self._register.depths(),
-                "waiting": self._commands.waiting,
-                "late": self._endings.late,
+                "waiting": self._commands.handing.waiting,
+                "late": self._commands.endings.late,
             },
             "events": self._events.depths(),
             "outbox": self._outbox.depths(),
@@ -388,7 +374,7 @@ class LocalQueue:
             "missed": self._cursor.missed,
             "unknown": len(self._unknowns),
             "dead": self._dead.depths(),
-            "paused": self._pauses.names(),
+            "paused": self._commands.pauses.names(),
         }
 
 

@@ -11,18 +11,17 @@ from zconnector.messages import Message
 from zconnector.queue.commands import Commands
 from zconnector.queue.dead import DeadLetters, OnDone, Page
 from zconnector.queue.letters import Letter, LetterFilter
-from zconnector.queue.pauses import Pauses
 from zconnector.queue.replays import Check, OnReplayed, Replays
 
 
 class Operators:
     """Every change is durable before its continuation is called, and is one commit."""
 
-    def __init__(self, commands: Commands, dead: DeadLetters, pauses: Pauses, replays: Replays) -> None:
+    def __init__(self, commands: Commands, dead: DeadLetters, replays: Replays) -> None:
         self._commands = commands
         self._dead = dead
         self._replays = replays
-        self.pauses = pauses
+        self.pauses = commands.pauses
 
     # ---- pauses
 
@@ -35,7 +34,7 @@ class Operators:
 
         def resumed(now: Instant, refusal: Refusal | None) -> Actions:
             told = done(now, refusal)
-            return told if refusal is not None else told + self._commands.resumed(name, now)
+            return told if refusal is not None else told + self._commands.handing.resumed(name, now)
 
         return self.pauses.resume(name, now, resumed)
 

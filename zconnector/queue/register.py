@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any
 
-from zconnector.actions import Caller
+from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal
 from zconnector.queue.bodies import Messages
@@ -59,6 +60,8 @@ class Register:
         self._last_key = 0
         self._bytes = 0
         self._ended_bytes = 0
+        self.on_ready: Callable[[Command, Instant], Actions] = lambda command, now: []
+        """Told of a command that has become ready: a waiter may wait for it."""
 
     def restore(self, commands: list[Command], now: Instant) -> None:
         """Everything as it was; in order of keys. Leases last `lease_limit` from now at most."""
