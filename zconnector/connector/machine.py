@@ -101,6 +101,8 @@ class ConnectorMachine:
     def control(self, op: str, args: Mapping[str, Any], now: Instant, reply: ControlReply) -> Actions:
         if op == "status":
             reply(self.status(now))
+        elif op == "operate":
+            return self.router.operating.control(args, now, reply)
         else:
             reply(Refusal(Reason.BAD_ARGUMENT, f"a connector has no operation {op!r}"))
         return []

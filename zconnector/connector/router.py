@@ -13,6 +13,7 @@
 | worker | send_event | completion of a command, reply to an event, or broadcast |
 | worker | wait_*, create_iterator | local queue |
 | worker | register, beat | `Setup`, `Workers` |
+| operator | operate | `Operating` |
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from typing import Any
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
 from zconnector.connector.aside import Aside
+from zconnector.connector.dead_verbs import DeadVerbs
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
+from zconnector.connector.operating import Operating
 from zconnector.connector.outgoing import Outgoing
+from zconnector.connector.queue_verbs import QueueVerbs
 from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
@@ -68,6 +72,10 @@ class ConnectorRouter:
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
         )
         self.aside = Aside()
+        self.operating = Operating(
+            QueueVerbs(queue.operators).verbs,
+            DeadVerbs(queue.operators, lambda: self.incoming.catalogue).verbs,
+        )
         self._instances: list[Any] | None = None
 
     # ---- Role: sessions
@@ -230,6 +238,8 @@ class ConnectorRouter:
             return [told, *self._heard(worker, now)]
         if op == "status":
             return [Respond(caller, self.status(now))]
+        if op == "operate":
+            return self.operating.call(caller, args, payload, now)
         raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")
 
     def _heard(self, worker: str, now: Instant) -> Actions:
