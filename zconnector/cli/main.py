@@ -34,6 +34,8 @@ COMMANDS = {
     "send": "zconnector.cli.send",
     "watch": "zconnector.cli.watch",
     "status": "zconnector.cli.status",
+    "queue": "zconnector.cli.queue",
+    "dead": "zconnector.cli.dead",
 }
 """Subcommand -> module, whose `command` it is; in the order of `--help`."""
 
