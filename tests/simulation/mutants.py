@@ -249,10 +249,10 @@ class DedupeForgottenOnRestart(_QueueVariant):
 
 
 class _WakesNobody(Returns):
-    def _end_lease(self, command: Command, why: str, now: Instant) -> Actions:
+    def end_lease(self, command: Command, why: str, now: Instant, *, unseen: bool = False) -> Actions:
         line = self._register.line((command.name, command.admin))
         parked, line.waiting = line.waiting, {}
-        actions = super()._end_lease(command, why, now)
+        actions = super().end_lease(command, why, now, unseen=unseen)
         line.waiting = parked
         return actions
 

@@ -1,92 +1,140 @@
-"""Commands that end without a worker: dead letters, and FAIL to their source."""
+"""Commands that end without being done: a dead letter, and FAIL to their source, in one commit."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
-from zconnector.errors import DamagedError, Reason, StorageError
+from zconnector.errors import DamagedError, Reason, Refusal, StorageError
 from zconnector.messages import Kind, Message, Outcome, clipped, derived_uuid
+from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
-from zconnector.queue.envelope import pack
-from zconnector.queue.finish import Finish, ask_again
+from zconnector.queue.envelope import pack, unpack
+from zconnector.queue.finish import Finish, ask_again, describe
 from zconnector.queue.leases import Command
+from zconnector.queue.outcomes import Done
 from zconnector.queue.register import Register
-from zconnector.queue.states import State, Step
+from zconnector.queue.states import ENDED, WAITING, State, Step
 from zconnector.queue.store import COMMANDS, Put, Write
 
 
-class Burials:
-    """One commit holds the dead letter, the end of the command and the FAIL in the outbox."""
+def _nobody(now: Instant, refusal: Refusal | None) -> Actions:
+    return []
 
-    def __init__(self, commits: Commits, register: Register, finish: Finish, dead: DeadLetters) -> None:
+
+class Burials:
+    """Invariant: a command whose burial failed, and which nobody else asked for, is buried later."""
+
+    def __init__(
+        self, commits: Commits, messages: Messages, register: Register, finish: Finish, dead: DeadLetters
+    ) -> None:
         self._commits = commits
+        self._messages = messages
         self._register = register
         self._finish = finish
         self._dead = dead
-        self._postponed: list[Command] = []
+        self._postponed: list[tuple[Command, Callable[[Instant], Actions]]] = []
         self._retry_at: float | None = None
-
-    def bury_damaged(self, command: Command, body: bytes, now: Instant, error: DamagedError) -> Actions:
-        """As `bury`, for a body that is no message any more: what is left of it is the letter's payload."""
-        left = Message(Kind.COMMAND, {"uuid": command.uuid, "command": command.name}, body)
-        return self.bury(command, left, now, Reason.STORAGE_FAILED, str(error))
 
     def bury(
         self,
         command: Command,
-        message: Message,
-        now: Instant,
         reason: Reason,
         detail: str,
+        now: Instant,
+        *,
+        payload: bytes = b"",
+        done: Done | None = None,
     ) -> Actions:
-        """No waiter can be handed it: a dead letter, and FAIL to its source."""
-        fail = Message(
-            Kind.EVENT,
-            {
-                "uuid": derived_uuid(command.uuid, Outcome.FAIL),
-                "topic": command.name,
-                "event": Outcome.FAIL,
-                "reference": command.uuid,
-                "timestamp": now.wall,
-                "reason": str(reason),
-                "detail": clipped(detail),
-            },
-        )
-        draft = self._finish.reply(command, fail, now, force=True)
-        if draft is None:
-            return []
+        """READY, DELAYED or LEASED until now: it becomes a dead letter, its source hears FAIL.
+
+        `payload` is that of the FAIL. `done` hears None after the commit; or why it is not stored, then all
+        is as before. Without a `done` it is tried again until it is stored.
+        """
+        try:
+            body = self._messages.body(COMMANDS, command.key)
+        except StorageError as error:
+            self._commits.failed()
+            return self._not_buried(command, reason, detail, now, error, done)
         letter = self._dead.bury(
-            pack(message),
+            _letter(command, body),
             command.uuid,
             command.name,
             reason,
             now,
-            detail=detail,
+            detail=clipped(detail),
             attempts=command.attempt,
+            error=command.error,
             source=command.source,
         )
-        self._register.step(command, Step.UNFIT)
+        draft = self._finish.reply(
+            command, self._fail(command, reason, detail, payload, now), now, force=True
+        )
+        if draft is None:  # `force` makes that there is one
+            return []
+        self._register.step(command, Step.BURY)
         command.reply = draft.entry.uuid
         put = Put(COMMANDS, command.key, command.as_meta(State.DEAD), draft.write.body)
         writes: list[Write] = [put, letter, draft.write]
 
         def then(now: Instant) -> Actions:
-            self._finish.ended(command, Step.BURIED, draft, now)
+            # Who asked for it knows; another holder does not.
+            why = "" if reason is Reason.FAILED else str(reason)
+            more = self._finish.ended(command, Step.BURIED, draft, why, now)
             fields = {"uuid": command.uuid, "reason": str(reason), "detail": detail}
+            told = (done or _nobody)(now, None)
             note = Note("warning", "command is a dead letter", fields)
-            return [note, *ask_again(command, now)]
+            return [note, *told, *more, *ask_again(command, now)]
 
         def failed(now: Instant, error: StorageError) -> Actions:
             self._dead.undo(letter)
             actions = self._finish.undo(command, draft, now)
-            if command.state is State.READY:
-                # Not into its line at once: a waiter there would bring it straight back here.
-                self._postponed.append(command)
-                self._retry_at = now.mono + RETRY
-            return actions
+            return actions + self._not_buried(command, reason, detail, now, error, done)
 
         return [self._commits.commit(writes, then, failed)]
+
+    def cancel(self, uuid: str, reason: Reason, detail: str, now: Instant, done: Done) -> Actions:
+        """Bury a command because somebody wants it, whatever it is doing."""
+        command = self._register.find(uuid)
+        if command is None or command.state is State.STORING:
+            return done(now, Refusal(Reason.NOT_FOUND, f"no command {uuid[:64]!r} here", uuid))
+        if command.state in ENDED:
+            return done(now, Refusal(Reason.FENCED, describe(command), uuid))
+        if command.state is State.COMPLETING:
+            command.after += (lambda later: self.cancel(uuid, reason, detail, later, done),)
+            return []
+        return self.bury(command, reason, detail, now, done=done)
+
+    def _fail(self, command: Command, reason: Reason, detail: str, payload: bytes, now: Instant) -> Message:
+        header = {
+            "uuid": derived_uuid(command.uuid, Outcome.FAIL),
+            "topic": command.name,
+            "event": Outcome.FAIL,
+            "reference": command.uuid,
+            "timestamp": now.wall,
+            "reason": str(reason),
+            "detail": clipped(detail),
+        }
+        return Message(Kind.EVENT, header, payload)
+
+    def _not_buried(
+        self,
+        command: Command,
+        reason: Reason,
+        detail: str,
+        now: Instant,
+        error: StorageError,
+        done: Done | None,
+    ) -> Actions:
+        if done is not None:
+            told = done(now, Refusal(Reason.STORAGE_FAILED, str(error), command.uuid))
+            return told + (self._register.on_ready(command, now) if command.state is State.READY else [])
+        # Not into its line meanwhile: a waiter there would bring it straight back here.
+        self._postponed.append((command, lambda later: self.bury(command, reason, detail, later)))
+        self._retry_at = now.mono + RETRY
+        return []
 
     def tick(self, now: Instant) -> Actions:
         if self._retry_at is None or now.mono < self._retry_at:
@@ -94,10 +142,19 @@ class Burials:
         self._retry_at = None
         postponed, self._postponed = self._postponed, []
         actions: Actions = []
-        for command in postponed:
-            if command.state is State.READY:
-                actions += self._register.on_ready(command, now)
+        for command, again in postponed:
+            if command.state in WAITING or command.state is State.LEASED:
+                actions += again(now)
         return actions
 
     def deadline(self) -> float | None:
         return self._retry_at
+
+
+def _letter(command: Command, body: bytes) -> bytes:
+    """The stored form; for a body that is no message any more, what is left of it is the letter's payload."""
+    try:
+        unpack(body)
+    except DamagedError:
+        return pack(Message(Kind.COMMAND, {"uuid": command.uuid, "command": command.name}, body))
+    return body

@@ -1,8 +1,8 @@
 """Commands: stored, handed to one worker at a time, completed once.
 
 The life of a command is the table in `states.py`; every change of state goes through `Register.step`. In
-memory is what decides. Each part of that life has a file of its own: `offers.py`, `handing.py`,
-`returns.py`, `endings.py`, `burials.py`.
+memory is what decides. Each part of that life has a file of its own: `offers.py`, `handing.py` (with
+`picking.py` and `taking.py`), `returns.py`, `timing.py`, `endings.py`, `burials.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant, earliest
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.bodies import Messages
 from zconnector.queue.burials import Burials
 from zconnector.queue.commits import Commits
@@ -21,9 +22,10 @@ from zconnector.queue.handing import Handing
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.offers import Offers
 from zconnector.queue.outbox import Outbox
-from zconnector.queue.pauses import Pauses
+from zconnector.queue.picking import Picking
 from zconnector.queue.register import Register
 from zconnector.queue.returns import Returns
+from zconnector.queue.timing import Timing
 from zconnector.settings import QueueSettings
 
 
@@ -40,19 +42,26 @@ class Commands:
         dead: DeadLetters,
         rng: random.Random,
     ) -> None:
-        self.register = Register(settings, commits, messages)
-        finish = Finish(commits, messages, iterators, self.register, outbox)
-        self.endings = Endings(commits, messages, self.register, outbox, finish)
-        self.burials = Burials(commits, self.register, finish, dead)
-        self.returns = Returns(commits, iterators, self.register)
-        self.pauses = Pauses(commits)
-        self.handing = Handing(
-            commits, messages, iterators, self.register, self.burials, self.returns, self.pauses, rng
+        self.register = register = Register(settings, commits, messages)
+        finish = Finish(commits, messages, iterators, register, outbox)
+        self.endings = Endings(commits, messages, register, outbox, finish)
+        self.burials = Burials(commits, messages, register, finish, dead)
+        policy = RetryPolicy(
+            settings.retry_attempts,
+            round(settings.retry_first * 1000),
+            settings.retry_factor,
+            round(settings.retry_limit * 1000),
         )
-        self.offers = Offers(commits, messages, self.register, self.endings)
+        self.returns = Returns(commits, iterators, register, self.burials, policy)
+        self.timing = Timing(commits, register, self.returns, self.burials)
+        self.picking = Picking(
+            settings.lease_limit, commits, messages, register, self.burials, self.returns, rng
+        )
+        self.handing = Handing(commits, iterators, register, self.returns, self.picking)
+        self.offers = Offers(commits, messages, register, self.endings)
 
     def tick(self, now: Instant) -> Actions:
-        actions = self.returns.tick(now)
+        actions = self.timing.tick(now)
         self.register.forget_ended(now)
         actions += self.handing.tick(now)
         return actions + self.burials.tick(now)

@@ -10,7 +10,7 @@ Bounded by count and bytes: beyond either the oldest settled letter goes, counte
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -22,11 +22,9 @@ from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
 from zconnector.queue.envelope import pack, unpack
 from zconnector.queue.letters import Letter, LetterFilter
+from zconnector.queue.outcomes import Done
 from zconnector.queue.store import DEAD, Delete, Put
 from zconnector.settings import QueueSettings
-
-OnDone = Callable[[Instant, Refusal | None], Actions]
-"""Hears None after the commit, or why nothing has changed."""
 
 
 class Page(NamedTuple):
@@ -125,7 +123,7 @@ class DeadLetters:
 
     # ---- changing
 
-    def edit(self, letter: Letter, payload: bytes, now: Instant, done: OnDone) -> Actions:
+    def edit(self, letter: Letter, payload: bytes, now: Instant, done: Done) -> Actions:
         """Replace the payload; everything else of it stays."""
         if not self.is_settled(letter):
             return done(now, busy(letter))
@@ -149,7 +147,7 @@ class DeadLetters:
         put = Put(DEAD, letter.key, {**letter.as_meta(), "edited": edited}, body)
         return [self._commits.commit([put], then, failed)]
 
-    def purge(self, letters: Sequence[Letter], now: Instant, done: OnDone) -> Actions:
+    def purge(self, letters: Sequence[Letter], now: Instant, done: Done) -> Actions:
         """Remove letters for good, all or none."""
         for letter in letters:
             if not self.is_settled(letter):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from zconnector.actions import Actions, Note, Reach
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
@@ -11,7 +13,7 @@ from zconnector.queue.commits import Commits
 from zconnector.queue.finish import Finish, ask_again
 from zconnector.queue.leases import Command
 from zconnector.queue.outbox import Outbox
-from zconnector.queue.outcomes import Completed, OnCompleted
+from zconnector.queue.outcomes import Completed, Done, OnCompleted
 from zconnector.queue.register import Register
 from zconnector.queue.states import ENDED, State, Step
 from zconnector.queue.store import COMMANDS, Put
@@ -44,47 +46,52 @@ class Endings:
             self.late += 1
             return done(now, Completed("LATE"))
         if not is_completion(reply.text("event")):
-            return self._progress(command, reply, now, done)
+            if reply.uuid in self._outbox:
+                return done(now, Completed("PROGRESS"))
+            return self.tell(command, reply, now, _told("PROGRESS", done))
         if command.state is State.COMPLETING:
             command.after += (lambda now: self.complete(reply, now, done),)
             return []
+        return self.end(command, reply, now, _told("COMPLETED", done), why=str(State.DONE))
+
+    def end(self, command: Command, reply: Message, now: Instant, done: Done, *, why: str = "") -> Actions:
+        """A worker has done it (or says FAIL): DONE with that reply, in one commit.
+
+        `why` is told to the stream that holds it, where the reply is not its own.
+        """
         draft = self._finish.reply(command, reply, now)
         if draft is None:
-            refusal = Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", reply.reference)
-            return done(now, Completed("FAILED", refusal))
+            return done(now, Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", command.uuid))
         self._register.step(command, Step.ANSWERED)
         command.reply = draft.entry.uuid
         put = Put(COMMANDS, command.key, command.as_meta(State.DONE), draft.write.body)
 
         def then(now: Instant) -> Actions:
-            self._finish.ended(command, Step.COMPLETED, draft, now)
+            more = self._finish.ended(command, Step.COMPLETED, draft, why, now)
             actions: Actions = [Reach("target.completion_after_commit")]
-            actions += done(now, Completed("COMPLETED"))
-            return actions + ask_again(command, now)
+            return actions + done(now, None) + more + ask_again(command, now)
 
         def failed(now: Instant, error: StorageError) -> Actions:
-            refusal = Refusal(Reason.STORAGE_FAILED, str(error), reply.reference)
-            actions = done(now, Completed("FAILED", refusal)) + self._finish.undo(command, draft, now)
+            refusal = Refusal(Reason.STORAGE_FAILED, str(error), command.uuid)
+            actions = done(now, refusal) + self._finish.undo(command, draft, now)
             return actions + (self._register.on_ready(command, now) if command.state is State.READY else [])
 
         commit = self._commits.commit([put, draft.write], then, failed)
         return [Reach("target.completion_before_commit"), commit]
 
-    def _progress(self, command: Command, reply: Message, now: Instant, done: OnCompleted) -> Actions:
-        if reply.uuid in self._outbox:
-            return done(now, Completed("PROGRESS"))
+    def tell(self, command: Command, reply: Message, now: Instant, done: Done) -> Actions:
+        """Progress: an event to its source, from the outbox."""
         draft = self._finish.reply(command, reply, now)
         if draft is None:
-            refusal = Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", reply.reference)
-            return done(now, Completed("FAILED", refusal))
+            return done(now, Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", command.uuid))
 
         def then(now: Instant) -> Actions:
             self._outbox.accept(draft, now)
-            return done(now, Completed("PROGRESS"))
+            return done(now, None)
 
         def failed(now: Instant, error: StorageError) -> Actions:
             self._outbox.abandon(draft)
-            return done(now, Completed("FAILED", Refusal(Reason.STORAGE_FAILED, str(error), reply.reference)))
+            return done(now, Refusal(Reason.STORAGE_FAILED, str(error), command.uuid))
 
         return [self._commits.commit([draft.write], then, failed)]
 
@@ -116,3 +123,12 @@ class Endings:
             return []
 
         return [self._commits.commit([draft.write], then, failed)]
+
+
+def _told(outcome: Literal["COMPLETED", "PROGRESS"], done: OnCompleted) -> Done:
+    """How an outcome is told to whoever sent a reply."""
+
+    def tell(now: Instant, refusal: Refusal | None) -> Actions:
+        return done(now, Completed("FAILED", refusal) if refusal else Completed(outcome))
+
+    return tell

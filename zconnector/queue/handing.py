@@ -1,29 +1,22 @@
-"""Handing out: waiters meet commands, the oldest one that fits goes to whoever waits longest.
+"""Handing out: waiters meet commands; the first one that fits goes to whoever waits longest.
 
-Header and payload are read when a command is handed out. Nothing here walks the backlog: waiters and
-commands meet in the lines of their name (`lines.py`).
+Nothing here walks the backlog: waiters and commands meet in the lines of their name (`lines.py`).
 """
 
 from __future__ import annotations
 
-import random
-
-from zconnector.actions import Actions, Caller, Note, Reach, Respond
-from zconnector.clock import Instant
-from zconnector.errors import DamagedError, Reason, Refusal, StorageError
-from zconnector.messages import Message
-from zconnector.queue.bodies import Messages
-from zconnector.queue.burials import Burials
-from zconnector.queue.commits import RETRY, Commits
-from zconnector.queue.envelope import unfit, unpack
+from zconnector.actions import Actions, Caller, Reach, Respond
+from zconnector.clock import Instant, earliest
+from zconnector.errors import Reason, Refusal
+from zconnector.queue.alarms import Alarms
+from zconnector.queue.commits import Commits
 from zconnector.queue.iterators import Iterators
-from zconnector.queue.leases import Command, Lease, Version
-from zconnector.queue.lines import Line, Waiter
-from zconnector.queue.pauses import ALL, Pauses
-from zconnector.queue.register import LineKey, Register
+from zconnector.queue.leases import Command, Version
+from zconnector.queue.lines import Waiter
+from zconnector.queue.picking import Picking
+from zconnector.queue.register import LineKey, Register, line_key, rank
 from zconnector.queue.returns import Returns
-from zconnector.queue.states import State
-from zconnector.queue.store import COMMANDS, Put
+from zconnector.queue.taking import Taking
 
 
 class Handing:
@@ -32,28 +25,23 @@ class Handing:
     def __init__(
         self,
         commits: Commits,
-        messages: Messages,
         iterators: Iterators,
         register: Register,
-        burials: Burials,
         returns: Returns,
-        pauses: Pauses,
-        rng: random.Random,
+        picking: Picking,
     ) -> None:
         self._commits = commits
-        self._messages = messages
         self._iterators = iterators
         self._register = register
-        self._burials = burials
         self._returns = returns
-        self._pauses = pauses
-        self._rng = rng
+        self._picking = picking
+        self._taking = Taking(register, picking)
         self._waiting: dict[Caller, Waiter] = {}
         self._parked: dict[str, dict[Caller, None]] = {}
-        """Callers that wait, by iterator."""
+        """Callers that wait, by iterator (or stream)."""
+        self._impatient: Alarms[Caller] = Alarms()
+        """Callers that wait for so long and no longer."""
         self._order = 0
-        self._unreadable: dict[LineKey, None] = {}
-        self._retry_at: float | None = None
         register.on_ready = self._ready
 
     def wait(
@@ -69,21 +57,63 @@ class Handing:
         seen: str | None = None,
     ) -> Actions:
         """Answer with the oldest command of that name and version, now or when there is one."""
-        refusal = self._iterators.check(iterator, "command")
-        if refusal is None and caller in self._waiting:
-            refusal = Refusal(Reason.BAD_ARGUMENT, f"call {caller.call} is pending already")
+        refusal = self._iterators.check(iterator, "command") or self._pending(caller)
         if refusal is not None:
             return [Respond(caller, error=refusal)]
         before = self._start_over(iterator, seen, now) if seen is not None else []
         self._order += 1
         waiter = Waiter(caller, iterator, name, major, worker, serving, self._order)
-        self._iterators.hold(iterator)
-        self._waiting[caller] = waiter
-        self._parked.setdefault(iterator, {})[caller] = None
-        key = (name, waiter.admin)
-        line = self._register.line(key)
-        line.park(waiter)
-        return before + self._serve(key, line, waiter, now)
+        self._park(waiter)
+        return before + self._serve(waiter, now)
+
+    def take(
+        self,
+        caller: Caller,
+        names: tuple[str, ...],
+        worker: str,
+        version: Version,
+        now: Instant,
+        *,
+        holder: str = "",
+        limit: int = 1,
+        lease_ms: int = 0,
+        wait_ms: int = 0,
+    ) -> Actions:
+        """Answer with up to `limit` commands of these names, as soon as there is one.
+
+        `wait_ms`: after so long with none, the longest being 0 (no limit); -1: at once.
+        """
+        refusal = self._pending(caller)
+        if refusal is not None:
+            return [Respond(caller, error=refusal)]
+        self._order += 1
+        waiter = Waiter(
+            caller,
+            "",
+            names[0],
+            version.major,
+            worker,
+            version,
+            self._order,
+            names=names,
+            holder=holder,
+            limit=limit,
+            lease_ms=lease_ms,
+        )
+        self._park(waiter)
+        actions = self._serve(waiter, now)
+        if caller not in self._waiting:
+            return actions
+        if wait_ms < 0:
+            return actions + self._give_up(waiter, now)
+        if wait_ms:
+            self._impatient.set(caller, now.mono + wait_ms / 1000)
+        return actions
+
+    def _pending(self, caller: Caller) -> Refusal | None:
+        if caller not in self._waiting:
+            return None
+        return Refusal(Reason.BAD_ARGUMENT, f"call {caller.call} is pending already")
 
     def _start_over(self, iterator: str, seen: str, now: Instant) -> Actions:
         """Whoever takes one command at a time waits: what this iterator took after `seen` has not reached it.
@@ -92,135 +122,134 @@ class Handing:
         older wait can reach nobody any more. `seen` itself did reach it: that it could not be
         completed is no reason to run it again at once.
         """
-        actions: Actions = []
-        for caller in list(self._parked.get(iterator, ())):
-            self._leave(self._waiting[caller], now)
-            refusal = Refusal(Reason.REPLACED, "a newer wait of this iterator took its place")
-            actions.append(Respond(caller, error=refusal))
+        why = Refusal(Reason.REPLACED, "a newer wait of this iterator took its place")
+        actions = self.end_waits(iterator, why, now)
         held = [command for command in self._register.held_by(iterator) if command.uuid != seen]
-        return actions + self._returns.give_back(held, "lost on the way to its worker", now)
+        return actions + self._returns.give_back(held, "lost on the way to its worker", now, unseen=True)
+
+    def end_waits(self, holder: str, why: Refusal, now: Instant) -> Actions:
+        """Refuse what an iterator or stream (`Waiter.held_by`) waits for."""
+        actions: Actions = []
+        for caller in list(self._parked.get(holder, ())):
+            self._leave(self._waiting[caller], now)
+            actions.append(Respond(caller, error=why))
+        return actions
+
+    def end_takes(self, why: Refusal, now: Instant) -> Actions:
+        """Refuse all that `take` waits for."""
+        actions: Actions = []
+        for waiter in [waiter for waiter in self._waiting.values() if waiter.names]:
+            self._leave(waiter, now)
+            actions.append(Respond(waiter.caller, error=why))
+        return actions
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller is gone without an answer, or without having used it; so are its iterator's leases.
 
-        On a shared socket this is the only sign that a worker died. A command just handed to that call goes
-        back as well: its RESULT and the CANCEL crossed.
+        On a shared socket this is the only sign that a worker died. Commands just handed to that call go
+        back as well: its RESULT and the CANCEL crossed, so nobody has seen them.
         """
         waiter = self._waiting.get(caller)
         if waiter is not None:
             self._leave(waiter, now)
-            iterator = waiter.iterator
+            iterators = {waiter.iterator}
+            actions: Actions = []
         else:
-            held = self._register.handed_to(caller)
-            if held is None or held.lease is None:
-                return []
-            iterator = held.lease.iterator
-        return self._returns.give_back(self._register.held_by(iterator), "wait cancelled", now)
+            unseen = self._register.handed_to(caller)
+            iterators = {command.lease.iterator for command in unseen if command.lease is not None}
+            actions = self._returns.give_back(unseen, "wait cancelled", now, unseen=True)
+        for iterator in iterators - {""}:
+            actions += self._returns.give_back(self._register.held_by(iterator), "wait cancelled", now)
+        return actions
 
     def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
         """Hand nothing to the waits of this worker; who they are. Whoever cancels them cancels nothing."""
-        waiters = [waiter for waiter in self._waiting.values() if waiter.worker == worker]
+        waiters = [w for w in self._waiting.values() if w.worker == worker and not w.names]
         for waiter in waiters:
             self._leave(waiter, now)
         return waiters
 
+    def wake(self, name: str | None, now: Instant) -> Actions:
+        """Commands of a name, or of all, may be handed out again."""
+        actions: Actions = []
+        for key in self._register.lines_of(name):
+            actions += self._serve_all(key, now)
+        return actions
+
     def tick(self, now: Instant) -> Actions:
         actions: Actions = []
-        if self._retry_at is not None and now.mono >= self._retry_at:
-            self._retry_at = None
-            lines, self._unreadable = self._unreadable, {}
-            for key in lines:
-                actions += self._serve_all(key, now)
+        for key in self._picking.readable_again(now):
+            actions += self._serve_all(key, now)
+        for caller in self._impatient.due(now.mono):
+            actions += self._give_up(self._waiting[caller], now)
         return actions
 
     def deadline(self) -> float | None:
-        return self._retry_at
+        return earliest(self._picking.deadline(), self._impatient.deadline())
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
+    def waiters(self) -> list[Waiter]:
+        """Everybody who waits for a command, in the order in which they came."""
+        return list(self._waiting.values())
+
     def _ready(self, command: Command, now: Instant) -> Actions:
         """A command has become ready: it may be the one that a waiter waits for."""
-        key = (command.name, command.admin)
-        line = self._register.line(key)
-        line.push(command.major, command.key)
+        if command.before is not None:
+            return []  # told again when that one has ended
+        line = self._register.line(line_key(command))
+        line.push(command.major, rank(command))
         waiter = line.first(command.major)
-        return [] if waiter is None else self._serve(key, line, waiter, now)
-
-    def resumed(self, name: str, now: Instant) -> Actions:
-        """Commands of that name ("*": of any) may be handed out again."""
-        actions: Actions = []
-        for key in self._register.line_keys():
-            if name in (ALL, key[0]):
-                actions += self._serve_all(key, now)
-        return actions
+        return [] if waiter is None else self._serve(waiter, now)
 
     def _serve_all(self, key: LineKey, now: Instant) -> Actions:
         actions: Actions = []
-        line = self._register.line(key)
-        for waiter in sorted(line.waiters(), key=lambda waiter: waiter.order):
-            actions += self._serve(key, line, waiter, now)
+        for waiter in sorted(self._register.line(key).waiters(), key=lambda waiter: waiter.order):
+            if waiter.caller in self._waiting:
+                actions += self._serve(waiter, now)
         return actions
 
-    def _serve(self, key: LineKey, line: Line, waiter: Waiter, now: Instant) -> Actions:
-        """Hand the oldest command that fits to a parked waiter; it stays parked if there is none."""
-        if self._pauses.holds(key[0], admin=key[1]):
-            return []
+    def _serve(self, waiter: Waiter, now: Instant) -> Actions:
+        """Hand what fits to a parked waiter; it stays parked if there is nothing."""
         actions: Actions = []
-        while (number := line.take(waiter.major, self._register.is_ready)) is not None:
-            command = self._register.get(number)
-            try:
-                body = self._messages.body(COMMANDS, number)
-                message = unpack(body)
-            except DamagedError as error:
-                actions += self._burials.bury_damaged(command, body, now, error)
-                continue
-            except StorageError as error:
-                # The wait stays: an error would leave a Gandalf worker deaf for ever.
-                line.push(command.major, number)
-                return [*actions, self._unread(key, command, error, now)]
-            if broken := unfit(message):
-                actions += self._burials.bury(command, message, now, *broken)
-                continue
-            return actions + self._lease(command, message, waiter, now)
-        self._register.tidy(key)
-        return actions
-
-    def _unread(self, key: LineKey, command: Command, error: StorageError, now: Instant) -> Note:
-        self._commits.failed()
-        self._unreadable[key] = None
-        self._retry_at = now.mono + RETRY
-        return Note("error", "command cannot be read", {"uuid": command.uuid, "error": str(error)})
-
-    def _lease(self, command: Command, message: Message, waiter: Waiter, now: Instant) -> Actions:
+        fill = self._taking.fill if waiter.names else self._next
+        answer = fill(waiter, now, actions)
+        if answer is None:
+            for key in waiter.lines:
+                self._register.tidy(key)
+            return actions
         self._leave(waiter, now)
+        return [*actions, *self._commits.flush(now), answer, Reach("target.after_lease")]
+
+    def _next(self, waiter: Waiter, now: Instant, actions: Actions) -> Respond | None:
+        picked = self._picking.pick((waiter.name, waiter.admin), waiter, now, actions)
+        if picked is None:
+            return None
         self._iterators.hold(waiter.iterator)
-        command.attempt += 1
-        lease = Lease(
-            iterator=waiter.iterator,
-            worker=waiter.worker,
-            client=waiter.caller.client,
-            version=waiter.serving,
-            attempt=command.attempt,
-            token=f"{self._rng.getrandbits(64):016x}",
-            since=now.mono,
-        )
-        self._register.lease(command, lease, waiter.caller)
-        self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
-        return [
-            *self._commits.flush(now),
-            Respond(waiter.caller, message.header, message.payload),
-            Reach("target.after_lease"),
-        ]
+        self._picking.lease(picked.command, waiter, now)
+        return Respond(waiter.caller, picked.message.header, picked.message.payload)
+
+    def _give_up(self, waiter: Waiter, now: Instant) -> Actions:
+        self._leave(waiter, now)
+        return [Respond(waiter.caller, {"commands": []})]
+
+    def _park(self, waiter: Waiter) -> None:
+        self._iterators.hold(waiter.iterator)
+        self._waiting[waiter.caller] = waiter
+        self._parked.setdefault(waiter.held_by, {})[waiter.caller] = None
+        for key in waiter.lines:
+            self._register.line(key).park(waiter)
 
     def _leave(self, waiter: Waiter, now: Instant) -> None:
-        key = (waiter.name, waiter.admin)
-        self._register.line(key).leave(waiter)
-        self._register.tidy(key)
+        for key in waiter.lines:
+            self._register.line(key).leave(waiter)
+            self._register.tidy(key)
         del self._waiting[waiter.caller]
-        parked = self._parked[waiter.iterator]
+        self._impatient.cancel(waiter.caller)
+        parked = self._parked[waiter.held_by]
         del parked[waiter.caller]
         if not parked:
-            del self._parked[waiter.iterator]
+            del self._parked[waiter.held_by]
         self._iterators.let_go(waiter.iterator, now)

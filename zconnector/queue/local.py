@@ -16,8 +16,9 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
-from zconnector.errors import StorageError
+from zconnector.errors import Reason, StorageError
 from zconnector.messages import Message
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue import cursor as cursors
 from zconnector.queue import documents, pauses, register, unknowns
 from zconnector.queue.bodies import Messages
@@ -33,7 +34,8 @@ from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Waiter
 from zconnector.queue.operators import Operators
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
-from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.outcomes import Completed, Done, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.pauses import Pauses
 from zconnector.queue.replays import Replays
 from zconnector.queue.store import (
     COMMANDS,
@@ -47,6 +49,7 @@ from zconnector.queue.store import (
     Bodies,
     Row,
 )
+from zconnector.queue.tally import Tally
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
 
@@ -66,7 +69,7 @@ class LocalQueue:
 
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
         self._commits = Commits()
-        messages = Messages(bodies)
+        self._messages = messages = Messages(bodies)
         self._dead = DeadLetters(settings, self._commits, messages)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
         self._iterators = Iterators(settings, self._commits, rng)
@@ -89,8 +92,9 @@ class LocalQueue:
             self._commits, self._publish_here, self._events.was_taken, settings.max_commands
         )
         self._documents = Documents(self._commits)
+        self._pauses = Pauses(self._commits)
         replays = Replays(self._commits, self._dead, self._commands.offers.offer, rng)
-        self.operators = Operators(self._commands, self._dead, replays)
+        self.operators = Operators(self._commands, self._dead, self._pauses, replays)
 
     # --- time, health, restart ---------------------------------------------------------------------
 
@@ -137,7 +141,7 @@ class LocalQueue:
         elif key.startswith(unknowns.PREFIX):
             self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
         elif key.startswith(pauses.PREFIX):
-            self._commands.pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
+            self._pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
         elif key.startswith(documents.PREFIX):
             self._documents.restore(key.removeprefix(documents.PREFIX), meta)
 
@@ -172,14 +176,16 @@ class LocalQueue:
 
     # --- commands received -------------------------------------------------------------------------
 
-    def offer(self, command: Message, now: Instant, done: OnOffered) -> Actions:
-        """A command arrived for a worker of this connector.
+    def offer(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
+        """A command arrived for a worker of this connector. `retry` None: as the settings say.
 
         `done` hears STORED after the commit; DUPLICATE for a uuid known with the same body (its
         reply is due again when the command has ended; if the first copy is still being stored, when
         that is over); REFUSED with CONFLICT, EXPIRED or QUEUE_FULL; FAILED with STORAGE_FAILED.
         """
-        return self._commands.offers.offer(command, now, done)
+        return self._commands.offers.offer(command, now, done, retry)
 
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
@@ -226,6 +232,43 @@ class LocalQueue:
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
         """Give what matching leases hold back to the queue: the worker is gone."""
         return self._commands.returns.release(holder, why, now)
+
+    def find_command(self, uuid: str) -> Command | None:
+        """What is in memory of a command, live or ended and not forgotten yet; to be read only."""
+        return self._register.find(uuid)
+
+    def live_commands(self, name: str | None = None) -> Iterator[Command]:
+        """The live commands of a name, or all, in order of arrival. Walks all: for operators only."""
+        return self._register.live(name)
+
+    def command_body(self, command: Command) -> Message:
+        """A live command with header and payload. Raises StorageError."""
+        return self._messages.message(COMMANDS, command.key)
+
+    @property
+    def tally(self) -> Tally:
+        """Commands by (name, major, state), and bytes of the live ones by (name, major)."""
+        return self._register.tally
+
+    def cancel_command(self, uuid: str, reason: Reason, detail: str, now: Instant, done: Done) -> Actions:
+        """Make a live command a dead letter: CANCELLED, PURGED. Its stream, if one holds it, is told.
+
+        `done` hears None after the commit, else why it was not done: NOT_FOUND, FENCED (it has
+        ended), STORAGE_FAILED.
+        """
+        return self._commands.burials.cancel(uuid, reason, detail, now, done)
+
+    def hold_back(self, held: Callable[[str], bool]) -> None:
+        """Ask this before each hand-out whether commands of that name are held back (paused)."""
+        self._commands.picking.held = held
+
+    def wake(self, name: str | None, now: Instant) -> Actions:
+        """Commands of a name (None: of all) are no longer held back: serve who waits for them."""
+        return self._commands.handing.wake(name, now)
+
+    def command_waiters(self) -> list[Waiter]:
+        """Everybody who waits for a command, in the order in which they came."""
+        return self._commands.handing.waiters()
 
     def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
         """Take the waits of a worker that is silent out of their lines, and return them."""
@@ -374,7 +417,7 @@ class LocalQueue:
             "missed": self._cursor.missed,
             "unknown": len(self._unknowns),
             "dead": self._dead.depths(),
-            "paused": self._commands.pauses.names(),
+            "paused": self._pauses.names(),
         }
 
 

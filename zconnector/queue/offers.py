@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from zconnector.actions import Actions, Reach
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message, body_digest
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
 from zconnector.queue.endings import Endings
@@ -15,7 +17,7 @@ from zconnector.queue.envelope import pack
 from zconnector.queue.finish import ask_again
 from zconnector.queue.leases import Command
 from zconnector.queue.outcomes import Offered, OnOffered
-from zconnector.queue.register import Register
+from zconnector.queue.register import Alarm, Register
 from zconnector.queue.states import ENDED, State, Step
 from zconnector.queue.store import COMMANDS, Put, Write
 from zconnector.queue.unknowns import GRACE_MS
@@ -31,9 +33,18 @@ class Offers:
         self._endings = endings
 
     def offer(
-        self, message: Message, now: Instant, done: OnOffered, *, along: Sequence[Write] = ()
+        self,
+        message: Message,
+        now: Instant,
+        done: OnOffered,
+        retry: RetryPolicy | None = None,
+        *,
+        along: Sequence[Write] = (),
     ) -> Actions:
-        """A command arrived: `done` hears what may be receipted. `along` is stored with it, or not at all."""
+        """A command arrived: `done` hears what may be receipted. `retry` None: as the settings say.
+
+        `along` is stored with it, or not at all.
+        """
         known = self._register.find(message.uuid)
         if known is not None:
             return self._offered_again(known, body_digest(message), now, done)
@@ -41,34 +52,55 @@ class Offers:
         refusal = self._refusal(message, len(body), now)
         if refusal is not None:
             return done(now, Offered("REFUSED", refusal.reason, refusal.detail))
-        command = Command(
+        command = self._new(message, len(body), retry, now)
+        self._register.add(command)
+
+        def then(later: Instant) -> Actions:
+            self._messages.keep(COMMANDS, command.key, body)
+            if command.ttl:
+                self._register.set_alarm(command, Alarm.TTL, now.mono + command.ttl / 1000)
+            if command.delay:
+                self._register.set_alarm(command, Alarm.DUE, now.mono + command.delay / 1000)
+            self._register.step(command, Step.STORED_DELAYED if command.delay else Step.STORED)
+            actions: Actions = [Reach("target.after_commit"), *done(later, Offered("STORED"))]
+            actions += ask_again(command, later)
+            if command.state is State.READY:
+                actions += self._register.on_ready(command, later)
+            return actions
+
+        def failed(later: Instant, error: StorageError) -> Actions:
+            actions = self._register.drop(command, later)
+            actions += done(later, Offered("FAILED", Reason.STORAGE_FAILED, str(error)))
+            return actions + ask_again(command, later)
+
+        state = State.DELAYED if command.delay else State.READY
+        put = Put(COMMANDS, command.key, command.as_meta(state), body)
+        return [Reach("target.before_commit"), self._commits.commit([put, *along], then, failed)]
+
+    def _new(self, message: Message, size: int, retry: RetryPolicy | None, now: Instant) -> Command:
+        """Its record, STORING. Delay and time to live begin with its arrival."""
+        delay, ttl = message.number("delay"), message.number("ttl")
+        return Command(
             key=self._register.next_key(),
             uuid=message.uuid,
             digest=body_digest(message),
-            name=message.text("command"),
+            name=sys.intern(message.text("command")),
             major=message.number("major"),
             admin=bool(message.header.get("admin")),
-            source=message.text("source"),
-            tenant=message.text("tenant"),
+            source=sys.intern(message.text("source")),
+            tenant=sys.intern(message.text("tenant")),
             accept_until=message.number("accept_until"),
-            size=len(body),
+            size=size,
+            at=now.wall,
+            priority=message.number("priority"),
+            order_key=message.text("order_key"),
+            policy=retry,
+            lease_ms=message.number("lease"),
+            delay=delay,
+            due=now.wall + delay if delay else 0,
+            ttl=ttl,
+            expires=now.wall + ttl if ttl else 0,
         )
-        self._register.add(command)
-
-        def then(now: Instant) -> Actions:
-            self._messages.keep(COMMANDS, command.key, body)
-            self._register.step(command, Step.STORED)
-            actions: Actions = [Reach("target.after_commit"), *done(now, Offered("STORED"))]
-            actions += ask_again(command, now)
-            return actions + self._register.on_ready(command, now)
-
-        def failed(now: Instant, error: StorageError) -> Actions:
-            self._register.step(command, Step.NOT_STORED)
-            actions = done(now, Offered("FAILED", Reason.STORAGE_FAILED, str(error)))
-            return actions + ask_again(command, now)
-
-        put = Put(COMMANDS, command.key, command.as_meta(State.READY), body)
-        return [Reach("target.before_commit"), self._commits.commit([put, *along], then, failed)]
 
     def _refusal(self, message: Message, size: int, now: Instant) -> Refusal | None:
         """Why an unknown command is not taken."""

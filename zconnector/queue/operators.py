@@ -9,32 +9,37 @@ from zconnector.clock import Instant
 from zconnector.errors import Refusal
 from zconnector.messages import Message
 from zconnector.queue.commands import Commands
-from zconnector.queue.dead import DeadLetters, OnDone, Page
+from zconnector.queue.dead import DeadLetters, Page
 from zconnector.queue.letters import Letter, LetterFilter
+from zconnector.queue.outcomes import Done
+from zconnector.queue.pauses import ALL, Pauses
 from zconnector.queue.replays import Check, OnReplayed, Replays
 
 
 class Operators:
     """Every change is durable before its continuation is called, and is one commit."""
 
-    def __init__(self, commands: Commands, dead: DeadLetters, replays: Replays) -> None:
+    def __init__(self, commands: Commands, dead: DeadLetters, pauses: Pauses, replays: Replays) -> None:
         self._commands = commands
         self._dead = dead
         self._replays = replays
-        self.pauses = commands.pauses
+        self.pauses = pauses
+        commands.picking.held = pauses.holds
 
     # ---- pauses
 
-    def pause(self, name: str, now: Instant, done: OnDone) -> Actions:
+    def pause(self, name: str, now: Instant, done: Done) -> Actions:
         """Hand out no command of that name ("*": of any) until it is resumed, over restarts too."""
         return self.pauses.pause(name, now, done)
 
-    def resume(self, name: str, now: Instant, done: OnDone) -> Actions:
+    def resume(self, name: str, now: Instant, done: Done) -> Actions:
         """Hand them out again; "*": all that is paused, whatever its name."""
 
         def resumed(now: Instant, refusal: Refusal | None) -> Actions:
             told = done(now, refusal)
-            return told if refusal is not None else told + self._commands.handing.resumed(name, now)
+            if refusal is not None:
+                return told
+            return told + self._commands.handing.wake(None if name == ALL else name, now)
 
         return self.pauses.resume(name, now, resumed)
 
@@ -52,11 +57,11 @@ class Operators:
         """The whole message of a letter. Raises StorageError."""
         return self._dead.read(letter)
 
-    def edit(self, letter: Letter, payload: bytes, now: Instant, done: OnDone) -> Actions:
+    def edit(self, letter: Letter, payload: bytes, now: Instant, done: Done) -> Actions:
         """Replace a letter's payload, which the caller has checked."""
         return self._dead.edit(letter, payload, now, done)
 
-    def purge_letters(self, letters: Sequence[Letter], now: Instant, done: OnDone) -> Actions:
+    def purge_letters(self, letters: Sequence[Letter], now: Instant, done: Done) -> Actions:
         """Remove letters for good, all or none."""
         return self._dead.purge(letters, now, done)
 

@@ -6,21 +6,17 @@ stored. Admin commands are never paused: what an operator does about workers goe
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from zconnector.actions import Actions
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.queue.commits import Commits
+from zconnector.queue.outcomes import Done
 from zconnector.queue.store import DOCUMENTS, Delete, Put
 
 PREFIX = "pause/"
 ALL = "*"
 """Every command name."""
 MAX_PAUSES = 10_000
-
-OnDone = Callable[[Instant, Refusal | None], Actions]
-"""Hears None after the commit, or why nothing has changed."""
 
 
 class Pauses:
@@ -33,9 +29,9 @@ class Pauses:
     def restore(self, name: str, at: int) -> None:
         self._since[name] = at
 
-    def holds(self, name: str, *, admin: bool = False) -> bool:
+    def holds(self, name: str) -> bool:
         """Whether commands of that name are handed to nobody."""
-        return not admin and bool(self._since) and (name in self._since or ALL in self._since)
+        return bool(self._since) and (name in self._since or ALL in self._since)
 
     def since(self, name: str) -> int | None:
         """Wall clock, ms, from which commands of that name are paused; None: they are not."""
@@ -46,7 +42,7 @@ class Pauses:
         """What is paused, by name."""
         return sorted(self._since)
 
-    def pause(self, name: str, now: Instant, done: OnDone) -> Actions:
+    def pause(self, name: str, now: Instant, done: Done) -> Actions:
         if not self._commits.is_settled(DOCUMENTS, PREFIX + name):
             return done(now, _busy(name))
         if name in self._since:
@@ -64,7 +60,7 @@ class Pauses:
 
         return [self._commits.commit([Put(DOCUMENTS, PREFIX + name, {"at": now.wall})], then, failed)]
 
-    def resume(self, name: str, now: Instant, done: OnDone) -> Actions:
+    def resume(self, name: str, now: Instant, done: Done) -> Actions:
         """`ALL` resumes everything, also what was paused by its name. `done` comes after it is in force."""
         names = self.names() if name == ALL else [name] if name in self._since else []
         for each in names:

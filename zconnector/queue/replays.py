@@ -17,6 +17,7 @@ from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError, WireError
 from zconnector.messages import Kind, Message
 from zconnector.messages.fields import check_header
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.commits import Commits
 from zconnector.queue.dead import DeadLetters, busy
 from zconnector.queue.envelope import unfit
@@ -46,10 +47,16 @@ OnReplayed = Callable[[Instant, Replayed], Actions]
 
 
 class Offer(Protocol):
-    """`Commands.offer`."""
+    """`Offers.offer`."""
 
     def __call__(
-        self, message: Message, now: Instant, done: OnOffered, *, along: Sequence[Write] = ()
+        self,
+        message: Message,
+        now: Instant,
+        done: OnOffered,
+        retry: RetryPolicy | None = None,
+        *,
+        along: Sequence[Write] = (),
     ) -> Actions: ...
 
 
