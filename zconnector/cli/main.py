@@ -36,6 +36,8 @@ COMMANDS = {
     "status": "zconnector.cli.status",
     "queue": "zconnector.cli.queue",
     "dead": "zconnector.cli.dead",
+    "workers": "zconnector.cli.workers",
+    "cancel": "zconnector.cli.cancel",
 }
 """Subcommand -> module, whose `command` it is; in the order of `--help`."""
 

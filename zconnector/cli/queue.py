@@ -10,6 +10,7 @@ import click
 
 from zconnector.cli.locate import CONTEXT
 from zconnector.cli.operate import (
+    PARTLY,
     ask,
     ask_each,
     confirm,
@@ -41,6 +42,9 @@ def ls(connector: str, state_dir: Path, as_json: bool) -> int:
     Exit status 69 where a connector does not answer.
     """
     answers, failed = ask_each(connectors_in(state_dir, connector), "queue.ls", {})
+    for who, answer in answers:
+        if "*" in answer["paused"]:
+            click.echo(f"{who}: everything is paused: `zconnector queue resume '*'`", err=True)
     show(
         as_json,
         [{"connector": who, **row} for who, answer in answers for row in answer["rows"]],
@@ -51,7 +55,8 @@ def ls(connector: str, state_dir: Path, as_json: bool) -> int:
             **{state: _count(state) for state in ("ready", "delayed", "leased", "done", "dead")},
             "bytes": lambda row: sizes(row["bytes"]),
             "oldest": lambda row: lasting(row["oldest_ms"]),
-            "waits": lambda row: row["workers"],
+            "workers": lambda row: row["workers"],
+            "waits": lambda row: row["waits"],
             "": lambda row: "PAUSED" if row["paused"] else "",
         },
     )
@@ -137,10 +142,10 @@ def _change(verb: str, done: str, name: str, connector: str, state_dir: Path, as
 )
 @yes_option
 @connector_options
-def purge(name: str, state: str | None, yes: bool, connector: str, state_dir: Path, as_json: bool) -> None:
+def purge(name: str, state: str | None, yes: bool, connector: str, state_dir: Path, as_json: bool) -> int:
     """End the commands of this name ('*': all) that no worker has.
 
-    They become dead letters (PURGED), and their sources hear FAIL.
+    They become dead letters (PURGED), and their sources hear FAIL. Exit status 1 where the disk ended it.
     """
     directory = the_connector(state_dir, connector)
     which = f"all {state} commands" if state else "all commands that wait"
@@ -150,3 +155,7 @@ def purge(name: str, state: str | None, yes: bool, connector: str, state_dir: Pa
         emit({"connector": directory.name, **answer})
     else:
         click.echo(f"{answer['n']} purged: see `zconnector dead ls --reason PURGED`")
+    if answer["stopped_by"]:
+        click.echo(f"zconnector: not all of them: {answer['stopped_by']}", err=True)
+        return PARTLY
+    return 0

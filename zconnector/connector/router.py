@@ -35,6 +35,7 @@ from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
+from zconnector.connector.worker_verbs import WorkerVerbs
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind
@@ -73,7 +74,8 @@ class ConnectorRouter:
         )
         self.aside = Aside()
         self.operating = Operating(
-            QueueVerbs(queue.operators).verbs,
+            QueueVerbs(queue, self.workers).verbs,
+            WorkerVerbs(queue, self.workers).verbs,
             DeadVerbs(queue.operators, lambda: self.incoming.catalogue).verbs,
         )
         self._instances: list[Any] | None = None

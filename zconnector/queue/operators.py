@@ -10,10 +10,13 @@ from zconnector.errors import Refusal
 from zconnector.messages import Message
 from zconnector.queue.commands import Commands
 from zconnector.queue.dead import DeadLetters, Page
+from zconnector.queue.leases import Command
 from zconnector.queue.letters import Letter, LetterFilter
 from zconnector.queue.outcomes import Done
 from zconnector.queue.pauses import ALL, Pauses
+from zconnector.queue.purges import OnPurged, Purges
 from zconnector.queue.replays import Check, OnReplayed, Replays
+from zconnector.queue.states import State
 
 
 class Operators:
@@ -21,6 +24,7 @@ class Operators:
 
     def __init__(self, commands: Commands, dead: DeadLetters, pauses: Pauses, replays: Replays) -> None:
         self._commands = commands
+        self._purges = Purges(commands.register, commands.burials)
         self._dead = dead
         self._replays = replays
         self.pauses = pauses
@@ -42,6 +46,20 @@ class Operators:
             return told + self._commands.handing.wake(None if name == ALL else name, now)
 
         return self.pauses.resume(name, now, resumed)
+
+    # ---- commands
+
+    def purge(self, name: str | None, state: State | None, now: Instant, done: OnPurged) -> Actions:
+        """End the READY and DELAYED commands of a name (None: of any), or those in one of the two states."""
+        return self._purges.purge(name, state, now, done)
+
+    def leased(self) -> list[Command]:
+        """The commands that somebody has."""
+        return self._commands.register.leased()
+
+    def most_attempts(self, command: Command) -> int:
+        """How often a command may be handed out."""
+        return self._commands.returns.most_attempts(command)
 
     # ---- dead letters
 
