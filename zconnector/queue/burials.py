@@ -74,7 +74,7 @@ class Burials:
         )
         if draft is None:  # `force` makes that there is one
             return []
-        self._register.step(command, Step.BURY)
+        self._register.step(command, Step.BURY, now)
         command.reply = draft.entry.uuid
         put = Put(COMMANDS, command.key, command.as_meta(State.DEAD), draft.write.body)
         writes: list[Write] = [put, letter, draft.write]

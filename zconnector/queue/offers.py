@@ -61,7 +61,7 @@ class Offers:
                 self._register.set_alarm(command, Alarm.TTL, now.mono + command.ttl / 1000)
             if command.delay:
                 self._register.set_alarm(command, Alarm.DUE, now.mono + command.delay / 1000)
-            self._register.step(command, Step.STORED_DELAYED if command.delay else Step.STORED)
+            self._register.step(command, Step.STORED_DELAYED if command.delay else Step.STORED, later)
             actions: Actions = [Reach("target.after_commit"), *done(later, Offered("STORED"))]
             actions += ask_again(command, later)
             if command.state is State.READY:

@@ -76,6 +76,6 @@ class Returns:
             return [note]
         if self.is_used_up(command):
             return [note, *self.bury_used_up(command, why, now)]
-        self._register.step(command, Step.LEASE_ENDED)
+        self._register.step(command, Step.LEASE_ENDED, now)
         self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.READY)))
         return [note, *self._register.on_ready(command, now), *self._commits.flush(now)]
