@@ -26,11 +26,13 @@ from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
 from zconnector.connector.aside import Aside
 from zconnector.connector.dead_verbs import DeadVerbs
+from zconnector.connector.explaining import Explaining
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
 from zconnector.connector.operating import Operating
 from zconnector.connector.outgoing import Outgoing
 from zconnector.connector.queue_verbs import QueueVerbs
+from zconnector.connector.reasons import Reasons
 from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
@@ -45,6 +47,7 @@ from zconnector.settings import ConnectorSettings
 from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
+from zconnector.shoset.traces import Traces
 from zconnector.shoset.uplinks import Target
 
 
@@ -64,19 +67,22 @@ class ConnectorRouter:
         self.shoset = Shoset(identity, self, settings.session, rng)
         self.initialisation = Initialisation()
         self.workers = Workers(settings.queue.beat_missed, now)
-        self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng)
+        traces = Traces()
+        self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng, traces)
         self.replication = Replication(self.shoset, queue, rng)
-        self.incoming = Incoming(identity, self.shoset, queue, self.replication.flush)
+        self.incoming = Incoming(identity, self.shoset, queue, self.replication.flush, traces)
         self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
         self.requests = Requests(self.shoset, rng)
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
         )
         self.aside = Aside()
+        self._reasons = Reasons(self.shoset, queue, self.workers)
         self.operating = Operating(
             QueueVerbs(queue, self.workers).verbs,
             WorkerVerbs(queue, self.workers).verbs,
             DeadVerbs(queue.operators, lambda: self.incoming.catalogue).verbs,
+            Explaining(identity, queue, self.outgoing, self._reasons, traces).verbs,
         )
         self._instances: list[Any] | None = None
 
@@ -89,6 +95,7 @@ class ConnectorRouter:
         return []
 
     def peer_up(self, peer: Peer, now: Instant) -> Actions:
+        self._reasons.aggregator = peer.name
         actions: Actions = [Note("info", "session live", {"peer": str(peer)})]
         actions += self.setup.validated(now)
         actions += self.requests.session_up(now)

@@ -74,6 +74,10 @@ class Events:
     def forget_iterator(self, iterator: str) -> None:
         self._streams.forget_iterator(iterator)
 
+    def about(self, reference: str, now: Instant) -> list[tuple[int, Event]]:
+        """What refers to a uuid, and when it came (wall clock, ms). Walks all events: for operators only."""
+        return self._retained.about(reference, now)
+
     def knows(self, uuid: str) -> bool:
         """Whether an event is stored here."""
         event = self._retained.find(uuid)

@@ -94,7 +94,9 @@ class LocalQueue:
         self._documents = Documents(self._commits)
         self._pauses = Pauses(self._commits)
         replays = Replays(self._commits, self._dead, self._commands.offers.offer, rng)
-        self.operators = Operators(self._commands, self._dead, self._pauses, replays)
+        self.operators = Operators(
+            self._commands, self._dead, self._pauses, replays, self._events, self._outbox
+        )
 
     # --- time, health, restart ---------------------------------------------------------------------
 
@@ -381,6 +383,10 @@ class LocalQueue:
     def is_unknown(self, uuid: str) -> bool:
         """Whether an earlier copy of this uuid may be stored somewhere, and nothing was heard of it yet."""
         return self._unknowns.holds(uuid)
+
+    def unknown_until(self, uuid: str, now: Instant) -> int | None:
+        """When a FAIL is published for it (wall clock, ms), unless something is heard; None: not unknown."""
+        return self._unknowns.until(uuid, now)
 
     def forget_unknown(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""

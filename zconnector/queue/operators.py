@@ -10,19 +10,32 @@ from zconnector.errors import Refusal
 from zconnector.messages import Message
 from zconnector.queue.commands import Commands
 from zconnector.queue.dead import DeadLetters, Page
+from zconnector.queue.events import Events
 from zconnector.queue.leases import Command
 from zconnector.queue.letters import Letter, LetterFilter
+from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import Done
 from zconnector.queue.pauses import ALL, Pauses
 from zconnector.queue.purges import OnPurged, Purges
 from zconnector.queue.replays import Check, OnReplayed, Replays
+from zconnector.queue.retained import Event
 from zconnector.queue.states import State
 
 
 class Operators:
     """Every change is durable before its continuation is called, and is one commit."""
 
-    def __init__(self, commands: Commands, dead: DeadLetters, pauses: Pauses, replays: Replays) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        dead: DeadLetters,
+        pauses: Pauses,
+        replays: Replays,
+        events: Events,
+        outbox: Outbox,
+    ) -> None:
+        self._events = events
+        self._outbox = outbox
         self._commands = commands
         self._purges = Purges(commands.register, commands.burials)
         self._dead = dead
@@ -60,6 +73,14 @@ class Operators:
     def most_attempts(self, command: Command) -> int:
         """How often a command may be handed out."""
         return self._commands.returns.most_attempts(command)
+
+    def told_of(self, uuid: str, now: Instant) -> list[tuple[int, Event]]:
+        """Receipts and replies here that refer to a uuid, and when they came (wall clock, ms)."""
+        return self._events.about(uuid, now)
+
+    def reply_waits(self, reply: str, now: Instant) -> tuple[int, float] | None:
+        """How often a reply was sent from the outbox, and in how many seconds again; None: confirmed."""
+        return self._outbox.waits(reply, now)
 
     # ---- dead letters
 

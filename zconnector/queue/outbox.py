@@ -102,6 +102,14 @@ class Outbox:
     def __contains__(self, uuid: str) -> bool:
         return uuid in self._keys or uuid in self._drafts
 
+    def waits(self, uuid: str, now: Instant) -> tuple[int, float] | None:
+        """How often an entry was sent, and in how many seconds it is again; None: there is none."""
+        key = self._keys.get(uuid)
+        if key is None:
+            return None
+        entry = self._entries[key]
+        return entry.attempts, max(0.0, entry.due - now.mono) if entry.due else 0.0
+
     def restore(self, key: int, meta: dict[str, Any], size: int, now: Instant) -> None:
         entry = _Entry(key, meta["uuid"], meta["name"], meta["to"], meta["lasting"], meta["at"], size)
         self._next = max(self._next, key + 1)
