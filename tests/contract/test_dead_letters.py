@@ -73,7 +73,7 @@ def test_edit_purge_and_replay_are_there_after_reopening(opener: Open) -> None:
     shell.do(operators.purge_letters([letter(shell, "purged")], NOW, shell.hear))
     shell.do(operators.edit(letter(shell, "replayed"), b'{"n":1}', NOW, shell.hear))
     assert shell.heard[-3:] == [None, None, None]
-    shell.do(operators.replay([letter(shell, "replayed")], lambda _: None, NOW, shell.hear))
+    shell.do(operators.replay([letter(shell, "replayed")], lambda _: None, lambda _: None, NOW, shell.hear))
     ((_, new),) = shell.heard[-1].uuids
     shell = reopened(shell, opener)
     assert listed(shell) == ["edited", "left"]
@@ -90,7 +90,9 @@ def test_a_kill_before_the_commit_leaves_the_letter_and_after_it_the_command(ope
         shell = dead(opener, "old") if not committed else Shell(opener())
         if not committed:
             shell.do(shell.queue.operators.edit(letter(shell, "old"), b"{}", NOW, shell.hear))
-        (commit,) = shell.queue.operators.replay([letter(shell, "old")], lambda _: None, NOW, shell.hear)[1:]
+        (commit,) = shell.queue.operators.replay(
+            [letter(shell, "old")], lambda _: None, lambda _: None, NOW, shell.hear
+        )[1:]
         if committed:
             shell.store.commit(commit.writes)  # type: ignore[union-attr]
         shell = reopened(shell, opener)

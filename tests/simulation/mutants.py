@@ -25,6 +25,7 @@ from zconnector.errors import StorageError
 from zconnector.messages.codec import Frames
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message, is_completion
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.endings import Endings
 from zconnector.queue.leases import Command
 from zconnector.queue.local import LocalQueue, Offered, Published
@@ -58,11 +59,13 @@ class _QueueVariant(Variant):
 
 
 class _ReceiptsEarly(LocalQueue):
-    def offer(self, command: Message, now: Instant, done: OnOffered) -> Actions:
+    def offer(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
         if self.knows_command(command.uuid):
-            return super().offer(command, now, done)
+            return super().offer(command, now, done, retry)
         early = done(now, Offered("STORED"))
-        return early + super().offer(command, now, lambda later, offered: [])
+        return early + super().offer(command, now, lambda later, offered: [], retry)
 
 
 class ReceiptBeforeCommit(_QueueVariant):
@@ -98,11 +101,13 @@ class _KnowsNoUuid(LocalQueue):
     def knows_command(self, uuid: str) -> bool:
         return False
 
-    def offer(self, command: Message, now: Instant, done: OnOffered) -> Actions:
+    def offer(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
         known = self._register.find(command.uuid)
         if known is not None and known.state not in (State.STORING, State.COMPLETING):
             del self._register._by_uuid[command.uuid]
-        return super().offer(command, now, done)
+        return super().offer(command, now, done, retry)
 
 
 class NoUuidUniqueness(_QueueVariant):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant
-from zconnector.configuration.catalogue import Catalogue
-from zconnector.connector.operating import Answer, Args, Done, Verb, number, text
+from zconnector.connector.arguments import Args, number
+from zconnector.connector.incoming import Incoming
+from zconnector.connector.operating import Answer, Done, Verb, needed
 from zconnector.errors import Reason, Refusal, StorageError, WireError
 from zconnector.messages import Kind, Message
 from zconnector.messages.codec import encode_one
@@ -27,18 +27,18 @@ _FILTER = ("reason", "command", "source", "older_ms", "uuid")
 
 
 class DeadVerbs:
-    """Verbs over the dead letters of one connector; `catalogue` gives the schemas in force."""
+    """Verbs over the dead letters of one connector; `incoming` knows what commands must keep."""
 
     def __init__(
         self,
         operators: Operators,
-        catalogue: Callable[[], Catalogue],
+        incoming: Incoming,
         *,
         replay_bytes: int = REPLAY_BYTES,
     ) -> None:
         self._replay_bytes = replay_bytes
         self._operators = operators
-        self._catalogue = catalogue
+        self._incoming = incoming
         self.verbs: dict[str, Verb] = {
             "dead.ls": self._ls,
             "dead.show": self._show,
@@ -48,7 +48,7 @@ class DeadVerbs:
         }
 
     def _ls(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
-        limit = number(args, "limit", 100, 1, PAGE)
+        limit = number(args, "limit", 1, PAGE, 100)
         page = self._operators.letters(LetterFilter.read(args, now.wall), limit, _after(args))
         return done(now, Answer({"rows": [letter.row() for letter in page.letters], "next": page.after}))
 
@@ -86,7 +86,7 @@ class DeadVerbs:
             encode_one(command.with_fields(budget=command.number("timeout"), target="t" * 128))
         except WireError as error:
             return Refusal(error.reason, error.detail, command.uuid)
-        return self._catalogue().check(command)
+        return self._incoming.catalogue.check(command)
 
     def _replay(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
         letters, following = self._some(args, now)
@@ -103,7 +103,7 @@ class DeadVerbs:
             }
             return done(later, Answer(result))
 
-        return self._operators.replay(letters, self.check, now, replayed)
+        return self._operators.replay(letters, self.check, self._incoming.policy, now, replayed)
 
     def _purge(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
         if "uuid" in args:
@@ -115,7 +115,7 @@ class DeadVerbs:
         )
 
     def _one(self, args: Args) -> Letter:
-        uuid = text(args, "uuid", required=True)
+        uuid = needed(args, "uuid")
         letter = self._operators.letter(uuid)
         if letter is None:
             raise Refusal(Reason.NOT_FOUND, f"no dead letter {uuid:.64}", uuid[:64])
@@ -125,7 +125,7 @@ class DeadVerbs:
         """The letters that are meant, as many as one replay takes, and where the next one begins."""
         if "uuid" in args:
             return [self._one(args)], 0
-        limit = number(args, "limit", PAGE, 1, PAGE)
+        limit = number(args, "limit", 1, PAGE, PAGE)
         page = self._operators.letters(_wanted(args, now), limit, _after(args))
         size, taken = 0, 0
         for letter in page.letters:
@@ -143,7 +143,7 @@ def _wanted(args: Args, now: Instant) -> LetterFilter:
 
 
 def _after(args: Args) -> int:
-    return number(args, "after", 0, 0, 1 << 53)
+    return number(args, "after", 0, 1 << 53, 0)
 
 
 def _refused(refusal: Refusal) -> dict[str, str]:

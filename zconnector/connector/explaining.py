@@ -11,7 +11,8 @@ from typing import Any
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant
-from zconnector.connector.operating import Answer, Args, Done, Verb, text
+from zconnector.connector.arguments import Args
+from zconnector.connector.operating import Answer, Done, Verb, needed
 from zconnector.connector.outgoing import Outgoing
 from zconnector.connector.reasons import Reasons, lasting
 from zconnector.errors import Reason, Refusal
@@ -47,7 +48,7 @@ class Explaining:
         self.verbs: dict[str, Verb] = {"explain": self._explain}
 
     def _explain(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
-        uuid = text(args, "uuid", required=True, limit=64)
+        uuid = needed(args, "uuid", limit=64)
         stories: list[tuple[str, Story]] = []
         if (sent := self._sent(uuid, now)) is not None:
             stories.append(("sent from here", sent))

@@ -13,6 +13,7 @@ from zconnector.configuration.catalogue import Catalogue
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message, receipt
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.local import LocalQueue, Offered, Published
 from zconnector.queue.unknowns import GRACE_MS
 from zconnector.shoset.identity import Identity
@@ -37,12 +38,14 @@ class Incoming:
         identity: Identity,
         shoset: Shoset,
         queue: LocalQueue,
+        retry: RetryPolicy,
         flush: Then,
         traces: Traces | None = None,
     ) -> None:
-        """`flush` sends what is due in the outbox."""
+        """`retry` is the policy of the settings; `flush` sends what is due in the outbox."""
         self._traces = traces or Traces()
         self.counters: Counter[str] = Counter()
+        self._retry = retry
         self.catalogue = Catalogue()
         self.draining = False
         self._identity = identity
@@ -64,8 +67,16 @@ class Incoming:
                 refused = Offered("REFUSED", refusal.reason, refusal.detail)
                 return self._answer(peer, command, refused, now)
         return self._queue.offer(
-            command, now, lambda later, offered: self._answer(peer, command, offered, later)
+            command,
+            now,
+            lambda later, offered: self._answer(peer, command, offered, later),
+            self.policy(command),
         )
+
+    def policy(self, command: Message) -> RetryPolicy | None:
+        """The sender's wish over the pivot's over the settings; None: these alone."""
+        theirs, ours = command.header.get("retry"), self.catalogue.retry(command)
+        return self._retry.over({**ours, **(theirs or {})}) if theirs or ours else None
 
     def _check(self, command: Message, now: Instant) -> Refusal | None:
         late = now.wall - command.number("accept_until") - GRACE_MS

@@ -17,6 +17,7 @@ import orjson
 
 from zconnector.actions import Actions, Caller, ControlReply, Respond
 from zconnector.clock import Instant
+from zconnector.connector.arguments import Args, text
 from zconnector.errors import Reason, Refusal
 
 MAX_ARGS = 60_000
@@ -31,7 +32,6 @@ class Answer(NamedTuple):
     """A message's payload, where the verb has one to show."""
 
 
-Args = Mapping[str, Any]
 Done = Callable[[Instant, Answer | Refusal], Actions]
 """Hears the answer, exactly once, now or later."""
 Verb = Callable[[Args, bytes | None, Instant, Done], Actions]
@@ -102,30 +102,9 @@ def _with_payload(answer: Answer) -> Mapping[str, Any]:
         return {**answer.result, "payload_base64": base64.b64encode(answer.payload).decode()}
 
 
-# ---- arguments
-
-
-def text(args: Args, name: str, *, required: bool = False, limit: int = 256) -> str:
-    """A text of the arguments; "" where absent.
-
-    Raises:
-        Refusal: BAD_ARGUMENT, naming the field and the rule.
-    """
-    value = args.get(name, "")
-    if not isinstance(value, str):
-        raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be a text, not {type(value).__name__}")
-    if required and not value:
+def needed(args: Args, name: str, *, limit: int = 256) -> str:
+    """A text that must be there. Raises Refusal: BAD_ARGUMENT, naming the field and the rule."""
+    value = text(args, name, limit=limit)
+    if not value:
         raise Refusal(Reason.BAD_ARGUMENT, f"{name} is missing")
-    if len(value.encode("utf-8", "replace")) > limit:
-        raise Refusal(Reason.BAD_ARGUMENT, f"{name} is longer than {limit} bytes")
-    return value
-
-
-def number(args: Args, name: str, default: int, least: int, most: int) -> int:
-    """An integer of the arguments. Raises Refusal, as `text`."""
-    value = args.get(name, default)
-    if type(value) is not int or not least <= value <= most:
-        raise Refusal(
-            Reason.BAD_ARGUMENT, f"{name} must be an integer from {least} to {most} (got {value!r:.40})"
-        )
     return value

@@ -21,7 +21,7 @@ from zconnector.connector.places import InstancePlaces
 from zconnector.connector.waiting import Line, Queued, Senders, WaitingRoom
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one
-from zconnector.messages.fields import check_field
+from zconnector.messages.fields import WISHES, check_field
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message, body_digest
 from zconnector.queue.local import LocalQueue
@@ -270,7 +270,7 @@ class Outgoing:
             "timeout": timeout,
             "timestamp": now.wall,
         }
-        for name in ("admin", "command_type", "context", "token", "worker"):
+        for name in ("admin", "command_type", "context", "token", "worker", *WISHES):
             if args.get(name):
                 header[name] = args[name]
         for name, value in header.items():

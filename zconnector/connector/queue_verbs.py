@@ -8,7 +8,8 @@ from typing import Any
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant
-from zconnector.connector.operating import Answer, Args, Done, Verb, number, text
+from zconnector.connector.arguments import Args, number, text
+from zconnector.connector.operating import Answer, Done, Verb, needed
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
 from zconnector.queue.leases import Command
@@ -97,19 +98,19 @@ class QueueVerbs:
         ]
 
     def _peek(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
-        name = text(args, "command", required=True)
-        limit = number(args, "limit", 20, 1, 100)
+        name = needed(args, "command")
+        limit = number(args, "limit", 1, 100, 20)
         commands = islice(self._queue.live_commands(None if name == ALL else name), limit)
         return done(now, Answer({"rows": [_row(command, now) for command in commands]}))
 
     def _pause(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
-        name = text(args, "command", required=True)
+        name = needed(args, "command")
         return self._operators.pause(
             name, now, lambda later, refusal: done(later, refusal or self._paused(name))
         )
 
     def _resume(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
-        name = text(args, "command", required=True)
+        name = needed(args, "command")
         return self._operators.resume(
             name, now, lambda later, refusal: done(later, refusal or self._paused(name))
         )
@@ -118,7 +119,7 @@ class QueueVerbs:
         return Answer({"command": name, "paused": self._operators.pauses.names()})
 
     def _purge(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
-        name, state = text(args, "command", required=True), text(args, "state")
+        name, state = needed(args, "command"), text(args, "state", limit=16)
         if state and state not in _STATES:
             raise Refusal(
                 Reason.BAD_ARGUMENT, f"state must be one of {', '.join(_STATES)} (got {state!r:.40})"
@@ -133,7 +134,7 @@ class QueueVerbs:
         return self._operators.purge(None if name == ALL else name, _STATES.get(state), now, purged)
 
     def _cancel(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
-        uuid = text(args, "uuid", required=True)
+        uuid = needed(args, "uuid")
         return self._queue.cancel_command(
             uuid,
             Reason.CANCELLED,

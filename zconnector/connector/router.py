@@ -12,6 +12,8 @@
 | worker | send_command | `Outgoing` |
 | worker | send_event | completion of a command, reply to an event, or broadcast |
 | worker | wait_*, create_iterator | local queue |
+| worker | take, settle, give_back, adopt | `Holding`, local queue |
+| worker | tidings | `Tidings` |
 | worker | register, beat | `Setup`, `Workers` |
 | operator | operate | `Operating` |
 """
@@ -24,9 +26,11 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
+from zconnector.connector.arguments import small, text
 from zconnector.connector.aside import Aside
 from zconnector.connector.dead_verbs import DeadVerbs
 from zconnector.connector.explaining import Explaining
+from zconnector.connector.holding import Holding
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
 from zconnector.connector.operating import Operating
@@ -37,6 +41,7 @@ from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
+from zconnector.connector.tidings import Tidings
 from zconnector.connector.worker_verbs import WorkerVerbs
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
@@ -70,18 +75,22 @@ class ConnectorRouter:
         traces = Traces()
         self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng, traces)
         self.replication = Replication(self.shoset, queue, rng)
-        self.incoming = Incoming(identity, self.shoset, queue, self.replication.flush, traces)
+        self.incoming = Incoming(
+            identity, self.shoset, queue, queue.retry_policy, self.replication.flush, traces
+        )
         self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
         self.requests = Requests(self.shoset, rng)
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
         )
         self.aside = Aside()
+        self.tidings = Tidings(queue, self.workers)
+        self.holding = Holding(queue, self.workers, self.tidings, self.replication.flush)
         self._reasons = Reasons(self.shoset, queue, self.workers)
         self.operating = Operating(
             QueueVerbs(queue, self.workers).verbs,
-            WorkerVerbs(queue, self.workers).verbs,
-            DeadVerbs(queue.operators, lambda: self.incoming.catalogue).verbs,
+            WorkerVerbs(queue, self.workers, self.tidings).verbs,
+            DeadVerbs(queue.operators, self.incoming).verbs,
             Explaining(identity, queue, self.outgoing, self._reasons, traces).verbs,
         )
         self._instances: list[Any] | None = None
@@ -196,34 +205,34 @@ class ConnectorRouter:
         if op == "send_event":
             return self.sending.send(caller, args, payload, now)
         if op == "wait_command":
-            worker, major = _text(args, "worker"), _small(args, "major")
+            worker, major = text(args, "worker"), small(args, "major")
             if self.workers.is_gone(worker):
                 self.aside.put(worker, caller, args)
                 return []
             self.workers.waits(worker, major, now)
             return self.queue.wait_command(
                 caller,
-                _text(args, "iterator"),
-                _text(args, "command"),
+                text(args, "iterator"),
+                text(args, "command"),
                 major,
                 worker,
                 self.workers.serving(worker, major),
                 now,
-                seen=_text(args, "seen") if "seen" in args else None,
+                seen=text(args, "seen") if "seen" in args else None,
             )
         if op == "wait_event":
             return self.queue.wait_event(
                 caller,
-                _text(args, "iterator"),
-                _text(args, "topic"),
-                None if args.get("event") is None else _text(args, "event"),
-                _text(args, "reference"),
-                _text(args, "worker"),
+                text(args, "iterator"),
+                text(args, "topic"),
+                None if args.get("event") is None else text(args, "event"),
+                text(args, "reference"),
+                text(args, "worker"),
                 now,
-                seen=_text(args, "seen") if "seen" in args else None,
+                seen=text(args, "seen") if "seen" in args else None,
             )
         if op == "create_iterator":
-            kind = _text(args, "kind")
+            kind = text(args, "kind")
             if kind not in ("command", "event"):
                 raise Refusal(Reason.BAD_ARGUMENT, f"kind must be command or event (got {kind!r:.40})")
             return self.queue.create_iterator(
@@ -236,15 +245,25 @@ class ConnectorRouter:
                 ],
             )
         if op == "register":
-            return self.setup.register(caller, args, now) + self._heard(_text(args, "worker"), now)
+            return self.setup.register(caller, args, now) + self._heard(text(args, "worker"), now)
         if op == "beat":
             if self.incoming.draining:
                 # An error ends a Gandalf worker as "leave" does; ours only waits for the next router.
                 raise Refusal(Reason.DRAINING, "the connector is stopping")
-            worker = _text(args, "worker")
-            going_on = self.workers.beat(worker, _small(args, "major"), _small(args, "minor"), now)
+            worker = text(args, "worker")
+            going_on = self.workers.beat(worker, small(args, "major"), small(args, "minor"), now)
             told = Respond(caller, {"valid": going_on, "boot": self.identity.boot})
             return [told, *self._heard(worker, now)]
+        if op == "take":
+            return self.holding.take(caller, args, now)
+        if op == "settle":
+            return self.holding.settle(caller, args, payload, now)
+        if op == "give_back":
+            return self.holding.give_back(caller, args, now)
+        if op == "adopt":
+            return self.holding.adopt(caller, args, now)
+        if op == "tidings":
+            return self.tidings.ask(caller, args, now)
         if op == "status":
             return [Respond(caller, self.status(now))]
         if op == "operate":
@@ -262,7 +281,13 @@ class ConnectorRouter:
         self.aside.drop(caller)
         self.outgoing.cancel(caller)
         self.setup.cancel(caller)
-        return self.queue.cancel(caller, now)
+        return self.tidings.cancel(caller, now) + self.queue.cancel(caller, now)
+
+    def drain(self, now: Instant) -> Actions:
+        """Take nothing new, hand out nothing more to streams, and let them finish."""
+        self.incoming.draining = self.holding.draining = True
+        refusal = Refusal(Reason.DRAINING, "the connector is stopping")
+        return self.queue.end_takes(refusal, now) + self.tidings.drain(now)
 
     # ---- time
 
@@ -274,6 +299,7 @@ class ConnectorRouter:
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         if overdue := self.workers.overdue(now):
             actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
+        actions += self.tidings.tick(now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)
         actions += self.queue.tick(now)
@@ -289,6 +315,7 @@ class ConnectorRouter:
     def deadline(self) -> float | None:
         return earliest(
             self.workers.deadline(),
+            self.tidings.deadline(),
             self.outgoing.deadline(),
             self.requests.deadline(),
             self.queue.deadline(),
@@ -340,17 +367,3 @@ def _targets(instances: Any) -> list[Target]:
         for item in instances
         if isinstance(item, dict) and {"instance", "endpoint", "key"} <= item.keys()
     ]
-
-
-def _text(args: Mapping[str, Any], name: str) -> str:
-    value = args.get(name, "")
-    if not isinstance(value, str):
-        raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be str, not {type(value).__name__}")
-    return value
-
-
-def _small(args: Mapping[str, Any], name: str) -> int:
-    value = args.get(name, 0)
-    if type(value) is not int or not -128 <= value <= 127:
-        raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be an int from -128 to 127 (got {value!r})")
-    return value

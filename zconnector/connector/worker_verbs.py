@@ -7,7 +7,9 @@ from typing import Any
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant
-from zconnector.connector.operating import Answer, Args, Done, Verb
+from zconnector.connector.arguments import Args
+from zconnector.connector.operating import Answer, Done, Verb
+from zconnector.connector.tidings import Tidings
 from zconnector.connector.workers import Registration, Workers
 from zconnector.queue.lines import ADMIN_WORKER, Waiter
 from zconnector.queue.local import LocalQueue
@@ -18,8 +20,9 @@ GANDALF, V1 = "gandalf", "v1"
 class WorkerVerbs:
     """One row for each worker that names itself, and one for the unnamed ones of a version."""
 
-    def __init__(self, queue: LocalQueue, workers: Workers) -> None:
+    def __init__(self, queue: LocalQueue, workers: Workers, tidings: Tidings) -> None:
         self._queue = queue
+        self._tidings = tidings
         self._workers = workers
         self.verbs: dict[str, Verb] = {"workers": self._ls}
 
@@ -35,17 +38,20 @@ class WorkerVerbs:
             rows[registration.worker, registration.major, registration.minor] = row
         for worker, heard in self._workers.strangers().items():
             rows[worker, 0, 0] = {**_row(worker), "state": "STRANGER", "last_beat_ms": _ms(now, heard)}
+        streams = Counter(stream.worker for stream in self._tidings.streams())
         waits = Counter(waiter.worker for waiter in waiters)
         held = Counter(lease.worker for lease in leases)
-        for worker in sorted({*waits, *held}):
+        for worker in sorted({*waits, *held, *streams}):
             if not any(name == worker for name, _, _ in rows):
                 rows[worker, 0, 0] = self._by_version(worker, waiters, now)
         for (worker, _, _), row in rows.items():
             row["waits"], row["leases"] = waits[worker], held[worker]
             if not row["commands"]:
                 row["commands"] = sorted({n for w in waiters if w.worker == worker for n in _names(w)})
-            if any(w.holder for w in waiters if w.worker == worker):
+            if streams[worker] or any(w.names for w in waiters if w.worker == worker):
                 row["api"] = V1
+            if streams[worker]:  # it is watched by its stream, and need not beat
+                row["last_beat_ms"] = 0
         return list(rows.values())
 
     def _by_version(self, worker: str, waiters: list[Waiter], now: Instant) -> dict[str, Any]:

@@ -46,12 +46,14 @@ class Burials:
         now: Instant,
         *,
         payload: bytes = b"",
+        settled: bool = False,
         done: Done | None = None,
     ) -> Actions:
         """READY, DELAYED or LEASED until now: it becomes a dead letter, its source hears FAIL.
 
-        `payload` is that of the FAIL. `done` hears None after the commit; or why it is not stored, then all
-        is as before. Without a `done` it is tried again until it is stored.
+        `payload` is that of the FAIL; `settled`: the stream that holds it says so itself. `done` hears None
+        after the commit; or why it is not stored, then all is as before. Without a `done` it is tried again
+        until it is stored.
         """
         try:
             body = self._messages.body(COMMANDS, command.key)
@@ -80,8 +82,7 @@ class Burials:
         writes: list[Write] = [put, letter, draft.write]
 
         def then(now: Instant) -> Actions:
-            # Who asked for it knows; another holder does not.
-            why = "" if reason is Reason.FAILED else str(reason)
+            why = "" if settled else str(reason)
             more = self._finish.ended(command, Step.BURIED, draft, why, now)
             fields = {"uuid": command.uuid, "reason": str(reason), "detail": detail}
             told = (done or _nobody)(now, None)

@@ -2,7 +2,8 @@
 
 The life of a command is the table in `states.py`; every change of state goes through `Register.step`. In
 memory is what decides. Each part of that life has a file of its own: `offers.py`, `handing.py` (with
-`picking.py` and `taking.py`), `returns.py`, `timing.py`, `endings.py`, `burials.py`.
+`picking.py` and `taking.py`), `returns.py`, `timing.py`, `endings.py`, `burials.py`,
+`settling.py`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from zconnector.queue.outbox import Outbox
 from zconnector.queue.picking import Picking
 from zconnector.queue.register import Register
 from zconnector.queue.returns import Returns
+from zconnector.queue.settling import Settling
 from zconnector.queue.timing import Timing
 from zconnector.settings import QueueSettings
 
@@ -46,7 +48,7 @@ class Commands:
         finish = Finish(commits, messages, iterators, register, outbox)
         self.endings = Endings(commits, messages, register, outbox, finish)
         self.burials = Burials(commits, messages, register, finish, dead)
-        policy = RetryPolicy(
+        self.policy = policy = RetryPolicy(
             settings.retry_attempts,
             round(settings.retry_first * 1000),
             settings.retry_factor,
@@ -58,6 +60,9 @@ class Commands:
             settings.lease_limit, commits, messages, register, self.burials, self.returns, rng
         )
         self.handing = Handing(commits, iterators, register, self.returns, self.picking)
+        self.settling = Settling(
+            commits, register, finish, self.endings, self.burials, self.returns, policy, rng
+        )
         self.offers = Offers(commits, messages, register, self.endings)
 
     def tick(self, now: Instant) -> Actions:

@@ -49,8 +49,7 @@ class Finish:
     def ended(self, command: Command, step: Step, draft: Draft, why: str, now: Instant) -> Actions:
         """Its end is stored. Whoever else holds it still is told `why` it is over."""
         lease = command.lease
-        if lease is not None:
-            self._iterators.let_go(lease.iterator, now)
+        self.let_go(command, now)
         body = draft.write.body or b""
         actions = self._register.end(command, step, len(body), now)
         self._messages.keep(COMMANDS, command.key, body)
@@ -58,6 +57,12 @@ class Finish:
         if lease is not None and lease.holder and why:
             actions += self._register.on_lost(command, lease, why, now)
         return actions
+
+    def let_go(self, command: Command, now: Instant) -> None:
+        """Its lease, if there is one, is over."""
+        if command.lease is not None:
+            self._iterators.let_go(command.lease.iterator, now)
+        self._register.unlease(command)
 
     def undo(self, command: Command, draft: Draft | None, now: Instant) -> Actions:
         """That commit failed: everything is as before, and whoever asked meanwhile is tried."""

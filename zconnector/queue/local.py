@@ -10,13 +10,13 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
-from zconnector.errors import Reason, StorageError
+from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue import cursor as cursors
@@ -37,6 +37,7 @@ from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Done, Offered, OnCompleted, OnOffered, OnPublished, Published
 from zconnector.queue.pauses import Pauses
 from zconnector.queue.replays import Replays
+from zconnector.queue.settling import Settled, Settlement, all_of
 from zconnector.queue.store import (
     COMMANDS,
     DEAD,
@@ -189,6 +190,11 @@ class LocalQueue:
         """
         return self._commands.offers.offer(command, now, done, retry)
 
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """That of the settings."""
+        return self._commands.policy
+
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
         return self._register.find(uuid) is not None
@@ -231,8 +237,78 @@ class LocalQueue:
         """
         return self._commands.endings.complete(reply, now, done)
 
+    def take_commands(
+        self,
+        caller: Caller,
+        names: Iterable[str],
+        worker: str,
+        version: Version,
+        now: Instant,
+        *,
+        holder: str = "",
+        limit: int = 1,
+        lease_ms: int = 0,
+        wait_ms: int = 0,
+    ) -> Actions:
+        """Respond with `commands`, up to `limit` of these names (1 at least), as soon as there is one.
+
+        Each has the token of its lease, which belongs to the stream `holder` ("": ended by time alone); the
+        payloads follow one another. With none within `wait_ms` (0: no limit, -1: at once) the list is empty.
+        """
+        names = tuple(dict.fromkeys(names))
+        return self._commands.handing.take(
+            caller,
+            names,
+            worker,
+            version,
+            now,
+            holder=holder,
+            limit=limit,
+            lease_ms=lease_ms,
+            wait_ms=wait_ms,
+        )
+
+    def settle(self, settlements: Sequence[Settlement], now: Instant, done: Settled) -> Actions:
+        """A holder tells what became of its leases; `done` hears of all, in order, after the commits."""
+        if not settlements:
+            return done(now, [])
+        of = all_of(len(settlements), done)
+        actions: Actions = []
+        for index, settlement in enumerate(settlements):
+            actions += self._commands.settling.settle(settlement, now, of(index))
+        return actions
+
+    def adopt(
+        self, caller: Caller, leases: Iterable[tuple[str, str]], holder: str, worker: str, now: Instant
+    ) -> tuple[list[str], Actions]:
+        """A stream takes up leases (uuid, token) of an earlier one; the uuids of those that last."""
+        adopt = self._commands.settling.adopt
+        valid = [uuid for uuid, token in leases if adopt(uuid, token, holder, worker, caller.client, now)]
+        return valid, self._commits.flush(now)
+
+    def give_back(
+        self, leases: Sequence[tuple[str, str]], why: str, now: Instant, *, unseen: bool
+    ) -> tuple[int, Actions]:
+        """These leases are over. `unseen`: no worker saw the commands, so they cost no attempt."""
+        return self._commands.settling.give_back(leases, why, now, unseen=unseen)
+
+    def give_back_all(self, holder: str, why: str, now: Instant, *, unseen: bool) -> tuple[int, Actions]:
+        """All leases of a stream are over."""
+        held = self._register.held_by(f"holder/{holder}") if holder else []
+        return len(held), self._commands.returns.give_back(held, why, now, unseen=unseen)
+
+    def end_takes(self, why: Refusal, now: Instant, holder: str | None = None) -> Actions:
+        """Refuse what a stream (None: everybody) waits for with `take_commands`."""
+        if holder is None:
+            return self._commands.handing.end_takes(why, now)
+        return self._commands.handing.end_waits(f"holder/{holder}", why, now)
+
+    def on_lost(self, told: Callable[[Command, Lease, str, Instant], Actions]) -> None:
+        """Tell this of leases of streams that ended without their doing: limit, EXPIRED, CANCELLED, ..."""
+        self._register.on_lost = told
+
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
-        """Give what matching leases hold back to the queue: the worker is gone."""
+        """Give what matching leases of iterators hold back to the queue: the worker is gone."""
         return self._commands.returns.release(holder, why, now)
 
     def find_command(self, uuid: str) -> Command | None:

@@ -17,7 +17,7 @@ from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import Done
 from zconnector.queue.pauses import ALL, Pauses
 from zconnector.queue.purges import OnPurged, Purges
-from zconnector.queue.replays import Check, OnReplayed, Replays
+from zconnector.queue.replays import Check, OnReplayed, Policy, Replays
 from zconnector.queue.retained import Event
 from zconnector.queue.states import State
 
@@ -104,6 +104,8 @@ class Operators:
         """Remove letters for good, all or none."""
         return self._dead.purge(letters, now, done)
 
-    def replay(self, letters: Sequence[Letter], check: Check, now: Instant, done: OnReplayed) -> Actions:
+    def replay(
+        self, letters: Sequence[Letter], check: Check, policy: Policy, now: Instant, done: OnReplayed
+    ) -> Actions:
         """Make letters commands again, each in one commit with the removal of its letter."""
-        return self._replays.replay(letters, check, now, done)
+        return self._replays.replay(letters, check, policy, now, done)

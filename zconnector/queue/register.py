@@ -191,12 +191,13 @@ class Register:
         self._hold(command, lease)
         self.set_alarm(command, Alarm.LEASE, now.mono + lease.length)
 
-    def renew(self, command: Command, lease: Lease, now: Instant) -> None:
-        """The same lease, with another holder or for another length; it lasts that long from now on."""
+    def renew(self, command: Command, lease: Lease, now: Instant, length: float | None = None) -> None:
+        """The same lease, with another holder or length. It lasts `length` (else its own) from now on."""
         self._let_go(command)
         command.lease = lease
         self._hold(command, lease)
-        self.set_alarm(command, Alarm.LEASE, now.mono + lease.length)
+        length = lease.length if length is None else length
+        self.set_alarm(command, Alarm.LEASE, now.mono + length)
 
     def unlease(self, command: Command) -> None:
         """The lease, where there is one, is over; the state is the caller's affair."""

@@ -31,6 +31,8 @@ _SPENT = ("budget", "delay")
 
 Check = Callable[[Message], Refusal | None]
 """Why a command may not be stored, as for one that arrives."""
+Policy = Callable[[Message], RetryPolicy | None]
+"""How often and when it is tried; None: as the settings say."""
 
 
 @dataclass(slots=True)
@@ -69,7 +71,9 @@ class Replays:
         self._offer = offer
         self._rng = rng
 
-    def replay(self, letters: Sequence[Letter], check: Check, now: Instant, done: OnReplayed) -> Actions:
+    def replay(
+        self, letters: Sequence[Letter], check: Check, policy: Policy, now: Instant, done: OnReplayed
+    ) -> Actions:
         """Each letter that may be a command again becomes one; `done` hears of all of them together."""
         outcome = Replayed()
         open_ = len(letters) + 1
@@ -86,13 +90,14 @@ class Replays:
                 outcome.refused.append(command)
                 actions += one_less(now)
             else:
-                actions += self._one(letter, command, outcome, one_less, now)
+                actions += self._one(letter, command, policy(command), outcome, one_less, now)
         return actions + one_less(now)
 
     def _one(
         self,
         letter: Letter,
         command: Message,
+        retry: RetryPolicy | None,
         outcome: Replayed,
         one_less: Callable[[Instant], Actions],
         now: Instant,
@@ -106,7 +111,7 @@ class Replays:
                 outcome.refused.append(Refusal(reason, offered.detail, letter.uuid))
             return one_less(now)
 
-        return self._offer(command, now, offered, along=[Delete(DEAD, letter.key)])
+        return self._offer(command, now, offered, retry, along=[Delete(DEAD, letter.key)])
 
     def _command(self, letter: Letter, check: Check, now: Instant) -> Message | Refusal:
         if letter.kind != Kind.COMMAND.name:

@@ -20,7 +20,7 @@ from zconnector.queue.register import LineKey, Register
 
 MAX_PAYLOADS = 3_000_000
 """Bytes of payload of one batch, unless a single command has more."""
-_MAX_HEADERS = 56_000
+MAX_HEADERS = 56_000
 """The same for headers, as JSON."""
 _BESIDE = 160
 """Bytes that an entry has beside the command's header fields."""
@@ -49,7 +49,7 @@ class Taking:
             size += len(payload)
             if waiter.limit > 1:
                 headers += len(orjson.dumps(header)) + _BESIDE
-            if entries and (size > MAX_PAYLOADS or headers > _MAX_HEADERS):
+            if entries and (size > MAX_PAYLOADS or headers > MAX_HEADERS):
                 self._picking.put_back(picked)
                 break
             entries.append(_entry(picked, self._picking.lease(picked.command, waiter, now)))

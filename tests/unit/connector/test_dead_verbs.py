@@ -144,7 +144,7 @@ def test_a_replay_goes_no_further_than_its_bytes(con: Connector) -> None:
     kill(con, *"abc")
     for uuid in "abc":
         control(con, "dead.edit", uuid=uuid, payload="{}")
-    verbs = DeadVerbs(con.queue.operators, lambda: con.router.incoming.catalogue, replay_bytes=1)
+    verbs = DeadVerbs(con.queue.operators, con.router.incoming, replay_bytes=1)
     operating = Operating(verbs.verbs)
     heard: list[Any] = []
     con.do(operating.control({"verb": "dead.replay", "all": True}, con.now, heard.append))

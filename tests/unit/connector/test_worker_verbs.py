@@ -72,3 +72,16 @@ def test_a_stranger(con: Connector) -> None:
         1,
         1_000,
     )
+
+
+def test_a_worker_of_zconnector_v1(con: Connector) -> None:
+    con.call("register", worker="w1", major=1, minor=0, commands=["PULL", "CLONE"])
+    version = {"worker": "w1", "major": 1, "minor": 0}
+    con.call("tidings", holder="h1", **version)
+    con.call("take", holder="h1", commands=["PULL"], **version)
+    con.hear("a", command("c1", "PULL", accept_until=con.now.wall + 10_000))
+    con.call("take", holder="h1", commands=["PULL", "CLONE"], **version)
+    con.wait(20)
+    row = rows(con)["w1"]
+    assert (row["api"], row["state"], row["waits"], row["leases"]) == ("v1", "REGISTERED", 1, 1)
+    assert (row["last_beat_ms"], row["since_ms"]) == (0, 20_000)

@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.samples import wishes
 from zconnector.messages.retry import RetryPolicy, broken_rule
-
-wishes = st.fixed_dictionaries(
-    {},
-    optional={
-        "attempts": st.integers(1, 1000),
-        "first": st.integers(0, 2_592_000_000),
-        "factor": st.integers(1, 10) | st.floats(1, 10),
-        "limit": st.integers(0, 2_592_000_000),
-    },
-)
 
 
 @given(wishes, st.integers(1, 1000), st.integers())

@@ -8,6 +8,7 @@ from tests.unit.queue.conftest import Bench
 from tests.unit.queue.test_dead import NOT_UTF8, edit, kill, listed, one
 from zconnector.errors import Reason, Refusal
 from zconnector.messages import Message
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.letters import LetterFilter
 from zconnector.queue.replays import Replayed
 from zconnector.queue.store import COMMANDS, DEAD, Put
@@ -17,13 +18,17 @@ def no_check(_: Message) -> Refusal | None:
     return None
 
 
+def no_policy(_: Message) -> RetryPolicy | None:
+    return None
+
+
 def replay(
     bench: Bench, check: Callable[[Message], Refusal | None] = no_check, **wanted: object
 ) -> Replayed | None:
     operators = bench.queue.operators
     letters = operators.letters(LetterFilter.read(wanted, bench.wall), 100).letters
     before = len(bench.heard)
-    bench.do(operators.replay(letters, check, bench.now, bench.hear()))
+    bench.do(operators.replay(letters, check, no_policy, bench.now, bench.hear()))
     assert len(bench.heard) <= before + 1, "one answer for all of them"
     return bench.heard[-1] if len(bench.heard) > before else None
 
