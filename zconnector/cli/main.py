@@ -38,6 +38,7 @@ COMMANDS = {
     "dead": "zconnector.cli.dead",
     "workers": "zconnector.cli.workers",
     "cancel": "zconnector.cli.cancel",
+    "explain": "zconnector.cli.explain",
 }
 """Subcommand -> module, whose `command` it is; in the order of `--help`."""
 
