@@ -10,16 +10,15 @@ its timers and from everybody else for seconds.
 |---|---|---|---|
 | IDLE | FD readable, nothing to read | | IDLE |
 | IDLE | FD readable, something to read | `before`, then read | DRAINING |
-| IDLE | rearm | look at EVENTS on the next turn of the loop | LOOKING |
-| LOOKING | nothing to read | | IDLE |
-| LOOKING | something to read | `before`, then read | DRAINING |
+| IDLE | rearm, nothing to read | | IDLE |
+| IDLE | rearm, something to read | go on with the next turn of the loop | CONTINUING |
 | DRAINING | nothing more to read | | IDLE |
 | DRAINING | bound reached | go on with the next turn of the loop | CONTINUING |
 | DRAINING | bound reached (a lower one), after `slow` | go on after a pause | CONTINUING |
 | CONTINUING | the turn comes, the pause is over | `before`, then read | DRAINING |
 
-Invariant: while LOOKING or CONTINUING exactly one callback is pending, so that a turn of the loop
-reads at most one bound's worth of each socket.
+Invariant: while CONTINUING exactly one callback is pending, so that a turn of the loop reads at most one
+bound's worth of each socket.
 """
 
 from __future__ import annotations
@@ -95,13 +94,9 @@ class Drain:
 
     def rearm(self) -> None:
         """Look again, since a call on the socket may have swallowed the FD's news. Call after every send."""
-        if self._pending is None and not self._draining and self._fd >= 0:
-            self._pending = self._loop.call_soon(self._look)
-
-    def _look(self) -> None:
-        self._pending = None
-        if self._something():
-            self._drain()
+        # Looked at here and not a turn later: a turn of the loop costs several looks.
+        if self._pending is None and not self._draining and self._fd >= 0 and self._something():
+            self._pending = self._loop.call_soon(self._continue)
 
     def _readable(self) -> None:
         if self._pending is None and self._something():
