@@ -73,7 +73,14 @@ Bench = Callable[[Results, Path], Awaitable[None]]
 
 def table_of_benches(given: argparse.Namespace, driver_names: Sequence[str]) -> dict[str, Bench]:
     """The benches by name, in the order in which they run. Imported late: `--help` needs none of them."""
-    from tests.benchmarks import bench_r
+    from tests.benchmarks import (
+        bench_backlog,
+        bench_echo,
+        bench_forward,
+        bench_profile,
+        bench_r,
+        bench_wakeup,
+    )
 
     quick = given.quick
     seconds = given.seconds or (2.0 if quick else 8.0)
@@ -82,10 +89,33 @@ def table_of_benches(given: argparse.Namespace, driver_names: Sequence[str]) -> 
         "r": lambda results, state: bench_r.bench(
             results, state, turns=turns, seconds=seconds, names=driver_names
         ),
+        "forward": lambda results, state: bench_forward.bench(
+            results, state, turns=turns, seconds=seconds / 2
+        ),
+        "wakeup": lambda results, state: bench_wakeup.bench(
+            results,
+            state,
+            pollers=(0, 200) if quick else (0, 1_000, 10_000),
+            wakes=50 if quick else 500,
+            idle=1_000 if quick else 10_000,
+            seconds=seconds,
+        ),
+        "backlog": lambda results, state: bench_backlog.bench(
+            results,
+            state,
+            turns=2 * turns,
+            small=1_000,
+            large=20_000 if quick else 1_000_000,
+            stored=5_000 if quick else 100_000,
+        ),
+        "profile": lambda results, state: bench_profile.bench(
+            results, state, seconds=2 * seconds, names=driver_names
+        ),
+        "echo": lambda results, state: bench_echo.bench(results, seconds=seconds),
     }
 
 
-BENCHES = ("r",)
+BENCHES = ("r", "forward", "wakeup", "backlog", "profile", "echo")
 
 
 async def measure(results: Results, benches: dict[str, Bench], names: Sequence[str]) -> None:

@@ -30,18 +30,15 @@ def used(pid: int) -> float:
     return seconds_of(Path(f"/proc/{pid}/stat").read_text())
 
 
-def used_by_thread(pid: int) -> dict[str, float]:
-    """CPU seconds by name of thread; of threads with one name the sum."""
-    found: dict[str, float] = {}
+def used_by_thread(pid: int) -> dict[int, tuple[str, float]]:
+    """Name (the kernel's) and CPU seconds of each thread, by its id."""
+    found: dict[int, tuple[str, float]] = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
             stat = (task / "stat").read_text()
         except FileNotFoundError:  # it has ended meanwhile
             continue
-        name = stat.partition("(")[2].rpartition(")")[0]
-        if task.name == str(pid):
-            name = "main"
-        found[name] = found.get(name, 0.0) + seconds_of(stat)
+        found[int(task.name)] = stat.partition("(")[2].rpartition(")")[0], seconds_of(stat)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -86,10 +86,21 @@ class Process:
 class Topology:
     """The running system: `async with Topology(directory) as topology`."""
 
-    def __init__(self, state_dir: Path, *, aggregators: int = AGGREGATORS, concurrency: int = 64) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        aggregators: int = AGGREGATORS,
+        concurrency: int = 64,
+        connector_arguments: Sequence[str] = (),
+    ) -> None:
+        """`connector_arguments`: of connector B, on its command line."""
         self.state_dir = state_dir
         self.stage = Stage(
-            state_dir, aggregators=aggregators, connectors=(f"{A}:{TYPE_A}", f"{B}:{TYPE_B}"), arguments=()
+            state_dir,
+            aggregators=aggregators,
+            connectors=(f"{A}:{TYPE_A}", f"{B}:{TYPE_B}"),
+            own_arguments={B: connector_arguments},
         )
         self.worker = Process(
             WORKER,
