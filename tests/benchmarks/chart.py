@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib
@@ -14,12 +15,15 @@ import matplotlib.pyplot as plt
 Lines = Sequence[dict[str, Any]]
 Panel = tuple[str, Callable[[Any], None]]
 NAME = "bench"
+_WHO = {"aggregator": "ours", "bare pyzmq": "bare"}
 
 
 def draw(lines: Lines, directory: Path) -> dict[str, str]:
     """Draw what was measured; the files made, by format. Nothing measured: no files."""
     panels = [
-        panel for make in (_rates, _latencies, _cpu, _backlog, _wakeup, _profile) for panel in make(lines)
+        panel
+        for make in (_rates, _latencies, _cpu, _forward, _backlog, _wakeup, _profile)
+        for panel in make(lines)
     ]
     if not panels:
         return {}
@@ -94,6 +98,13 @@ def _cpu(lines: Lines) -> list[Panel]:
         line["what"].partition(", ")[2]: {k: v for k, v in line.items() if k not in skipped} for line in found
     }
     return [("CPU of a command, by component", _stacks(parts, "microseconds"))] if found else []
+
+
+def _forward(lines: Lines) -> list[Panel]:
+    found = _of(lines, "forward", "ours_per_second", "bare_per_second")
+    labels = [f"{who}, {line['what'].rpartition(' ')[2]} a transmission" for line in found for who in _WHO]
+    values = [median(line[f"{key}_per_second"]) for line in found for key in _WHO.values()]
+    return [("forwarding", _bars(labels, values, "messages a second"))] if found else []
 
 
 def _backlog(lines: Lines) -> list[Panel]:

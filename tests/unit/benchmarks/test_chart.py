@@ -14,6 +14,7 @@ from tests.benchmarks import chart
 LINES: list[dict[str, Any]] = [
     {"bench": "r", "what": "Gandalf API", "per_second": 200.0, "p50_ms": 7.0, "p99_ms": 12.0},
     {"bench": "r", "what": "CPU us per command, Gandalf API", "worker": 5.0, "client": 6.0, "all": 11.0},
+    {"bench": "forward", "what": "a: 16", "ours_per_second": [5, 6], "bare_per_second": [9, 8]},
     {"bench": "backlog", "what": "lease", "small": 10, "large": 20, "us_small": 1.0, "us_large": 1.1},
     {"bench": "wakeup", "what": "door to worker", "pollers": 1000, "p50_ms": 1.0, "p99_ms": 2.0},
     {"bench": "profile", "what": "connector A", "kinds": {"core": 3.0, "sqlite": 2.0}, "all": 5.0},
