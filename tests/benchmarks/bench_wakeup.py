@@ -22,12 +22,14 @@ import zmq
 from tests.benchmarks import drivers
 from tests.benchmarks.cpu import resident
 from tests.benchmarks.figures import latency
-from tests.benchmarks.queue_host import DOOR, ITERATORS, OFFER, WAITING
+from tests.benchmarks.queue_host import ITERATORS, OFFER, WAITING
 from tests.benchmarks.results import Results
 from tests.benchmarks.topology import B, Process, Topology
 from tests.benchmarks.workload import PAYLOAD_BYTES, Driver, run
+from zconnector.connector.process import DOOR_SOCKET
 from zconnector.queue.door import DoorClient
 from zconnector.runtime.control import request
+from zconnector.runtime.statedir import find_socket
 
 HERE = Path(__file__).parent
 IDLE, WAKE = "BENCH_IDLE", "BENCH_WAKE"
@@ -65,7 +67,7 @@ async def wake_ups(directory: Path, pollers: int, wakes: int) -> tuple[list[floa
         address = await host.line()
         context: zmq.Context[Any] = zmq.Context()
         stack.callback(context.destroy, linger=0)
-        door = DoorClient(context, f"ipc://{directory / DOOR}")
+        door = DoorClient(context, f"ipc://{find_socket(directory, DOOR_SOCKET)}")
         door.start()
         stack.callback(door.close)
         if pollers:
@@ -89,12 +91,14 @@ async def wake_ups(directory: Path, pollers: int, wakes: int) -> tuple[list[floa
 
 
 async def _until_waiting(door: DoorClient, count: int) -> None:
-    async with asyncio.timeout(MANY_SECONDS):
-        while True:
-            await asyncio.sleep(PAUSE)
-            answer, _ = await door.call(WAITING, {})
-            if answer["count"] == count:
-                return
+    answer: dict[str, Any] = {}
+    try:
+        async with asyncio.timeout(MANY_SECONDS):
+            while answer.get("count") != count:
+                await asyncio.sleep(PAUSE)
+                answer, _ = await door.call(WAITING, {})
+    except TimeoutError:
+        raise RuntimeError(f"{answer.get('count')} waits are pending at the host, not {count}") from None
 
 
 async def _started(stack: AsyncExitStack, process: Process) -> Process:

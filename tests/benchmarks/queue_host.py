@@ -1,7 +1,8 @@
 """A connector for the wake-up bench whose commands come through the door, and not from an aggregator.
 
-Core, queue, store, group commit, door and gRPC service are the product's. What it has more is one operation
-at its door, `bench_offer`: a command arrives, as it would from a session. Nobody is above it.
+Core, queue, store, group commit, door and gRPC service are the product's, wired as it wires them. What it
+has more is one operation at its door, `bench_offer`: a command arrives, as it would from a session. Nobody
+is above it.
 Run as: python queue_host.py STATE_DIR; it prints the gRPC address.
 """
 
@@ -18,20 +19,20 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from zconnector.actions import Actions, Caller, Respond, Serve
 from zconnector.clock import Instant
+from zconnector.connector import process
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.messages import Kind, Message
-from zconnector.queue.door import DoorClient, DoorServer
+from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.queue.local import LocalQueue, Offered
 from zconnector.queue.sqlite import SqliteQueueStore
-from zconnector.rpc.server import WorkerServer
 from zconnector.runtime import logs
 from zconnector.runtime.driver import Driver
 from zconnector.runtime.garbage import Collector
 from zconnector.settings import ConnectorSettings, QueueSettings
+from zconnector.shoset.enrolment import Enrolment
 from zconnector.shoset.identity import Identity, boot_id
 from zconnector.shoset.keys import KeyPair
 
-DOOR = "door.sock"
 OFFER, WAITING = "bench_offer", "bench_waiting"
 ITERATORS = 20_000
 LIFE_MS = 60_000
@@ -46,6 +47,8 @@ class Host(ConnectorMachine):
     def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         if op == WAITING:
             return [Respond(caller, {"count": self.router.queue.depths()["commands"]["waiting"]})]
+        if op == "wait_command" and args.get("worker") == ADMIN_WORKER:
+            return []  # the waits that are counted are the bench's
         if op != OFFER:
             return super().call(caller, op, args, payload, now)
         header = {
@@ -67,7 +70,8 @@ class Host(ConnectorMachine):
 
 async def run(state_dir: Path) -> None:
     queue_settings = QueueSettings(max_iterators=ITERATORS)
-    settings = ConnectorSettings(state_dir=state_dir, strict=False, queue=queue_settings)
+    grpc = f"unix:{state_dir / 'grpc.sock'}"
+    settings = ConnectorSettings(state_dir=state_dir, strict=False, queue=queue_settings, grpc=grpc)
     driver = Driver(settings, KeyPair.fresh())
     rng = random.Random()
     now = driver.now()
@@ -75,26 +79,19 @@ async def run(state_dir: Path) -> None:
     driver.use_store(store)
     queue = LocalQueue(settings.queue, store, rng)
     queue.restore([], now)
+    enrolment = Enrolment("connector", "bench", "b", "0", "B", "secret")
     identity = Identity("connector", "bench", "b", "0", boot_id(now, rng), type="B")
-    door = DoorServer(driver.context, "inproc://queue", driver.call, driver.cancel)
-    client = DoorClient(driver.context, "inproc://queue")
-    server = WorkerServer(client, identity.boot)
+    machine = Host(identity, [], queue, settings, rng, now)
+    process._Workers(driver, machine, settings, enrolment, identity.boot).wire()
+    served = driver.serve
+    assert served is not None
 
     async def serve() -> None:
-        door.also_at(f"ipc://{state_dir / DOOR}")
-        print(await server.start(f"unix:{state_dir / 'grpc.sock'}"), flush=True)
+        await served()
+        print(grpc, flush=True)
 
-    async def close() -> None:
-        await server.stop(0.2)
-        client.close()
-        door.stop()
-
-    driver.on_respond(door.respond)
     driver.serve = serve
-    driver.at_close(close)
-    door.start()
-    client.start()
-    driver.attach(Host(identity, [], queue, settings, rng, now))
+    driver.attach(machine)
     Collector(asyncio.get_running_loop()).start()
     error = await driver.run()
     if error is not None:
