@@ -54,7 +54,7 @@ class Incoming:
             if self.draining:
                 refused = Offered("FAILED", Reason.DRAINING, "the connector is stopping")
                 return self._answer(peer, command, refused, now)
-            refusal = self._check(command, now)
+            refusal = self.check(command, now)
             if refusal is not None:
                 refused = Offered("REFUSED", refusal.reason, refusal.detail)
                 return self._answer(peer, command, refused, now)
@@ -62,15 +62,16 @@ class Incoming:
             command,
             now,
             lambda later, offered: self._answer(peer, command, offered, later),
-            self._policy(command),
+            self.policy(command),
         )
 
-    def _policy(self, command: Message) -> RetryPolicy | None:
+    def policy(self, command: Message) -> RetryPolicy | None:
         """The sender's wish over the pivot's over the settings; None: these alone."""
         theirs, ours = command.header.get("retry"), self.catalogue.retry(command)
         return self._retry.over({**ours, **(theirs or {})}) if theirs or ours else None
 
-    def _check(self, command: Message, now: Instant) -> Refusal | None:
+    def check(self, command: Message, now: Instant) -> Refusal | None:
+        """Why a command that is not known here must not be taken."""
         late = now.wall - command.number("accept_until") - GRACE_MS
         if late > 0:
             detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"
