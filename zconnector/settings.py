@@ -33,6 +33,8 @@ class QueueSettings:
 
     max_commands: int = 100_000
     max_command_bytes: int = 1 << 30
+    overflow: str = "refuse"
+    """What a full queue does with a new command: `refuse` it, or `drop_oldest` to make room for it."""
     max_events: int = 100_000
     max_event_bytes: int = 512 << 20
     event_retention: float = 86_400.0
@@ -54,6 +56,7 @@ class QueueSettings:
     beat_missed: float = 4.0
     """A worker (or, on a shared socket, a version) that registered and is silent for this long is gone."""
     max_dead: int = 10_000
+    max_dead_bytes: int = 256 << 20
     resend_first: float = 1.0
     resend_limit: float = 30.0
 

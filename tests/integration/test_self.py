@@ -76,11 +76,14 @@ async def again(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def work(client: DoorClient, *uuids: str) -> None:
-    """Take these commands, and acknowledge each with its uuid as the result."""
+    """Take these commands, and acknowledge each with its uuid as the result.
+
+    The leases are short: an answer that was lost with the connector's old door took one along.
+    """
     left = set(uuids)
     async with asyncio.timeout(DEADLINE):
         while left:
-            args = {"worker": "w", "commands": ["ANYTHING"], "limit": 1, "wait_ms": 0}
+            args = {"worker": "w", "commands": ["ANYTHING"], "limit": 1, "lease": 1_000, "wait_ms": 0}
             told, _ = await again(lambda args=args: client.call("take", args))
             (command,) = told["commands"]
             outcome = {"uuid": command["uuid"], "token": command["token"], "outcome": "ack"}

@@ -77,7 +77,7 @@ class Finish:
             self._register.set_alarm(command, Alarm.DUE, now.mono + left / 1000)
         else:
             step = Step.UNDONE
-        self._register.step(command, step)
+        self._register.step(command, step, now)
         # What rode towards the store before this commit may have been superseded by it.
         self._commits.ride(Put(COMMANDS, command.key, command.as_meta(command.state)))
         return ask_again(command, now)
@@ -102,5 +102,6 @@ def describe(command: Command | None) -> str:
         since = datetime.fromtimestamp(command.at / 1000, UTC).isoformat(timespec="milliseconds")
         return f"{command.state} since {since}"
     if command.state is State.LEASED:
-        return f"leased again, attempt {command.attempt}"
+        again = " again" if command.attempt > 1 else ""
+        return f"leased{again}, attempt {command.attempt}"
     return str(command.state)

@@ -121,6 +121,8 @@ class Command:
     """The call that the lease was handed to, until it is over."""
     reply: str = ""
     """Uuid of the reply once it has ended."""
+    history: bytes = b""
+    """See `history.py`; not stored."""
     after: tuple[Callable[[Instant], Actions], ...] = ()
     """Who asked about it while a commit is under way; asked again when that is over."""
     before: Command | None = None
@@ -147,6 +149,8 @@ class Command:
             value = getattr(self, name)
             if value:
                 meta[name] = value
+        if self.policy is not None and state not in ENDED:
+            meta["policy"] = list(self.policy)
         if self.lease is not None and state is State.LEASED:
             meta["lease"] = self.lease.as_meta()
         return meta
@@ -186,7 +190,6 @@ _OF_ENDED = ("reply",)
 _OPTIONAL = (
     "priority",
     "order_key",
-    "policy",
     "lease_ms",
     "delay",
     "due",
