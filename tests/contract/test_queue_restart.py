@@ -262,3 +262,35 @@ def test_a_subscription_goes_on_where_it_was(opener: Open) -> None:
     events = after.responses[Caller(b"c", 2)].args["events"]
     assert [(item["uuid"], item["attempt"]) for item in events] == [("e0", 2), ("e2", 2)]
     store.close()
+
+
+def test_a_command_to_ourselves_its_reply_and_their_records(opener: Open) -> None:
+    store = opener()
+    before = Shell(store)
+    before.queue.at_home("ci")
+    for uuid in ("c1", "c2"):
+        before.do(before.queue.offer_own(command(uuid, uuid.encode()), NOW, before.hear))
+    reply = event("r1", reference="c1").with_fields(event="SUCCES")
+    before.do(before.queue.complete(reply, NOW, before.hear))
+    store.close()
+
+    store = opener()
+    after = Shell(store)
+    after.queue.at_home("ci")
+    assert (after.queue.is_own("c1"), after.queue.is_own("c2")) == (True, True)
+    after.do(after.queue.awaiting.wait(Caller(b"c", 1), "c1", None, NOW))
+    answer = after.responses[Caller(b"c", 1)]
+    assert (answer.args["uuid"], answer.args["source"], answer.payload) == ("r1", "ci", b"payload")
+    ready = after.wait_command(after.iterator("command"), 2)
+    assert ready is not None
+    assert (ready.args["uuid"], ready.payload) == ("c2", b"c2")
+    records, _ = after.queue.journal.first(10)
+    assert [message.uuid for _, message in records] == ["c1", "c2", "r1"]
+    after.do(after.queue.journal.told([key for key, _ in records[:2]], NOW))
+    store.close()
+
+    store = opener()
+    last = Shell(store)
+    records, _ = last.queue.journal.first(10)
+    assert [(message.uuid, message.payload) for _, message in records] == [("r1", b"payload")]
+    store.close()

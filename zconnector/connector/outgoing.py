@@ -73,6 +73,10 @@ class Outgoing:
         """Whether a command of that uuid is here, without an outcome yet."""
         return self._tries.get(uuid) is not None or self._waiting.get(uuid) is not None
 
+    def compose(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
+        """The command that a worker asks to send. Raises Refusal: BAD_ARGUMENT, TOO_LARGE."""
+        return self._command(args, payload, now)
+
     def send(self, caller: Caller, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """A worker sends a command; `caller` is answered with the outcome.
 

@@ -20,7 +20,7 @@ from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue import cursor as cursors
-from zconnector.queue import documents, pauses, register, unknowns
+from zconnector.queue import documents, journal, pauses, register, unknowns
 from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commands import Commands
@@ -30,6 +30,7 @@ from zconnector.queue.dead import DeadLetters
 from zconnector.queue.documents import Documents
 from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
+from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Waiter
@@ -94,7 +95,10 @@ class LocalQueue:
         self._unknowns = Unknowns(
             self._commits, self._publish_here, self._events.was_taken, settings.max_commands
         )
+        self._own = ""
         self._documents = Documents(self._commits)
+        self.journal = Journal(settings, self._commits, messages)
+        """What the cluster's journal is still to be told."""
         self._pauses = Pauses(self._commits)
         replays = Replays(self._commits, self._dead, self._commands.offers.offer, rng)
         self.operators = Operators(
@@ -136,15 +140,17 @@ class LocalQueue:
             for row in rows.of(DEAD):
                 self._dead.restore(int(row.key), row.meta, row.size)
             for row in rows.of(DOCUMENTS):
-                self._restore_document(str(row.key), row.meta, now)
+                self._restore_document(str(row.key), row.meta, row.size, now)
 
-    def _restore_document(self, key: str, meta: dict[str, Any], now: Instant) -> None:
+    def _restore_document(self, key: str, meta: dict[str, Any], size: int, now: Instant) -> None:
         if key == cursors.KEY:
             self._cursor.restore(meta["value"], meta["missed"])
         elif key.startswith(register.FLOOR):
             self._register.restore_floor(key.removeprefix(register.FLOOR), meta["accept_until"])
         elif key.startswith(unknowns.PREFIX):
             self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
+        elif key.startswith(journal.PREFIX):
+            self.journal.restore(key.removeprefix(journal.PREFIX), size)
         elif key.startswith(pauses.PREFIX):
             self._pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
         elif key.startswith(documents.PREFIX):
@@ -196,6 +202,45 @@ class LocalQueue:
     def retry_policy(self) -> RetryPolicy:
         """That of the settings."""
         return self._commands.policy
+
+    def offer_own(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
+        """As `offer`, for a command of this connector to itself: a record for the journal goes with it.
+
+        REFUSED with QUEUE_FULL also when the journal has too much to hear.
+        """
+        if self.knows_command(command.uuid):
+            return self.offer(command, now, done, retry)
+        record = self.journal.add(command, reply=False)
+        if record is None:
+            detail = "the cluster's journal is too far behind: too many records wait for it"
+            return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
+
+        def decided(now: Instant, offered: Offered) -> Actions:
+            settle = self.journal.accept if offered.outcome == "STORED" else self.journal.withdraw
+            settle(record)
+            return done(now, offered)
+
+        return self.offer(command, now, decided, retry)
+
+    def at_home(self, name: str) -> None:
+        """This connector's name. Replies to commands of its own come without a turn through the outbox."""
+        self._own = name
+        self._events.at_home(name, self.journal)
+
+    def come_home(self, now: Instant) -> Actions:
+        """Show such replies that were stored meanwhile to whoever waits; `tick` does so too."""
+        return self._events.come_home(now)
+
+    def is_own(self, uuid: str) -> bool:
+        """Whether a command of this uuid, sent by this connector, is here."""
+        command = self._register.find(uuid)
+        return command is not None and bool(self._own) and command.source == self._own
+
+    def taken_elsewhere(self, command: str, uuid: str) -> bool:
+        """Whether another connector is known to have taken a command (its name, its uuid) of ours."""
+        return self._events.taken_by_another(command, uuid, self._own)
 
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
@@ -510,6 +555,7 @@ class LocalQueue:
             },
             "events": self._events.depths(),
             "outbox": self._outbox.depths(),
+            "journal": self.journal.depths(),
             "iterators": {"count": len(self._iterators), "evicted": self._iterators.evicted},
             "cursor": self.cursor,
             "missed": self._cursor.missed,
