@@ -54,6 +54,12 @@ class Reason(StrEnum):
     BAD_FRAME = "BAD_FRAME"
     BAD_HEADER = "BAD_HEADER"
     UNSUPPORTED_VERSION = "UNSUPPORTED_VERSION"
+    FENCED = "FENCED"
+    ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    PURGED = "PURGED"
+    DROPPED = "DROPPED"
     NOT_FOUND = "NOT_FOUND"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     NOT_SENT = "NOT_SENT"
@@ -116,6 +122,12 @@ REASONS: dict[Reason, ReasonFacts] = {
     Reason.BAD_FRAME: ReasonFacts(_P, False, "INVALID_ARGUMENT", _DATA),
     Reason.BAD_HEADER: ReasonFacts(_P, False, "INVALID_ARGUMENT", _DATA),
     Reason.UNSUPPORTED_VERSION: ReasonFacts(_P, False, "FAILED_PRECONDITION", _SOFTWARE),
+    Reason.FENCED: ReasonFacts(_S, False, "FAILED_PRECONDITION", _DATA),
+    Reason.ATTEMPTS_EXHAUSTED: ReasonFacts(_R, False, "ABORTED", _UNAVAILABLE),
+    Reason.FAILED: ReasonFacts(_R, False, "ABORTED", _DATA),
+    Reason.CANCELLED: ReasonFacts(Fault.OPERATOR, False, "CANCELLED", _UNAVAILABLE),
+    Reason.PURGED: ReasonFacts(Fault.OPERATOR, False, "CANCELLED", _UNAVAILABLE),
+    Reason.DROPPED: ReasonFacts(_R, False, "RESOURCE_EXHAUSTED", _TEMPORARY),
     Reason.NOT_FOUND: ReasonFacts(_S, False, "NOT_FOUND", _DATA),
     Reason.SHUTTING_DOWN: ReasonFacts(_Y, True, "UNAVAILABLE", _TEMPORARY),
     Reason.NOT_SENT: ReasonFacts(_Y, True, "UNAVAILABLE", _UNAVAILABLE),

@@ -68,7 +68,7 @@ class EventServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PublishStream(self, request_iterator, context):
-        """Many events, confirmed one by one, in order. At most 10,000 may be unconfirmed on a stream; more are not
+        """Many events, confirmed one by one, in whatever order: give them uuids to tell them apart. At most 10,000 may be unconfirmed on a stream; more are not
         read until some are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
