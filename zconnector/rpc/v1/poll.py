@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from zconnector.errors import Reason, Refusal
@@ -13,7 +14,6 @@ from zconnector.rpc.v1.convert import between, lease
 from zconnector.rpc.v1.feed import TOGETHER, split
 from zconnector.rpc.v1.settling import batch, read
 from zconnector.rpc.v1.status import item_refusal
-from zconnector.rpc.v1.stream import Context
 from zconnector.rpc.v1.tidings import ignore
 from zconnector.rpc.v1.work_convert import (
     fill_command,
@@ -25,7 +25,7 @@ from zconnector.rpc.v1.work_convert import (
 MOST_OUTCOMES = 1_000
 
 
-async def poll(door: DoorPort, request: Any, context: Context) -> Any:
+async def poll(door: DoorPort, request: Any) -> Any:
     """Wait for commands. A client that goes before it has the answer leaves them in the queue.
 
     Raises:
@@ -53,17 +53,18 @@ async def poll(door: DoorPort, request: Any, context: Context) -> Any:
     if items:
         leases = [{"uuid": item["uuid"], "token": item["token"]} for item, _ in items]
 
-        def over(ended: Any) -> None:
-            if ended.cancelled():  # the client went before the answer reached it
+        def over(ended: asyncio.Task[Any]) -> None:
+            if ended.cancelling():  # the client went while its answer was on the way
                 asked = door.ask("give_back", {"holder": "", "leases": leases, "unseen": True})
                 asked.add_done_callback(ignore)
 
-        done: Any = over
-        context.add_done_callback(done)
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(over)
     return reply
 
 
-async def complete(door: DoorPort, request: Any, context: Context) -> Any:
+async def complete(door: DoorPort, request: Any) -> Any:
     """Settle outcomes; one that is refused says so, the others go on.
 
     Raises:

@@ -26,7 +26,7 @@ from zconnector.rpc.v1.work import MissingCommands, WorkStream
 
 SERVICES = ("zconnector.v1.WorkerService", "zconnector.v1.CommandService", "zconnector.v1.EventService")
 
-Unary = Callable[[Any, Context], Awaitable[Any]]
+Unary = Callable[[Any], Awaitable[Any]]
 Make = Callable[[Context], Stream]
 
 
@@ -58,28 +58,28 @@ class V1Service:
                 worker,
                 {
                     "Work": self._stream_handler(self._work),
-                    "Poll": unary(worker_pb2.PollRequest, lambda r, c: poll.poll(door, r, c)),
-                    "Complete": unary(worker_pb2.CompleteRequest, lambda r, c: poll.complete(door, r, c)),
+                    "Poll": unary(worker_pb2.PollRequest, lambda r: poll.poll(door, r)),
+                    "Complete": unary(worker_pb2.CompleteRequest, lambda r: poll.complete(door, r)),
                 },
             ),
             grpc.method_handlers_generic_handler(
                 command,
                 {
-                    "Send": unary(types_pb2.Submission, lambda r, c: submit.send(door, r, settings)),
+                    "Send": unary(types_pb2.Submission, lambda r: submit.send(door, r, settings)),
                     "Submit": self._stream_handler(lambda c: SubmitStream(door, c, settings)),
                     "Await": unary(
-                        commands_pb2.AwaitRequest, lambda r, c: submit.wait(door, r.uuid, r.timeout_ms)
+                        commands_pb2.AwaitRequest, lambda r: submit.wait(door, r.uuid, r.timeout_ms)
                     ),
                 },
             ),
             grpc.method_handlers_generic_handler(
                 event,
                 {
-                    "Publish": unary(types_pb2.Publication, lambda r, c: publish.publish(door, r, settings)),
+                    "Publish": unary(types_pb2.Publication, lambda r: publish.publish(door, r, settings)),
                     "PublishStream": self._stream_handler(lambda c: PublishStream(door, c, settings)),
                     "Subscribe": self._stream_handler(lambda c: SubscribeStream(door, c, settings)),
                     "Unsubscribe": unary(
-                        events_pb2.UnsubscribeRequest, lambda r, c: subscribe.unsubscribe(door, r)
+                        events_pb2.UnsubscribeRequest, lambda r: subscribe.unsubscribe(door, r)
                     ),
                 },
             ),
@@ -99,7 +99,7 @@ class V1Service:
     def _unary_handler(self, kind: Any, behaviour: Unary) -> grpc.RpcMethodHandler[Any, Any]:
         async def handle(raw: bytes, context: Context) -> bytes:
             try:
-                reply = await self._run(behaviour(parse(kind, raw), context))
+                reply = await self._run(behaviour(parse(kind, raw)))
                 encoded: bytes = reply.SerializeToString()
                 return encoded
             except Refusal as refused:
