@@ -285,7 +285,8 @@ class V1Run:
                 before = loop.time()
                 await asyncio.sleep(heartbeat / 2)
                 number += 1
-                await stream.write(pb.WorkRequest(beat=number).SerializeToString())
+                if not self._over():  # then the sending side is closed, or about to be
+                    await stream.write(pb.WorkRequest(beat=number).SerializeToString())
                 now = loop.time()
                 stood_still = now - before > heartbeat
                 if not stood_still and now - self._heard > 4 * heartbeat:

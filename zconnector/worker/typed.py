@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
+import types
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,7 @@ def decoder(function: Callable[..., Any], what: str) -> Decode:
     Raises:
         ConfigError: its annotation is none of the above.
     """
-    wanted = _annotation(function)
+    wanted = _annotation(function, what)
     if wanted in (str, object, Any, inspect.Parameter.empty):
         return text
     if wanted is bytes:
@@ -63,16 +64,23 @@ def text(raw: bytes) -> str:
         raise PayloadError(f"the payload is not UTF-8: {error}") from None
 
 
-def _annotation(function: Callable[..., Any]) -> Any:
-    """The annotation of the second parameter; what cannot be resolved is taken for text."""
-    target = function if inspect.isroutine(function) else type(function).__call__
+def _annotation(function: Callable[..., Any], what: str) -> Any:
+    """The annotation of the second parameter."""
     try:
-        parameters = list(inspect.signature(function).parameters)
-        hints = typing.get_type_hints(target)
-    except (NameError, TypeError, ValueError):
-        return inspect.Parameter.empty
-    second = parameters[1] if len(parameters) > 1 else ""
-    return hints.get(second, inspect.Parameter.empty)
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:
+        return inspect.Parameter.empty  # a built-in without a signature
+    found = parameters[1].annotation if len(parameters) > 1 else inspect.Parameter.empty
+    if not isinstance(found, str):
+        return found
+    target = function if inspect.isroutine(function) else type(function).__call__
+    # Only this one is resolved: others may name what is imported for the type checker alone.
+    alone = types.SimpleNamespace(__annotations__={"payload": found})
+    try:
+        return typing.get_type_hints(alone, getattr(inspect.unwrap(target), "__globals__", {}))["payload"]
+    except NameError as error:
+        why = f"{what}: the annotation {found!r} of its payload means nothing at module level: {error}"
+        raise ConfigError(why) from None
 
 
 def _checked(decode: Callable[[bytes], Any]) -> Decode:
