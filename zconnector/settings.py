@@ -43,7 +43,14 @@ class QueueSettings:
     iterator_idle: float = 3_600.0
     dedupe_window: float = 720.0
     lease_limit: float = 300.0
-    """A Gandalf lease never lasts longer than this."""
+    """A lease lasts no longer than this without progress, unless command or worker ask for another."""
+    adopt_within: float = 15.0
+    """After a restart a stream must take up its leases again within this."""
+    retry_attempts: int = 5
+    retry_first: float = 1.0
+    retry_factor: float = 2.0
+    retry_limit: float = 100.0
+    """Attempts and pauses of commands whose sender and pivot say nothing else."""
     beat_missed: float = 4.0
     """A worker (or, on a shared socket, a version) that registered and is silent for this long is gone."""
     max_dead: int = 10_000

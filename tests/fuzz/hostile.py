@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from zconnector.messages.codec import encode_one
-from zconnector.messages.fields import ANSWERED, FIELDS, NAMES, REQUIRED
+from zconnector.messages.fields import ANSWERED, BOUNDS, FIELDS, NAMES, REQUIRED
 from zconnector.messages.kinds import MAX_BATCH, MAX_HEADER, Flag, Kind
 from zconnector.messages.message import Message
 
@@ -63,8 +63,10 @@ def good(rng: random.Random) -> list[bytes]:
 def _value(rng: random.Random, name: str) -> Any:
     if name in NAMES:
         return rng.choice(_NAMES)
-    if name in ("major", "minor"):
-        return rng.randrange(-128, 128)
+    if name in BOUNDS:
+        return rng.randint(*BOUNDS[name])
+    if name == "retry":
+        return rng.choice([{}, {"attempts": 1}, {"first": 0, "factor": 1.5, "limit": 10}])
     kind, limit = FIELDS[name]
     if kind is str:
         return rng.choice(_WORDS)[: limit // 4]

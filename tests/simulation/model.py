@@ -20,7 +20,7 @@ from zconnector.messages.kinds import Outcome
 from zconnector.messages.message import derived_uuid
 
 RULES: dict[str, str] = {
-    "lost command": "a receipted command is executed, and its sender's connector has the reply",
+    "lost command": "a receipted command is executed, or had all its attempts; its sender has the reply",
     "unexpected execution": "what was refused for certain is not executed; nothing is at two connectors",
     "accepted twice": "a command has one accepted completion; a uuid stands for one body",
     "redelivery": "nothing is handed out again after its completion was accepted",
@@ -92,6 +92,10 @@ class _Command:
     attempts: list[Attempt] = field(default_factory=list)
     executed_at: dict[str, int] = field(default_factory=dict)
     handed: _Handed | None = None
+    hand_outs: dict[str, int] = field(default_factory=dict)
+    """By connector."""
+    buried: bool = False
+    """Its source was told that it became a dead letter."""
     payloads: set[bytes] = field(default_factory=set)
     """Bodies that were handed out."""
     completed: int = -1
@@ -124,12 +128,13 @@ class _Reader:
 class Model:
     """Judges one run."""
 
-    def __init__(self, *, lease_limit: float, dedupe_window: float) -> None:
+    def __init__(self, *, lease_limit: float, dedupe_window: float, attempts: int = 5) -> None:
         self.violations: list[Violation] = []
         self.checked: Counter[str] = Counter()
         """How often each rule was applied."""
         self.counts: Counter[str] = Counter()
         self._lease_limit = int(lease_limit * 0.99 * SECOND)
+        self._attempts = attempts
         self._dedupe = int(dedupe_window * 0.95 * SECOND)
         self._order = 0
         self._commands: dict[tuple[str, str], _Command] = {}
@@ -244,7 +249,10 @@ class Model:
             )
             self._broken(at, "redelivery", uuid, text)
         self._check_lease(at, node, uuid, command)
+        if command.buried and command.hand_outs.get(node, 0) >= self._attempts:
+            self._broken(at, "redelivery", uuid, f"{uuid} was handed out at {node} as a dead letter")
         command.handed = _Handed(at, self._order, node, worker, iterator)
+        command.hand_outs[node] = command.hand_outs.get(node, 0) + 1
         command.payloads.add(payload)
 
     def _check_lease(self, at: int, node: str, uuid: str, command: _Command) -> None:
@@ -384,12 +392,24 @@ class Model:
             command.failed[node] = at
             self._check_failed(at, node, reference, command)
             return
+        if uuid == derived_uuid(reference, Outcome.FAIL):
+            self._check_buried(at, reference, command)
         replies = command.replies.setdefault(node, {})
         replies[uuid] = None
         self.checked["accepted twice"] += 1
         if len(replies) > 1 and at - command.completed < self._dedupe:
             text = f"{reference} has {len(replies)} final replies at {node}: {', '.join(replies)}"
             self._broken(at, "accepted twice", reference, text)
+
+    def _check_buried(self, at: int, uuid: str, command: _Command) -> None:
+        """ATTEMPTS_EXHAUSTED is an end only for what was handed out that often."""
+        command.buried = True
+        self.counts["dead letters"] += 1
+        self.checked["lost command"] += 1
+        most = max(command.hand_outs.values(), default=0)
+        if most < self._attempts:
+            text = f"{uuid} became a dead letter after {most} hand-outs of {self._attempts}"
+            self._broken(at, "lost command", uuid, text)
 
     def _check_failed(self, at: int, node: str, uuid: str, command: _Command) -> None:
         """A FAIL for want of a receipt must not follow a receipt."""
@@ -456,7 +476,7 @@ class Model:
             self._finish_attempt(at, command, attempt)
         if "ACCEPTED" in outcomes:
             self.checked["lost command"] += 1
-            if not command.executed_at:
+            if not command.executed_at and not command.buried:
                 self._broken(at, "lost command", uuid, f"{uuid} was receipted and never executed")
             senders = {a.node for a in command.attempts if a.outcome == "ACCEPTED"}
             for node in sorted(senders - command.replies.keys()):

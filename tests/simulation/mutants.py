@@ -25,12 +25,13 @@ from zconnector.errors import StorageError
 from zconnector.messages.codec import Frames
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message, is_completion
-from zconnector.queue.commands import Commands
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.endings import Endings
 from zconnector.queue.leases import Command
 from zconnector.queue.local import LocalQueue, Offered, Published
 from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import Completed, OnCompleted, OnOffered, OnPublished
+from zconnector.queue.returns import Returns
 from zconnector.queue.states import ENDED, State
 from zconnector.queue.store import COMMANDS, OUTBOX, Bodies, Delete, Row
 from zconnector.settings import QueueSettings
@@ -58,11 +59,13 @@ class _QueueVariant(Variant):
 
 
 class _ReceiptsEarly(LocalQueue):
-    def offer(self, command: Message, now: Instant, done: OnOffered) -> Actions:
+    def offer(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
         if self.knows_command(command.uuid):
-            return super().offer(command, now, done)
+            return super().offer(command, now, done, retry)
         early = done(now, Offered("STORED"))
-        return early + super().offer(command, now, lambda later, offered: [])
+        return early + super().offer(command, now, lambda later, offered: [], retry)
 
 
 class ReceiptBeforeCommit(_QueueVariant):
@@ -98,11 +101,13 @@ class _KnowsNoUuid(LocalQueue):
     def knows_command(self, uuid: str) -> bool:
         return False
 
-    def offer(self, command: Message, now: Instant, done: OnOffered) -> Actions:
+    def offer(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
         known = self._register.find(command.uuid)
         if known is not None and known.state not in (State.STORING, State.COMPLETING):
             del self._register._by_uuid[command.uuid]
-        return super().offer(command, now, done)
+        return super().offer(command, now, done, retry)
 
 
 class NoUuidUniqueness(_QueueVariant):
@@ -119,7 +124,7 @@ class _TakesEveryCompletion(Endings):
         command = self._register.find(reply.reference)
         if command is None or command.state not in ENDED or not is_completion(reply.text("event")):
             return super().complete(reply, now, done)
-        draft = self._reply(command, reply, now)
+        draft = self._finish.reply(command, reply, now)
         if draft is None:
             return done(now, Completed("LATE"))
 
@@ -142,7 +147,7 @@ class NoFencing(Variant):
     """
 
     def connector(self, machine: ConnectorMachine) -> None:
-        become(machine.router.queue._endings, _TakesEveryCompletion)
+        become(machine.router.queue._commands.endings, _TakesEveryCompletion)
 
 
 # ---- lease kept after disconnect
@@ -248,14 +253,12 @@ class DedupeForgottenOnRestart(_QueueVariant):
 # ---- lost wake-up
 
 
-class _WakesNobody(Commands):
-    def _end_lease(self, command: Command, why: str, now: Instant) -> Actions:
-        waiting, self._waiting = self._waiting, {}
+class _WakesNobody(Returns):
+    def end_lease(self, command: Command, why: str, now: Instant, *, unseen: bool = False) -> Actions:
         line = self._register.line((command.name, command.admin))
         parked, line.waiting = line.waiting, {}
-        actions = super()._end_lease(command, why, now)
+        actions = super().end_lease(command, why, now, unseen=unseen)
         line.waiting = parked
-        self._waiting = waiting
         return actions
 
 
@@ -263,7 +266,7 @@ class LostWakeUp(Variant):
     """A command whose lease has ended is ready, and who waits for one is not told."""
 
     def connector(self, machine: ConnectorMachine) -> None:
-        become(machine.router.queue._commands, _WakesNobody)
+        become(machine.router.queue._commands.returns, _WakesNobody)
 
 
 # ---- T instead of T/n

@@ -92,6 +92,26 @@ def test_a_reply_that_never_comes_is_lost() -> None:
     assert story.finish() == ["lost command"]
 
 
+@pytest.mark.parametrize(("hand_outs", "broken"), [(4, ["lost command"]), (5, [])])
+def test_a_dead_letter_is_an_end_only_after_all_attempts(hand_outs: int, broken: list[str]) -> None:
+    story = Story().at(1)
+    story.send("ACCEPTED")
+    for number in range(hand_outs):
+        story.at(50 * number).hand()
+    story.at(300).reply(derived_uuid("u1", "FAIL"), event="FAIL")
+    assert story.finish() == broken
+
+
+def test_a_dead_letter_is_not_handed_out_again() -> None:
+    story = Story().at(1)
+    story.send("ACCEPTED")
+    for number in range(5):
+        story.at(50 * number).hand()
+    story.at(300).reply(derived_uuid("u1", "FAIL"), event="FAIL")
+    story.at(301).hand()
+    assert story.finish() == ["redelivery"]
+
+
 def test_a_refused_command_must_not_run() -> None:
     story = Story().at(1)
     story.send("TARGET_AWAY")

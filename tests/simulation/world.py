@@ -98,7 +98,11 @@ class World:
         self.scheduler = Scheduler()
         self.trace = Trace(watch)
         self.network = Network(self.scheduler, random.Random(f"{plan.seed}/network"))
-        self.model = Model(lease_limit=QUEUE.lease_limit, dedupe_window=QUEUE.dedupe_window)
+        self.model = Model(
+            lease_limit=QUEUE.lease_limit,
+            dedupe_window=QUEUE.dedupe_window,
+            attempts=QUEUE.retry_attempts,
+        )
         self._rng = random.Random(f"{plan.seed}/world")
         self._around = Surroundings(
             str(plan.seed), self.scheduler, self.network, self.trace, variant, self._defect

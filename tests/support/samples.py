@@ -7,9 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from zconnector.messages.fields import ANSWERED, FIELDS, NAMES, REQUIRED
+from zconnector.messages.fields import ANSWERED, BOUNDS, FIELDS, NAMES, REQUIRED
 from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message
+from zconnector.messages.retry import MAX_PAUSE_MS
 
 _LETTERS = string.ascii_letters + string.digits + "_.-"
 _SAFE = 2**53
@@ -21,6 +22,16 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
+wishes = st.fixed_dictionaries(
+    {},
+    optional={
+        "attempts": st.integers(1, 1_000),
+        "first": st.integers(0, MAX_PAUSE_MS),
+        "factor": st.integers(1, 10) | st.floats(1, 10),
+        "limit": st.integers(0, MAX_PAUSE_MS),
+    },
+)
+"""Values of `retry`."""
 flags = st.builds(lambda bits: Flag(bits), st.integers(0, 7))
 
 
@@ -28,8 +39,10 @@ def values(name: str) -> st.SearchStrategy[Any]:
     """Values of one field that keep its rule."""
     if name in NAMES:
         return names
-    if name in ("major", "minor"):
-        return st.integers(-128, 127)
+    if name in BOUNDS:
+        return st.integers(*BOUNDS[name])
+    if name == "retry":
+        return wishes
     by_type: dict[type, st.SearchStrategy[Any]] = {
         str: texts,
         int: st.integers(-_SAFE, _SAFE),

@@ -24,12 +24,16 @@ class Catalogue:
         self.pivots = tuple(sorted(pivots, key=lambda pivot: pivot.version))
         self.products = tuple(sorted(products, key=lambda p: (p.version, p.product)))
         self._commands: dict[Version, dict[str, Schema]] = {}
+        self._retries: dict[Version, dict[str, Mapping[str, Any]]] = {}
         self._implicit = {pivot.version for pivot in self.pivots if pivot.implicit}
         sources: list[Pivot | ProductConnector] = [*self.pivots, *self.products]
         for source in sources:
             commands = self._commands.setdefault(source.version, {})
             for command in source.commandtypes:
                 commands.setdefault(command.name, command.schema)
+                if command.retry:  # a product connector's keys over those of the pivot
+                    retries = self._retries.setdefault(source.version, {})
+                    retries[command.name] = {**retries.get(command.name, {}), **command.retry}
         self._newest = sorted(self._commands, reverse=True)
 
     @property
@@ -72,6 +76,11 @@ class Catalogue:
         complaint = schema.complaint(command.payload) if schema else ""
         return Refusal(Reason.INVALID_PAYLOAD, complaint, command.uuid) if complaint else None
 
+    def retry(self, command: Message) -> Mapping[str, Any]:
+        """What the version that gives a command its schema wishes for its retries; empty: nothing."""
+        version = self._version(command.number("major"), command.text("command"))
+        return {} if version is None else self._retries.get(version, {}).get(command.text("command"), {})
+
     def missing(self, major: int, minor: int, names: Iterable[str]) -> list[str]:
         """Commands of a version that a worker's command list lacks; none for an implicit pivot.
 
@@ -106,14 +115,14 @@ class Catalogue:
         )
 
     def _schema(self, major: int, command: str) -> Schema | None:
+        version = self._version(major, command)
+        return None if version is None else self._commands[version].get(command)
+
+    def _version(self, major: int, command: str) -> Version | None:
+        """The version that decides on a command."""
         if major:
-            newest = self.highest(major)
-            return self._commands[newest].get(command) if newest is not None else None
-        for version in self._newest:
-            schema = self._commands[version].get(command)
-            if schema is not None:
-                return schema
-        return None
+            return self.highest(major)
+        return next((version for version in self._newest if command in self._commands[version]), None)
 
 
 def _mappings(document: Mapping[str, Any], field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -20,6 +20,7 @@ from zconnector.configuration.yaml_text import read_text
 from zconnector.errors import ConfigError
 from zconnector.messages.depth import MAX_DEPTH, is_deeper
 from zconnector.messages.fields import is_name, is_unicode
+from zconnector.messages.retry import broken_rule
 
 MAX_DOCUMENT = 1 << 20
 """Bytes of one pivot or product connector."""
@@ -44,6 +45,8 @@ class CommandType:
 
     name: str
     schema: Schema
+    retry: Mapping[str, Any] | None = None
+    """When it is tried again, where the settings of the connector do not say it (`messages/retry.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +225,8 @@ def _lists(of: Pivot | ProductConnector) -> dict[str, Any]:
     return {
         "major": of.major,
         "minor": of.minor,
-        "commandtypes": [{"name": c.name, "schema": c.schema.source} for c in of.commandtypes],
-        "eventtypes": [{"name": e.name, "schema": e.schema.source} for e in of.eventtypes],
+        "commandtypes": [_of_command(command) for command in of.commandtypes],
+        "eventtypes": [_of_command(event) for event in of.eventtypes],
         "resourcetypes": [{"name": r.name} for r in of.resourcetypes],
         "keys": [
             {
@@ -236,6 +239,11 @@ def _lists(of: Pivot | ProductConnector) -> dict[str, Any]:
             for k in of.keys
         ],
     }
+
+
+def _of_command(command: CommandType) -> dict[str, Any]:
+    written = {"name": command.name, "schema": command.schema.source}
+    return {**written, "retry": dict(command.retry)} if command.retry else written
 
 
 Item = TypeVar("Item", CommandType, ResourceType, Key)
@@ -266,7 +274,11 @@ def _items(
 
 def _command_type(value: Mapping[str, Any], where: str) -> CommandType:
     name = _text(value.get("name"), f"{where}.name")
-    return CommandType(name, compile_schema(value.get("schema"), f"{where}.schema"))
+    retry = value.get("retry")
+    broken = "" if retry is None else broken_rule(retry)
+    if broken:
+        raise ConfigError(f"{where}: {broken}")
+    return CommandType(name, compile_schema(value.get("schema"), f"{where}.schema"), retry or None)
 
 
 def _resource_type(value: Mapping[str, Any], where: str) -> ResourceType:

@@ -13,6 +13,7 @@ from zconnector.configuration.catalogue import Catalogue
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message, receipt
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.local import LocalQueue, Offered, Published
 from zconnector.queue.unknowns import GRACE_MS
 from zconnector.shoset.identity import Identity
@@ -31,9 +32,12 @@ ADMIN_COMMANDS = (
 class Incoming:
     """Commands, events and replies that others sent to this connector."""
 
-    def __init__(self, identity: Identity, shoset: Shoset, queue: LocalQueue, flush: Then) -> None:
-        """`flush` sends what is due in the outbox."""
+    def __init__(
+        self, identity: Identity, shoset: Shoset, queue: LocalQueue, retry: RetryPolicy, flush: Then
+    ) -> None:
+        """`retry` is the policy of the settings; `flush` sends what is due in the outbox."""
         self.counters: Counter[str] = Counter()
+        self._retry = retry
         self.catalogue = Catalogue()
         self.draining = False
         self._identity = identity
@@ -50,15 +54,24 @@ class Incoming:
             if self.draining:
                 refused = Offered("FAILED", Reason.DRAINING, "the connector is stopping")
                 return self._answer(peer, command, refused, now)
-            refusal = self._check(command, now)
+            refusal = self.check(command, now)
             if refusal is not None:
                 refused = Offered("REFUSED", refusal.reason, refusal.detail)
                 return self._answer(peer, command, refused, now)
         return self._queue.offer(
-            command, now, lambda later, offered: self._answer(peer, command, offered, later)
+            command,
+            now,
+            lambda later, offered: self._answer(peer, command, offered, later),
+            self.policy(command),
         )
 
-    def _check(self, command: Message, now: Instant) -> Refusal | None:
+    def policy(self, command: Message) -> RetryPolicy | None:
+        """The sender's wish over the pivot's over the settings; None: these alone."""
+        theirs, ours = command.header.get("retry"), self.catalogue.retry(command)
+        return self._retry.over({**ours, **(theirs or {})}) if theirs or ours else None
+
+    def check(self, command: Message, now: Instant) -> Refusal | None:
+        """Why a command that is not known here must not be taken."""
         late = now.wall - command.number("accept_until") - GRACE_MS
         if late > 0:
             detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"

@@ -83,9 +83,9 @@ class ConnectorMachine:
 
     def drain(self, now: Instant) -> Actions:
         """Take nothing new, let our commands under way hear their receipts, then GOAWAY."""
-        self.router.incoming.draining = True
+        actions = self.router.drain(now)
         self._drain_ends = now.mono + _DRAIN_LIMIT
-        return self._drained(now)
+        return actions + self._drained(now)
 
     def _drained(self, now: Instant) -> Actions:
         if self._drain_ends is None:

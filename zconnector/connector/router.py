@@ -9,9 +9,14 @@
 | aggregator | CONFIRM, FETCH answer | `Replication` |
 | aggregator | PRESENCE | replies for who has returned are sent |
 | aggregator | CONFIG, CONFIGURATION | `Setup` |
-| worker | send_command | `Outgoing` |
+| aggregator | JOURNAL answer | `Journalling` |
+| worker | send_command | `Outgoing`; to "self": `Own` |
 | worker | send_event | completion of a command, reply to an event, or broadcast |
 | worker | wait_*, create_iterator | local queue |
+| worker | await_reply | the event queue, where it waits for the final reply by uuid |
+| worker | subscribe, take_events, acknowledge, unsubscribe | `Subscribing` |
+| worker | take, settle, give_back, adopt | `Holding`, local queue |
+| worker | tidings | `Tidings` |
 | worker | register, beat | `Setup`, `Workers` |
 """
 
@@ -23,14 +28,20 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
+from zconnector.connector.arguments import number, small, text
 from zconnector.connector.aside import Aside
+from zconnector.connector.holding import Holding
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
+from zconnector.connector.journalling import Journalling
 from zconnector.connector.outgoing import Outgoing
+from zconnector.connector.own import Own
 from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
+from zconnector.connector.subscribing import Subscribing
+from zconnector.connector.tidings import Tidings
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind
@@ -41,6 +52,8 @@ from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 from zconnector.shoset.uplinks import Target
+
+_LONGEST_WAIT_MS = 30 * 86_400_000
 
 
 class ConnectorRouter:
@@ -61,13 +74,20 @@ class ConnectorRouter:
         self.workers = Workers(settings.queue.beat_missed, now)
         self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng)
         self.replication = Replication(self.shoset, queue, rng)
-        self.incoming = Incoming(identity, self.shoset, queue, self.replication.flush)
+        self.incoming = Incoming(identity, self.shoset, queue, queue.retry_policy, self.replication.flush)
         self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
+        self.journalling = Journalling(self.shoset, queue, rng)
+        self.own = Own(identity, queue, self.incoming, self.outgoing, self.journalling.flush)
+        queue.at_home(identity.name)
         self.requests = Requests(self.shoset, rng)
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
         )
         self.aside = Aside()
+        self.subscribing = Subscribing(queue)
+        self.tidings = Tidings(queue, self.workers)
+        self.tidings.on_gone.append(queue.subscriptions.release_holder)
+        self.holding = Holding(queue, self.workers, self.tidings, self.replication.flush)
         self._instances: list[Any] | None = None
 
     # ---- Role: sessions
@@ -84,6 +104,7 @@ class ConnectorRouter:
         actions += self.requests.session_up(now)
         actions += self.outgoing.room_again(now)
         self.queue.outbox_wake()
+        actions += self.journalling.room_again(now)
         return actions + self.replication.flush(now) + self.replication.look(now)
 
     def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
@@ -91,10 +112,11 @@ class ConnectorRouter:
             Note("info", "session ended", {"peer": str(peer), "why": why}),
             *self.outgoing.session_down(peer, now),
             *self.requests.session_down(peer, now),
+            *self.journalling.session_down(peer, now),
         ]
 
     def room_again(self, peer: Peer, now: Instant) -> Actions:
-        return self.outgoing.room_again(now) + self.replication.flush(now)
+        return self.outgoing.room_again(now) + self.replication.flush(now) + self.journalling.room_again(now)
 
     def refused(self, peer: Peer, refusal: Refusal, now: Instant) -> Actions:
         """The cluster does not want us (any more): what was kept for a fast start must not serve."""
@@ -109,7 +131,8 @@ class ConnectorRouter:
         return {}  # a connector binds no shoset
 
     def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
-        return self.setup.validated(now)  # a push may have missed the instance: ask again
+        # A push may have missed the instance: ask again. And what no member took may go now.
+        return self.setup.validated(now) + self.journalling.wake(now)
 
     def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         instances = header.get("instances")
@@ -142,6 +165,8 @@ class ConnectorRouter:
             return self.replication.flush(now)
         if kind is Kind.FETCH and message.is_answer:
             return self.replication.answered(message, now)
+        if kind is Kind.JOURNAL and message.is_answer:
+            return self.journalling.answered(message, now)
         if kind in (Kind.CONFIG, Kind.CONFIGURATION):
             if message.is_answer:
                 return self.requests.answer(message, peer, now)
@@ -167,7 +192,11 @@ class ConnectorRouter:
         try:
             return self._call(caller, op, args, payload, now)
         except Refusal as refusal:
-            return [Respond(caller, error=refusal)]
+            told: Actions = [Respond(caller, error=refusal)]
+            uuid = args.get("uuid")
+            if op != "send_command" or not isinstance(uuid, str) or self.outgoing.holds(uuid):
+                return told
+            return told + self.queue.refused(uuid, refusal)
 
     def _call(
         self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant
@@ -175,38 +204,39 @@ class ConnectorRouter:
         if op == "send_command":
             if self.incoming.draining:
                 raise Refusal(Reason.DRAINING, "the connector is stopping")
-            return self.outgoing.send(caller, args, payload, now)
+            sender = self.own if self.own.is_for_us(args) else self.outgoing
+            return sender.send(caller, args, payload, now)
         if op == "send_event":
             return self.sending.send(caller, args, payload, now)
         if op == "wait_command":
-            worker, major = _text(args, "worker"), _small(args, "major")
+            worker, major = text(args, "worker"), small(args, "major")
             if self.workers.is_gone(worker):
                 self.aside.put(worker, caller, args)
                 return []
             self.workers.waits(worker, major, now)
             return self.queue.wait_command(
                 caller,
-                _text(args, "iterator"),
-                _text(args, "command"),
+                text(args, "iterator"),
+                text(args, "command"),
                 major,
                 worker,
                 self.workers.serving(worker, major),
                 now,
-                seen=_text(args, "seen") if "seen" in args else None,
+                seen=text(args, "seen") if "seen" in args else None,
             )
         if op == "wait_event":
             return self.queue.wait_event(
                 caller,
-                _text(args, "iterator"),
-                _text(args, "topic"),
-                None if args.get("event") is None else _text(args, "event"),
-                _text(args, "reference"),
-                _text(args, "worker"),
+                text(args, "iterator"),
+                text(args, "topic"),
+                None if args.get("event") is None else text(args, "event"),
+                text(args, "reference"),
+                text(args, "worker"),
                 now,
-                seen=_text(args, "seen") if "seen" in args else None,
+                seen=text(args, "seen") if "seen" in args else None,
             )
         if op == "create_iterator":
-            kind = _text(args, "kind")
+            kind = text(args, "kind")
             if kind not in ("command", "event"):
                 raise Refusal(Reason.BAD_ARGUMENT, f"kind must be command or event (got {kind!r:.40})")
             return self.queue.create_iterator(
@@ -219,15 +249,36 @@ class ConnectorRouter:
                 ],
             )
         if op == "register":
-            return self.setup.register(caller, args, now) + self._heard(_text(args, "worker"), now)
+            return self.setup.register(caller, args, now) + self._heard(text(args, "worker"), now)
         if op == "beat":
             if self.incoming.draining:
                 # An error ends a Gandalf worker as "leave" does; ours only waits for the next router.
                 raise Refusal(Reason.DRAINING, "the connector is stopping")
-            worker = _text(args, "worker")
-            going_on = self.workers.beat(worker, _small(args, "major"), _small(args, "minor"), now)
+            worker = text(args, "worker")
+            going_on = self.workers.beat(worker, small(args, "major"), small(args, "minor"), now)
             told = Respond(caller, {"valid": going_on, "boot": self.identity.boot})
             return [told, *self._heard(worker, now)]
+        if op == "subscribe":
+            return self.subscribing.subscribe(caller, args, now)
+        if op == "take_events":
+            return self.subscribing.take_events(caller, args, now)
+        if op == "acknowledge":
+            return self.subscribing.acknowledge(caller, args, now)
+        if op == "unsubscribe":
+            return self.subscribing.unsubscribe(caller, args, now)
+        if op == "await_reply":
+            timeout = number(args, "timeout", 0, _LONGEST_WAIT_MS, 0)
+            return self.queue.awaiting.wait(caller, text(args, "uuid", limit=64), timeout / 1000 or None, now)
+        if op == "take":
+            return self.holding.take(caller, args, now)
+        if op == "settle":
+            return self.holding.settle(caller, args, payload, now)
+        if op == "give_back":
+            return self.holding.give_back(caller, args, now)
+        if op == "adopt":
+            return self.holding.adopt(caller, args, now)
+        if op == "tidings":
+            return self.tidings.ask(caller, args, now)
         if op == "status":
             return [Respond(caller, self.status(now))]
         raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")
@@ -243,7 +294,13 @@ class ConnectorRouter:
         self.aside.drop(caller)
         self.outgoing.cancel(caller)
         self.setup.cancel(caller)
-        return self.queue.cancel(caller, now)
+        return self.tidings.cancel(caller, now) + self.queue.cancel(caller, now)
+
+    def drain(self, now: Instant) -> Actions:
+        """Take nothing new, hand out nothing more to streams, and let them finish."""
+        self.incoming.draining = self.holding.draining = True
+        refusal = Refusal(Reason.DRAINING, "the connector is stopping")
+        return self.queue.end_takes(refusal, now) + self.tidings.drain(now)
 
     # ---- time
 
@@ -255,11 +312,12 @@ class ConnectorRouter:
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         if overdue := self.workers.overdue(now):
             actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
+        actions += self.tidings.tick(now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)
         actions += self.queue.tick(now)
         actions += self.replication.look(now)
-        return actions + self.replication.flush(now)
+        return actions + self.replication.flush(now) + self.journalling.flush(now)
 
     def _set_aside(self, worker: str, now: Instant) -> None:
         """Hand nothing to the waits of a worker that is silent, until it is heard again."""
@@ -270,10 +328,12 @@ class ConnectorRouter:
     def deadline(self) -> float | None:
         return earliest(
             self.workers.deadline(),
+            self.tidings.deadline(),
             self.outgoing.deadline(),
             self.requests.deadline(),
             self.queue.deadline(),
             self.replication.deadline(),
+            self.journalling.deadline(),
         )
 
     def serve_from_cache(self, now: Instant) -> Actions:
@@ -296,6 +356,8 @@ class ConnectorRouter:
             "versions": [str(version) for version in self.incoming.catalogue.versions],
             "counters": {
                 **self.outgoing.counters,
+                **self.own.counters,
+                **self.journalling.counters,
                 **self.incoming.counters,
                 **self.sending.counters,
                 **self.replication.counters,
@@ -321,17 +383,3 @@ def _targets(instances: Any) -> list[Target]:
         for item in instances
         if isinstance(item, dict) and {"instance", "endpoint", "key"} <= item.keys()
     ]
-
-
-def _text(args: Mapping[str, Any], name: str) -> str:
-    value = args.get(name, "")
-    if not isinstance(value, str):
-        raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be str, not {type(value).__name__}")
-    return value
-
-
-def _small(args: Mapping[str, Any], name: str) -> int:
-    value = args.get(name, 0)
-    if type(value) is not int or not -128 <= value <= 127:
-        raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be an int from -128 to 127 (got {value!r})")
-    return value

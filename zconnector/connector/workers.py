@@ -6,6 +6,7 @@ socket all workers of one major version look alike: their beats are one beat.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,8 @@ class Workers:
         """In the order in which they fell silent."""
         self._strangers: dict[str, float] = {}
         """When each was last heard; the one heard longest ago first."""
+        self._attended: Counter[tuple[str, int, int]] = Counter()
+        """By version of a worker: its streams, which are watched instead of its beats."""
         self._grace_over = False
 
     def register(self, worker: str, major: int, minor: int, commands: Iterable[str], now: Instant) -> None:
@@ -92,6 +95,24 @@ class Workers:
         known.heard = now.mono
         self._known[key] = known
         return True
+
+    def attend(self, worker: str, major: int, minor: int, now: Instant) -> None:
+        """A stream of it lives: as long as one does, it need not beat."""
+        self._attended[worker, major, minor] += 1
+        self.beat(worker, major, minor, now)
+
+    def leave(self, worker: str, major: int, minor: int, now: Instant) -> None:
+        """A stream of it has ended; without any it has to beat again, from now on."""
+        key = (worker, major, minor)
+        self._attended[key] -= 1
+        if self._attended[key] <= 0:
+            del self._attended[key]
+        self.beat(worker, major, minor, now)
+
+    def commands_of(self, worker: str, version: Version) -> list[str]:
+        """What it registered for that version; nothing if it did not, or is silent."""
+        known = self._known.get((worker, *version))
+        return [] if known is None else list(known.commands)
 
     def waits(self, worker: str, major: int, now: Instant) -> None:
         """It waits for a command, so it may be given a lease, which somebody must watch.
@@ -132,7 +153,11 @@ class Workers:
                 known.heard = min(known.heard + stood_still, now.mono)
             for worker, heard in self._strangers.items():
                 self._strangers[worker] = min(heard + stood_still, now.mono)
-        silent = [key for key, known in self._known.items() if now.mono - known.heard >= self._beat_missed]
+        silent = [
+            key
+            for key, known in self._known.items()
+            if now.mono - known.heard >= self._beat_missed and key not in self._attended
+        ]
         for key in silent:
             self._silent[key] = self._known.pop(key)
         gone = [self._gone(self._silent[key]) for key in silent]
@@ -178,9 +203,9 @@ class Workers:
         first = self._looked + _LOOK
         if not self._grace_over and self._grace_ends < first:
             first = self._grace_ends
-        for known in self._known.values():
+        for key, known in self._known.items():
             silent = known.heard + self._beat_missed
-            if silent < first:
+            if silent < first and key not in self._attended:
                 first = silent
         return first
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from zconnector.errors import Reason, WireError
 from zconnector.messages.kinds import Flag, Kind
+from zconnector.messages.retry import MAX_PAUSE_MS, broken_rule
 
 
 class Rule(NamedTuple):
@@ -35,6 +36,12 @@ FIELDS: dict[str, Rule] = {
     "worker": Rule(str, 256),
     "accept_until": Rule(int),
     "budget": Rule(int),
+    "ttl": Rule(int),
+    "delay": Rule(int),
+    "priority": Rule(int),
+    "order_key": Rule(str, 256),
+    "lease": Rule(int),
+    "retry": Rule(dict),
     "topic": Rule(str, 256),
     "event": Rule(str, 256),
     "reference": Rule(str, 64),
@@ -89,12 +96,13 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
     Kind.PRESENCE: ("number", "entries"),
     Kind.FETCH: ("uuid", "after", "upto"),
     Kind.ERROR: ("reason", "detail"),
+    Kind.JOURNAL: ("uuid", "entries"),
     Kind.CALL: ("call", "op"),
     Kind.RESULT: ("call",),
     Kind.CANCEL: ("call",),
 }
 
-ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH))
+ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH, Kind.JOURNAL))
 """Kinds that have answers. On any other the flag excuses nothing: readers of a field rely on REQUIRED."""
 
 NAMES = ("tenant", "source", "target", "type", "recipient", "name", "instance", "product")
@@ -103,13 +111,28 @@ _NAMES = frozenset(NAMES)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
-_SMALL = ("major", "minor")
 _MAX_INT = 2**53  # what every JSON reader in every language holds exactly
+
+BOUNDS: dict[str, tuple[int, int]] = {
+    "major": (-128, 127),
+    "minor": (-128, 127),
+    "ttl": (0, MAX_PAUSE_MS),
+    "delay": (0, MAX_PAUSE_MS),
+    "priority": (0, 9),
+    "lease": (1_000, 86_400_000),
+}
+"""Least and greatest value of the integers that have other bounds than 2^53."""
+WISHES = ("ttl", "delay", "priority", "order_key", "lease", "retry")
+"""What the sender of a command may ask of the queue that it ends in."""
 
 _TEXTS = {name: rule.limit for name, rule in FIELDS.items() if rule.type is str and name not in _NAMES}
 """Bytes, which are characters where all are ASCII: such a text need not be encoded to be measured."""
-_INTS = {name: 127 if name in _SMALL else _MAX_INT for name, rule in FIELDS.items() if rule.type is int}
-"""Greatest value."""
+_INTS = {
+    name: BOUNDS.get(name, (0, _MAX_INT))[1]
+    for name, rule in FIELDS.items()
+    if rule.type is int and BOUNDS.get(name, (0, 0))[0] <= 0
+}
+"""Greatest value of those that may be 0."""
 
 _JSON_NAME = {str: "str", int: "int", bool: "bool", list: "list", dict: "object"}
 
@@ -137,6 +160,8 @@ def check_field(name: str, value: object) -> str:
         return _check_text(name, value, limit)  # type: ignore[arg-type]
     if kind is int:
         return _check_number(name, value)  # type: ignore[arg-type]
+    if name == "retry":
+        return broken_rule(value)
     if kind is list and len(value) > limit:  # type: ignore[arg-type]
         return f"{name} has more than {limit} items"
     return ""
@@ -153,9 +178,10 @@ def _check_text(name: str, value: str, limit: int) -> str:
 
 
 def _check_number(name: str, value: int) -> str:
-    if name in _SMALL:
-        if not -128 <= value <= 127:
-            return f"{name} must be from -128 to 127 (got {value})"
+    if name in BOUNDS:
+        least, greatest = BOUNDS[name]
+        if not least <= value <= greatest:
+            return f"{name} must be from {least} to {greatest} (got {value})"
     elif not -_MAX_INT <= value <= _MAX_INT:
         return f"{name} is beyond 2^53"
     return ""

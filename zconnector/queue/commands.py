@@ -1,36 +1,38 @@
 """Commands: stored, handed to one worker at a time, completed once.
 
-The life of a command is the table in `states.py`; every change of state goes through `Register.step`.
-In memory is what decides; header and payload are read when a command is handed out. Nothing here walks
-the backlog: waiters and commands meet in the lines of their name (`lines.py`), deadlines are in heaps.
+The life of a command is the table in `states.py`; every change of state goes through `Register.step`. In
+memory is what decides. Each part of that life has a file of its own: `offers.py`, `handing.py` (with
+`picking.py` and `taking.py`), `returns.py`, `timing.py`, `endings.py`, `burials.py`,
+`settling.py`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
-from zconnector.actions import Actions, Caller, Note, Reach, Respond
+from zconnector.actions import Actions
 from zconnector.clock import Instant, earliest
-from zconnector.errors import DamagedError, Reason, Refusal, StorageError
-from zconnector.messages import Message, body_digest
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.bodies import Messages
-from zconnector.queue.commits import RETRY, Commits
+from zconnector.queue.burials import Burials
+from zconnector.queue.commits import Commits
+from zconnector.queue.dead import DeadLetters
 from zconnector.queue.endings import Endings
-from zconnector.queue.envelope import pack, unfit, unpack
+from zconnector.queue.finish import Finish
+from zconnector.queue.handing import Handing
 from zconnector.queue.iterators import Iterators
-from zconnector.queue.leases import Command, Lease, Version
-from zconnector.queue.lines import Line, Waiter
-from zconnector.queue.outcomes import Offered, OnOffered
-from zconnector.queue.register import LineKey, Register
-from zconnector.queue.states import ENDED, State, Step
-from zconnector.queue.store import COMMANDS, Put
-from zconnector.queue.unknowns import GRACE_MS
+from zconnector.queue.offers import Offers
+from zconnector.queue.outbox import Outbox
+from zconnector.queue.picking import Picking
+from zconnector.queue.register import Register
+from zconnector.queue.returns import Returns
+from zconnector.queue.settling import Settling
+from zconnector.queue.timing import Timing
 from zconnector.settings import QueueSettings
 
 
 class Commands:
-    """The command side of the queue: offers, waits, leases."""
+    """The command side of the queue, assembled."""
 
     def __init__(
         self,
@@ -38,284 +40,36 @@ class Commands:
         commits: Commits,
         messages: Messages,
         iterators: Iterators,
-        register: Register,
-        endings: Endings,
+        outbox: Outbox,
+        dead: DeadLetters,
         rng: random.Random,
     ) -> None:
-        self._settings = settings
-        self._commits = commits
-        self._messages = messages
-        self._iterators = iterators
-        self._register = register
-        self._endings = endings
-        self._rng = rng
-        self._waiting: dict[Caller, Waiter] = {}
-        self._parked: dict[str, dict[Caller, None]] = {}
-        """Callers that wait, by iterator."""
-        self._order = 0
-        self._unreadable: dict[LineKey, None] = {}
-        self._retry_at: float | None = None
-        endings.on_ready = self._ready
-
-    def offer(self, message: Message, now: Instant, done: OnOffered) -> Actions:
-        """A command arrived: `done` hears what may be receipted."""
-        known = self._register.find(message.uuid)
-        if known is not None:
-            return self._offered_again(known, body_digest(message), now, done)
-        body = pack(message)
-        refusal = self._refusal(message, len(body), now)
-        if refusal is not None:
-            return done(now, Offered("REFUSED", refusal.reason, refusal.detail))
-        command = Command(
-            key=self._register.next_key(),
-            uuid=message.uuid,
-            digest=body_digest(message),
-            name=message.text("command"),
-            major=message.number("major"),
-            admin=bool(message.header.get("admin")),
-            source=message.text("source"),
-            tenant=message.text("tenant"),
-            accept_until=message.number("accept_until"),
-            size=len(body),
+        self.register = register = Register(settings, commits, messages)
+        finish = Finish(commits, messages, iterators, register, outbox)
+        self.endings = Endings(commits, messages, register, outbox, finish)
+        self.burials = Burials(commits, messages, register, finish, dead)
+        self.policy = policy = RetryPolicy(
+            settings.retry_attempts,
+            round(settings.retry_first * 1000),
+            settings.retry_factor,
+            round(settings.retry_limit * 1000),
         )
-        self._register.add(command)
-
-        def then(now: Instant) -> Actions:
-            self._messages.keep(COMMANDS, command.key, body)
-            self._register.step(command, Step.STORED)
-            actions: Actions = [Reach("target.after_commit"), *done(now, Offered("STORED"))]
-            actions += _ask_again(command, now)
-            return actions + self._ready(command, now)
-
-        def failed(now: Instant, error: StorageError) -> Actions:
-            self._register.step(command, Step.NOT_STORED)
-            actions = done(now, Offered("FAILED", Reason.STORAGE_FAILED, str(error)))
-            return actions + _ask_again(command, now)
-
-        put = Put(COMMANDS, command.key, command.as_meta(State.READY), body)
-        return [Reach("target.before_commit"), self._commits.commit([put], then, failed)]
-
-    def _refusal(self, message: Message, size: int, now: Instant) -> Refusal | None:
-        """Why an unknown command is not taken."""
-        accept_until = message.number("accept_until")
-        late = now.wall - accept_until - GRACE_MS
-        if late > 0:
-            detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"
-            return Refusal(Reason.EXPIRED, detail, message.uuid)
-        if self._register.may_be_forgotten(message.text("source"), accept_until):
-            detail = "commands of this source with a later accept_until are forgotten already"
-            return Refusal(Reason.EXPIRED, detail, message.uuid)
-        return self._register.no_room(size, message.uuid)
-
-    def _offered_again(self, command: Command, digest: str, now: Instant, done: OnOffered) -> Actions:
-        if command.digest != digest:
-            detail = "this uuid was used for another command"
-            return done(now, Offered("REFUSED", Reason.CONFLICT, detail))
-        if command.state is State.STORING:
-
-            def decided(now: Instant) -> Actions:
-                if self._register.find(command.uuid) is command:
-                    return self._offered_again(command, digest, now, done)
-                return done(now, Offered("FAILED", Reason.STORAGE_FAILED, "the first copy was not stored"))
-
-            command.after.append(decided)
-            return []
-        if command.state not in ENDED:
-            return done(now, Offered("DUPLICATE"))
-        return self._endings.reply_again(command, now) + done(now, Offered("DUPLICATE"))
-
-    def wait(
-        self,
-        caller: Caller,
-        iterator: str,
-        name: str,
-        major: int,
-        worker: str,
-        serving: Version | None,
-        now: Instant,
-        *,
-        seen: str | None = None,
-    ) -> Actions:
-        """Answer with the oldest command of that name and version, now or when there is one."""
-        refusal = self._iterators.check(iterator, "command")
-        if refusal is None and caller in self._waiting:
-            refusal = Refusal(Reason.BAD_ARGUMENT, f"call {caller.call} is pending already")
-        if refusal is not None:
-            return [Respond(caller, error=refusal)]
-        before = self._start_over(iterator, seen, now) if seen is not None else []
-        self._order += 1
-        waiter = Waiter(caller, iterator, name, major, worker, serving, self._order)
-        self._iterators.hold(iterator)
-        self._waiting[caller] = waiter
-        self._parked.setdefault(iterator, {})[caller] = None
-        key = (name, waiter.admin)
-        line = self._register.line(key)
-        line.park(waiter)
-        return before + self._serve(key, line, waiter, now)
-
-    def _start_over(self, iterator: str, seen: str, now: Instant) -> Actions:
-        """Whoever takes one command at a time waits: what this iterator took after `seen` has not reached it.
-
-        So it was lost with a connection, a front end or this process, and nobody works on it; an
-        older wait can reach nobody any more. `seen` itself did reach it: that it could not be
-        completed is no reason to run it again at once.
-        """
-        actions: Actions = []
-        for caller in list(self._parked.get(iterator, ())):
-            self._leave(self._waiting[caller], now)
-            refusal = Refusal(Reason.REPLACED, "a newer wait of this iterator took its place")
-            actions.append(Respond(caller, error=refusal))
-        held = [command for command in self._register.held_by(iterator) if command.uuid != seen]
-        return actions + self._release(held, "lost on the way to its worker", now)
-
-    def cancel(self, caller: Caller, now: Instant) -> Actions:
-        """The caller is gone without an answer, or without having used it; so are its iterator's leases.
-
-        On a shared socket this is the only sign that a worker died. A command just handed to that call goes
-        back as well: its RESULT and the CANCEL crossed.
-        """
-        waiter = self._waiting.get(caller)
-        if waiter is not None:
-            self._leave(waiter, now)
-            iterator = waiter.iterator
-        else:
-            held = self._register.handed_to(caller)
-            if held is None or held.lease is None:
-                return []
-            iterator = held.lease.iterator
-        return self._release(self._register.held_by(iterator), "wait cancelled", now)
-
-    def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
-        """Hand nothing to the waits of this worker; who they are. Whoever cancels them cancels nothing."""
-        waiters = [waiter for waiter in self._waiting.values() if waiter.worker == worker]
-        for waiter in waiters:
-            self._leave(waiter, now)
-        return waiters
-
-    def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
-        """Give back what matching leases hold."""
-        held = [c for c in self._register.leased() if c.lease is not None and holder(c.lease)]
-        return self._release(held, why, now)
-
-    def _release(self, held: list[Command], why: str, now: Instant) -> Actions:
-        actions: Actions = []
-        for command in held:
-            actions += self._end_lease(command, why, now)
-        return actions + self._commits.flush(now)
+        self.returns = Returns(commits, iterators, register, self.burials, policy)
+        self.timing = Timing(commits, register, self.returns, self.burials)
+        self.picking = Picking(
+            settings.lease_limit, commits, messages, register, self.burials, self.returns, rng
+        )
+        self.handing = Handing(commits, iterators, register, self.returns, self.picking)
+        self.settling = Settling(
+            commits, register, finish, self.endings, self.burials, self.returns, policy, rng
+        )
+        self.offers = Offers(commits, messages, register, self.endings)
 
     def tick(self, now: Instant) -> Actions:
-        actions: Actions = []
-        for command in self._register.overdue(now):
-            actions += self._end_lease(command, "lease limit reached", now)
-        self._register.forget_ended(now)
-        if self._retry_at is not None and now.mono >= self._retry_at:
-            self._retry_at = None
-            lines, self._unreadable = self._unreadable, {}
-            for key in lines:
-                actions += self._serve_all(key, now)
-        return actions + self._endings.tick(now)
+        actions = self.timing.tick(now)
+        self.register.forget_ended(now)
+        actions += self.handing.tick(now)
+        return actions + self.burials.tick(now)
 
     def deadline(self) -> float | None:
-        return earliest(self._register.deadline(), self._retry_at, self._endings.deadline())
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
-    def _ready(self, command: Command, now: Instant) -> Actions:
-        """A command has become ready: it may be the one that a waiter waits for."""
-        key = (command.name, command.admin)
-        line = self._register.line(key)
-        line.push(command.major, command.key)
-        waiter = line.first(command.major)
-        return [] if waiter is None else self._serve(key, line, waiter, now)
-
-    def _serve_all(self, key: LineKey, now: Instant) -> Actions:
-        actions: Actions = []
-        line = self._register.line(key)
-        for waiter in sorted(line.waiters(), key=lambda waiter: waiter.order):
-            actions += self._serve(key, line, waiter, now)
-        return actions
-
-    def _serve(self, key: LineKey, line: Line, waiter: Waiter, now: Instant) -> Actions:
-        """Hand the oldest command that fits to a parked waiter; it stays parked if there is none."""
-        actions: Actions = []
-        while (number := line.take(waiter.major, self._register.is_ready)) is not None:
-            command = self._register.get(number)
-            try:
-                body = self._messages.body(COMMANDS, number)
-                message = unpack(body)
-            except DamagedError as error:
-                actions += self._endings.bury_damaged(command, body, now, error)
-                continue
-            except StorageError as error:
-                # The wait stays: an error would leave a Gandalf worker deaf for ever.
-                line.push(command.major, number)
-                return [*actions, self._unread(key, command, error, now)]
-            if broken := unfit(message):
-                actions += self._endings.bury(command, message, now, *broken)
-                continue
-            return actions + self._lease(command, message, waiter, now)
-        self._register.tidy(key)
-        return actions
-
-    def _unread(self, key: LineKey, command: Command, error: StorageError, now: Instant) -> Note:
-        self._commits.failed()
-        self._unreadable[key] = None
-        self._retry_at = now.mono + RETRY
-        return Note("error", "command cannot be read", {"uuid": command.uuid, "error": str(error)})
-
-    def _lease(self, command: Command, message: Message, waiter: Waiter, now: Instant) -> Actions:
-        self._leave(waiter, now)
-        self._iterators.hold(waiter.iterator)
-        command.attempt += 1
-        lease = Lease(
-            iterator=waiter.iterator,
-            worker=waiter.worker,
-            client=waiter.caller.client,
-            version=waiter.serving,
-            attempt=command.attempt,
-            token=f"{self._rng.getrandbits(64):016x}",
-            since=now.mono,
-        )
-        self._register.lease(command, lease, waiter.caller)
-        self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
-        return [
-            *self._commits.flush(now),
-            Respond(waiter.caller, message.header, message.payload),
-            Reach("target.after_lease"),
-        ]
-
-    def _end_lease(self, command: Command, why: str, now: Instant) -> Actions:
-        """A lease is over without a completion. While COMPLETING it decides only where a failure leads."""
-        lease = command.lease
-        if lease is None:
-            return []
-        self._register.unlease(command)
-        self._iterators.let_go(lease.iterator, now)
-        fields = {"uuid": command.uuid, "worker": lease.worker, "attempt": lease.attempt, "why": why}
-        note = Note("warning", "command returned to the queue", fields)
-        if command.state is State.COMPLETING:
-            return [note]
-        self._register.step(command, Step.LEASE_ENDED)
-        self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.READY)))
-        return [note, *self._ready(command, now), *self._commits.flush(now)]
-
-    def _leave(self, waiter: Waiter, now: Instant) -> None:
-        key = (waiter.name, waiter.admin)
-        self._register.line(key).leave(waiter)
-        self._register.tidy(key)
-        del self._waiting[waiter.caller]
-        parked = self._parked[waiter.iterator]
-        del parked[waiter.caller]
-        if not parked:
-            del self._parked[waiter.iterator]
-        self._iterators.let_go(waiter.iterator, now)
-
-
-def _ask_again(command: Command, now: Instant) -> Actions:
-    after, command.after = command.after, []
-    actions: Actions = []
-    for ask in after:
-        actions += ask(now)
-    return actions
+        return earliest(self.register.deadline(), self.handing.deadline(), self.burials.deadline())

@@ -26,8 +26,22 @@ class DeadLetters:
         self._letters[key] = meta["reason"]
         self._next = max(self._next, key + 1)
 
-    def bury(self, body: bytes, uuid: str, name: str, reason: Reason, now: Instant) -> Put:
-        """The write that makes a message a dead letter; call `undo` when its commit fails."""
+    def bury(
+        self,
+        body: bytes,
+        uuid: str,
+        name: str,
+        reason: Reason,
+        now: Instant,
+        *,
+        detail: str = "",
+        attempts: int = 0,
+        error: str = "",
+    ) -> Put:
+        """The write that makes a message a dead letter; call `undo` when its commit fails.
+
+        `attempts` leases it had, and `error` is what the last of them said.
+        """
         key = self._next
         self._next += 1
         self._letters[key] = reason
@@ -35,7 +49,9 @@ class DeadLetters:
             oldest, _ = self._letters.popitem(last=False)
             self._commits.ride(Delete(DEAD, oldest))
             self.dropped += 1
-        return Put(DEAD, key, {"reason": reason, "uuid": uuid, "name": name, "at": now.wall}, body)
+        meta = {"reason": reason, "uuid": uuid, "name": name, "at": now.wall}
+        told = {"detail": detail, "attempts": attempts, "error": error}
+        return Put(DEAD, key, {**meta, **{name: value for name, value in told.items() if value}}, body)
 
     def undo(self, letter: Put) -> None:
         if isinstance(letter.key, int):

@@ -15,6 +15,8 @@ from zconnector.storage.seal import is_sealed, seal, unseal
 _HEAD = struct.Struct(">BHI")
 _RESULT = 128
 """Bytes that a RESULT has beside a message: its prefix, the call, the names of its fields."""
+LISTED = 512
+"""The same of what lists messages, as the answer of a `take`: what is said of each comes with its header."""
 
 
 def pack(message: Message) -> bytes:
@@ -42,24 +44,26 @@ def unpack(body: bytes) -> Message:
         raise DamagedError(f"a stored message is damaged: {error}") from error
 
 
-def unfit(message: Message) -> tuple[Reason, str] | None:
+def unfit(message: Message, *, text: bool = True) -> tuple[Reason, str] | None:
     """Why no waiter can be handed it, or None.
 
-    The fields of the Gandalf API are all strings, so UTF-8, and the RESULT that carries the message to the
-    waiter is a message itself, with this header one level deep in its own (`protos/WIRE.md` section 14).
+    The RESULT that carries the message to the waiter is a message itself, with this header one level deep in
+    its own (`protos/WIRE.md` section 14); of one that lists messages, three levels. The fields of the Gandalf
+    API are all strings, so UTF-8 (`text`).
     """
+    beside, levels = (_RESULT, 1) if text else (LISTED, 3)
     try:
-        message.payload.decode()
+        if text:
+            message.payload.decode()
         header = orjson.dumps(message.header)
     except (UnicodeDecodeError, TypeError):  # orjson refuses lone surrogates with a TypeError
         return Reason.INVALID_PAYLOAD, "it is not UTF-8, which the workers' API cannot carry"
-    if len(header) > MAX_HEADER - _RESULT:
+    if len(header) > MAX_HEADER - beside:
         return Reason.TOO_LARGE, f"a header of {len(header)} bytes fits into no RESULT"
     size = len(header) + len(message.payload)
-    if size > MAX_MESSAGE - _RESULT:
+    if size > MAX_MESSAGE - beside:
         return Reason.TOO_LARGE, f"a message of {size} bytes fits into no RESULT"
-    if header.count(b"{") + header.count(b"[") >= MAX_HEADER_DEPTH and is_deeper(
-        dict(message.header), MAX_HEADER_DEPTH - 1
-    ):
-        return Reason.TOO_LARGE, f"a header nested {MAX_HEADER_DEPTH} levels deep fits into no RESULT"
+    deepest = MAX_HEADER_DEPTH - levels
+    if header.count(b"{") + header.count(b"[") > deepest and is_deeper(dict(message.header), deepest):
+        return Reason.TOO_LARGE, f"a header nested {deepest + 1} levels deep fits into no RESULT"
     return None

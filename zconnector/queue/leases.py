@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant
-from zconnector.queue.states import State
+from zconnector.messages.retry import RetryPolicy
+from zconnector.queue.states import ENDED, State
+
+_UNTOLD = 300.0
+"""Seconds of a lease that was stored by a version that did not store how long it lasts."""
 
 
 class Version(NamedTuple):
@@ -23,6 +28,7 @@ class Lease:
     """One command is with one worker. Invariant: a command has at most one lease at a time."""
 
     iterator: str
+    """Through which it was taken; "": by `take` (of zconnector.v1)."""
     worker: str
     """The worker's name as it gave it, or the identity its own socket gives it."""
     client: bytes
@@ -30,21 +36,34 @@ class Lease:
     version: Version | None
     """The version that the waiter serves; None: it never registered one."""
     attempt: int
-    """1 for the first lease of this command."""
+    """1 for the first lease of this command that counts."""
     token: str
-    """Fresh for each lease."""
+    """Fresh for each lease: it fences off whoever held an earlier one."""
     since: float
     """Monotonic time; of a lease from before a restart: when this process started."""
+    length: float = _UNTOLD
+    """Seconds that it lasts without progress."""
+    holder: str = ""
+    """The stream that has it; "": nobody whose end could be told (Gandalf, or a unary call)."""
+
+    @property
+    def held_by(self) -> str:
+        """What the leases of one holder are found by; "": nothing but time ends it."""
+        return self.iterator or (f"holder/{self.holder}" if self.holder else "")
 
     def as_meta(self) -> dict[str, Any]:
-        return {
+        meta: dict[str, Any] = {
             "iterator": self.iterator,
             "worker": self.worker,
             "client": self.client.hex(),
             "version": None if self.version is None else list(self.version),
             "attempt": self.attempt,
             "token": self.token,
+            "length": self.length,
         }
+        if self.holder:
+            meta["holder"] = self.holder
+        return meta
 
     @classmethod
     def from_meta(cls, meta: dict[str, Any], since: float) -> Lease:
@@ -57,6 +76,8 @@ class Lease:
             attempt=meta["attempt"],
             token=meta["token"],
             since=since,
+            length=float(meta.get("length", _UNTOLD)),
+            holder=meta.get("holder", ""),
         )
 
 
@@ -75,19 +96,39 @@ class Command:
     accept_until: int
     size: int
     """Bytes of the stored body: the command's, and after its end the reply's."""
+    at: int = 0
+    """When it arrived; once it has ended: when it did (wall clock, ms). 0: stored by an older version."""
     state: State = State.STORING
     attempt: int = 0
+    """Leases so far that count."""
+    priority: int = 0
+    order_key: str = ""
+    policy: RetryPolicy | None = None
+    """None: that of the settings."""
+    lease_ms: int = 0
+    """The lease that its sender asks for; 0: that of the settings."""
+    delay: int = 0
+    due: int = 0
+    """While DELAYED: for how long (ms), and until when (wall clock, ms)."""
+    ttl: int = 0
+    expires: int = 0
+    """Its time to live from its arrival on (ms), and when that is over (wall clock, ms); 0: never."""
+    error: str = ""
+    """What the last nak said."""
     lease: Lease | None = None
     """Also while COMPLETING: where it goes back to when that commit fails."""
     caller: Caller | None = None
     """The call that the lease was handed to, until it is over."""
     reply: str = ""
     """Uuid of the reply once it has ended."""
-    after: list[Callable[[Instant], Actions]] = field(default_factory=list)
+    after: tuple[Callable[[Instant], Actions], ...] = ()
     """Who asked about it while a commit is under way; asked again when that is over."""
+    before: Command | None = None
+    behind: Command | None = None
+    """Its neighbours among the live commands of its name and order key."""
 
     def as_meta(self, state: State) -> dict[str, Any]:
-        """The stored form. STORING and COMPLETING are never stored: a commit makes them READY or ended."""
+        """The stored form. STORING and COMPLETING are never stored: a commit makes them something else."""
         meta: dict[str, Any] = {
             "uuid": self.uuid,
             "digest": self.digest,
@@ -98,31 +139,59 @@ class Command:
             "accept_until": self.accept_until,
             "state": state,
             "attempt": self.attempt,
+            "at": self.at,
         }
         if self.admin:
             meta["admin"] = True
+        for name in _OF_ENDED if state in ENDED else _OPTIONAL:
+            value = getattr(self, name)
+            if value:
+                meta[name] = value
         if self.lease is not None and state is State.LEASED:
             meta["lease"] = self.lease.as_meta()
-        if self.reply:
-            meta["reply"] = self.reply
         return meta
 
     @classmethod
     def from_meta(cls, key: int, size: int, meta: dict[str, Any], since: float) -> Command:
-        lease = meta.get("lease")
+        lease, policy = meta.get("lease"), meta.get("policy")
         return cls(
             key=key,
             uuid=meta["uuid"],
             digest=meta["digest"],
-            name=meta["name"],
+            name=sys.intern(meta["name"]),
             major=meta["major"],
             admin=meta.get("admin", False),
-            source=meta["source"],
-            tenant=meta["tenant"],
+            source=sys.intern(meta["source"]),
+            tenant=sys.intern(meta["tenant"]),
             accept_until=meta["accept_until"],
             size=size,
+            at=meta.get("at", 0),
             state=State(meta["state"]),
             attempt=meta["attempt"],
+            priority=meta.get("priority", 0),
+            order_key=meta.get("order_key", ""),
+            policy=None if policy is None else RetryPolicy(*policy).over({}),
+            lease_ms=meta.get("lease_ms", 0),
+            delay=meta.get("delay", 0),
+            due=meta.get("due", 0),
+            ttl=meta.get("ttl", 0),
+            expires=meta.get("expires", 0),
+            error=meta.get("error", ""),
             lease=None if lease is None else Lease.from_meta(lease, since),
             reply=meta.get("reply", ""),
         )
+
+
+_OF_ENDED = ("reply",)
+_OPTIONAL = (
+    "priority",
+    "order_key",
+    "policy",
+    "lease_ms",
+    "delay",
+    "due",
+    "ttl",
+    "expires",
+    "error",
+)
+"""Stored where they are not empty."""

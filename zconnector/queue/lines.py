@@ -1,4 +1,6 @@
-"""Commands and waiters of one name meet here; the oldest command goes to whoever waits longest.
+"""Commands and waiters of one name meet here; the first command goes to whoever waits longest.
+
+A command stands here as its rank, a number that grows with the order in which commands are handed out.
 
 A waiter of major 0 takes any version; a command of major 0 goes to any waiter ("resolves when
 leased"). Admin commands have lines of their own, which only the admin worker stands at.
@@ -23,7 +25,7 @@ ANY = 0
 
 @dataclass(slots=True)
 class Waiter:
-    """A pending wait_command."""
+    """A pending wait_command, or take."""
 
     caller: Caller
     iterator: str
@@ -33,6 +35,27 @@ class Waiter:
     serving: Version | None
     order: int
     """Grows with each wait: lower has waited longer."""
+    names: tuple[str, ...] = ()
+    """Of a take: all the names that it takes from; `name` is one of them."""
+    holder: str = ""
+    """Of a take: the stream that it is for, if any."""
+    limit: int = 1
+    lease_ms: int = 0
+
+    @property
+    def text(self) -> bool:
+        """Whether it can be handed only what is UTF-8 (the Gandalf API)."""
+        return not self.names
+
+    @property
+    def held_by(self) -> str:
+        """As `Lease.held_by`."""
+        return self.iterator or (f"holder/{self.holder}" if self.holder else "")
+
+    @property
+    def lines(self) -> list[tuple[str, bool]]:
+        """Where it stands: a name, and whether it is the admin worker's line."""
+        return [(name, self.admin) for name in self.names or (self.name,)]
 
     @property
     def admin(self) -> bool:
@@ -41,30 +64,38 @@ class Waiter:
 
 @dataclass(slots=True)
 class Line:
-    """Ready commands (keys in a heap for each major) and waiters (by arrival for each major)."""
+    """Ready commands (ranks in a heap for each major) and waiters (by arrival for each major)."""
 
     ready: dict[int, list[int]] = field(default_factory=dict)
     waiting: dict[int, OrderedDict[Caller, Waiter]] = field(default_factory=dict)
 
-    def push(self, major: int, key: int) -> None:
+    def push(self, major: int, rank: int) -> None:
         """A command is ready. It takes its old place when it was ready before."""
-        heapq.heappush(self.ready.setdefault(major, []), key)
+        heapq.heappush(self.ready.setdefault(major, []), rank)
 
     def take(self, major: int, is_ready: Callable[[int], bool]) -> int | None:
-        """Remove and return the oldest command for a waiter; keys that are no longer ready fall out."""
+        """Remove and return the first command for a waiter; ranks that are no longer ready fall out."""
+        number, first = self._head(major, is_ready)
+        if first is not None:
+            heapq.heappop(self.ready[number])
+        return first
+
+    def peek(self, major: int, is_ready: Callable[[int], bool]) -> int | None:
+        """What `take` would return."""
+        return self._head(major, is_ready)[1]
+
+    def _head(self, major: int, is_ready: Callable[[int], bool]) -> tuple[int, int | None]:
         best = ANY
-        oldest: int | None = None
+        first: int | None = None
         for number in self._majors(self.ready, major):
             heap = self.ready[number]
             while heap and not is_ready(heap[0]):
                 heapq.heappop(heap)
             if not heap:
                 del self.ready[number]
-            elif oldest is None or heap[0] < oldest:
-                best, oldest = number, heap[0]
-        if oldest is not None:
-            heapq.heappop(self.ready[best])
-        return oldest
+            elif first is None or heap[0] < first:
+                best, first = number, heap[0]
+        return best, first
 
     def park(self, waiter: Waiter) -> None:
         """A waiter finds nothing."""

@@ -10,31 +10,33 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
-from zconnector.errors import StorageError
+from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue import cursor as cursors
-from zconnector.queue import documents, register, unknowns
+from zconnector.queue import documents, journal, register, unknowns
+from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commands import Commands
 from zconnector.queue.commits import Commits
 from zconnector.queue.cursor import Cursor
 from zconnector.queue.dead import DeadLetters
 from zconnector.queue.documents import Documents
-from zconnector.queue.endings import Endings
 from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
+from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Waiter
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
-from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
-from zconnector.queue.register import Register
+from zconnector.queue.outcomes import Completed, Done, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.settling import Settled, Settlement, all_of
 from zconnector.queue.store import (
     COMMANDS,
     DEAD,
@@ -47,6 +49,8 @@ from zconnector.queue.store import (
     Bodies,
     Row,
 )
+from zconnector.queue.subscriptions import Subscriptions
+from zconnector.queue.tally import Tally
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
 
@@ -66,17 +70,14 @@ class LocalQueue:
 
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
         self._commits = Commits()
-        messages = Messages(bodies)
+        self._messages = messages = Messages(bodies)
         self._dead = DeadLetters(settings, self._commits)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
         self._iterators = Iterators(settings, self._commits, rng)
-        self._register = Register(settings, self._commits, messages)
-        self._endings = Endings(
-            self._commits, messages, self._iterators, self._register, self._outbox, self._dead
-        )
         self._commands = Commands(
-            settings, self._commits, messages, self._iterators, self._register, self._endings, rng
+            settings, self._commits, messages, self._iterators, self._outbox, self._dead, rng
         )
+        self._register = self._commands.register
         self._cursor = Cursor(self._commits)
         self._events = Events(
             settings,
@@ -91,7 +92,10 @@ class LocalQueue:
         self._unknowns = Unknowns(
             self._commits, self._publish_here, self._events.was_taken, settings.max_commands
         )
+        self._own = ""
         self._documents = Documents(self._commits)
+        self.journal = Journal(settings, self._commits, messages)
+        """What the cluster's journal is still to be told."""
 
     # --- time, health, restart ---------------------------------------------------------------------
 
@@ -122,21 +126,23 @@ class LocalQueue:
             for row in rows.of(EVENTS):
                 self._events.restore_event(int(row.key), row.meta, row.size, now)
             for row in rows.of(POSITIONS):
-                self._events.restore_position(str(row.key), row.meta)
+                self._events.restore_position(str(row.key), row.meta, now)
             for row in rows.of(OUTBOX):
                 self._outbox.restore(int(row.key), row.meta, row.size, now)
             for row in rows.of(DEAD):
                 self._dead.restore(int(row.key), row.meta)
             for row in rows.of(DOCUMENTS):
-                self._restore_document(str(row.key), row.meta, now)
+                self._restore_document(str(row.key), row.meta, row.size, now)
 
-    def _restore_document(self, key: str, meta: dict[str, Any], now: Instant) -> None:
+    def _restore_document(self, key: str, meta: dict[str, Any], size: int, now: Instant) -> None:
         if key == cursors.KEY:
             self._cursor.restore(meta["value"], meta["missed"])
         elif key.startswith(register.FLOOR):
             self._register.restore_floor(key.removeprefix(register.FLOOR), meta["accept_until"])
         elif key.startswith(unknowns.PREFIX):
             self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
+        elif key.startswith(journal.PREFIX):
+            self.journal.restore(key.removeprefix(journal.PREFIX), size)
         elif key.startswith(documents.PREFIX):
             self._documents.restore(key.removeprefix(documents.PREFIX), meta)
 
@@ -169,14 +175,60 @@ class LocalQueue:
 
     # --- commands received -------------------------------------------------------------------------
 
-    def offer(self, command: Message, now: Instant, done: OnOffered) -> Actions:
-        """A command arrived for a worker of this connector.
+    def offer(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
+        """A command arrived for a worker of this connector. `retry` None: as the settings say.
 
         `done` hears STORED after the commit; DUPLICATE for a uuid known with the same body (its
         reply is due again when the command has ended; if the first copy is still being stored, when
         that is over); REFUSED with CONFLICT, EXPIRED or QUEUE_FULL; FAILED with STORAGE_FAILED.
         """
-        return self._commands.offer(command, now, done)
+        return self._commands.offers.offer(command, now, done, retry)
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """That of the settings."""
+        return self._commands.policy
+
+    def offer_own(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
+        """As `offer`, for a command of this connector to itself: a record for the journal goes with it.
+
+        REFUSED with QUEUE_FULL also when the journal has too much to hear.
+        """
+        if self.knows_command(command.uuid):
+            return self.offer(command, now, done, retry)
+        record = self.journal.add(command, reply=False)
+        if record is None:
+            detail = "the cluster's journal is too far behind: too many records wait for it"
+            return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
+
+        def decided(now: Instant, offered: Offered) -> Actions:
+            settle = self.journal.accept if offered.outcome == "STORED" else self.journal.withdraw
+            settle(record)
+            return done(now, offered)
+
+        return self.offer(command, now, decided, retry)
+
+    def at_home(self, name: str) -> None:
+        """This connector's name. Replies to commands of its own come without a turn through the outbox."""
+        self._own = name
+        self._events.at_home(name, self.journal)
+
+    def come_home(self, now: Instant) -> Actions:
+        """Show such replies that were stored meanwhile to whoever waits; `tick` does so too."""
+        return self._events.come_home(now)
+
+    def is_own(self, uuid: str) -> bool:
+        """Whether a command of this uuid, sent by this connector, is here."""
+        command = self._register.find(uuid)
+        return command is not None and bool(self._own) and command.source == self._own
+
+    def taken_elsewhere(self, command: str, uuid: str) -> bool:
+        """Whether another connector is known to have taken a command (its name, its uuid) of ours."""
+        return self._events.taken_by_another(command, uuid, self._own)
 
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
@@ -202,14 +254,14 @@ class LocalQueue:
         done with it: whatever else is leased to the iterator was lost on the way. NOT_FOUND for an
         iterator that is unknown or not for commands.
         """
-        return self._commands.wait(caller, iterator, name, major, worker, serving, now, seen=seen)
+        return self._commands.handing.wait(caller, iterator, name, major, worker, serving, now, seen=seen)
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller of a wait is gone: nothing stays swallowed, and its iterator's leases are freed.
 
         Also for a call that was just answered, when its CANCEL and the answer crossed.
         """
-        return self._commands.cancel(caller, now) + self._events.cancel(caller, now)
+        return self._commands.handing.cancel(caller, now) + self._events.cancel(caller, now)
 
     def complete(self, reply: Message, now: Instant, done: OnCompleted) -> Actions:
         """An event with a reference came from a worker of this connector.
@@ -218,15 +270,122 @@ class LocalQueue:
         event of a live command, committed to the outbox), LATE (the command has ended already),
         NOT_MINE (no command of this queue: an event like others), or FAILED with the refusal.
         """
-        return self._endings.complete(reply, now, done)
+        return self._commands.endings.complete(reply, now, done)
+
+    def take_commands(
+        self,
+        caller: Caller,
+        names: Iterable[str],
+        worker: str,
+        version: Version,
+        now: Instant,
+        *,
+        holder: str = "",
+        limit: int = 1,
+        lease_ms: int = 0,
+        wait_ms: int = 0,
+    ) -> Actions:
+        """Respond with `commands`, up to `limit` of these names (1 at least), as soon as there is one.
+
+        Each has the token of its lease, which belongs to the stream `holder` ("": ended by time alone); the
+        payloads follow one another. With none within `wait_ms` (0: no limit, -1: at once) the list is empty.
+        """
+        names = tuple(dict.fromkeys(names))
+        return self._commands.handing.take(
+            caller,
+            names,
+            worker,
+            version,
+            now,
+            holder=holder,
+            limit=limit,
+            lease_ms=lease_ms,
+            wait_ms=wait_ms,
+        )
+
+    def settle(self, settlements: Sequence[Settlement], now: Instant, done: Settled) -> Actions:
+        """A holder tells what became of its leases; `done` hears of all, in order, after the commits."""
+        if not settlements:
+            return done(now, [])
+        of = all_of(len(settlements), done)
+        actions: Actions = []
+        for index, settlement in enumerate(settlements):
+            actions += self._commands.settling.settle(settlement, now, of(index))
+        return actions
+
+    def adopt(
+        self, caller: Caller, leases: Iterable[tuple[str, str]], holder: str, worker: str, now: Instant
+    ) -> tuple[list[str], Actions]:
+        """A stream takes up leases (uuid, token) of an earlier one; the uuids of those that last."""
+        adopt = self._commands.settling.adopt
+        valid = [uuid for uuid, token in leases if adopt(uuid, token, holder, worker, caller.client, now)]
+        return valid, self._commits.flush(now)
+
+    def give_back(
+        self, leases: Sequence[tuple[str, str]], why: str, now: Instant, *, unseen: bool
+    ) -> tuple[int, Actions]:
+        """These leases are over. `unseen`: no worker saw the commands, so they cost no attempt."""
+        return self._commands.settling.give_back(leases, why, now, unseen=unseen)
+
+    def give_back_all(self, holder: str, why: str, now: Instant, *, unseen: bool) -> tuple[int, Actions]:
+        """All leases of a stream are over."""
+        held = self._register.held_by(f"holder/{holder}") if holder else []
+        return len(held), self._commands.returns.give_back(held, why, now, unseen=unseen)
+
+    def end_takes(self, why: Refusal, now: Instant, holder: str | None = None) -> Actions:
+        """Refuse what a stream (None: everybody) waits for with `take_commands`."""
+        if holder is None:
+            return self._commands.handing.end_takes(why, now)
+        return self._commands.handing.end_waits(f"holder/{holder}", why, now)
+
+    def on_lost(self, told: Callable[[Command, Lease, str, Instant], Actions]) -> None:
+        """Tell this of leases of streams that ended without their doing: limit, EXPIRED, CANCELLED, ..."""
+        self._register.on_lost = told
 
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
-        """Give what matching leases hold back to the queue: the worker is gone."""
-        return self._commands.release(holder, why, now)
+        """Give what matching leases of iterators hold back to the queue: the worker is gone."""
+        return self._commands.returns.release(holder, why, now)
+
+    def find_command(self, uuid: str) -> Command | None:
+        """What is in memory of a command, live or ended and not forgotten yet; to be read only."""
+        return self._register.find(uuid)
+
+    def live_commands(self, name: str | None = None) -> Iterator[Command]:
+        """The live commands of a name, or all, in order of arrival. Walks all: for operators only."""
+        return self._register.live(name)
+
+    def command_body(self, command: Command) -> Message:
+        """A live command with header and payload. Raises StorageError."""
+        return self._messages.message(COMMANDS, command.key)
+
+    @property
+    def tally(self) -> Tally:
+        """Commands by (name, major, state), and bytes of the live ones by (name, major)."""
+        return self._register.tally
+
+    def cancel_command(self, uuid: str, reason: Reason, detail: str, now: Instant, done: Done) -> Actions:
+        """Make a live command a dead letter: CANCELLED, PURGED. Its stream, if one holds it, is told.
+
+        `done` hears None after the commit, else why it was not done: NOT_FOUND, FENCED (it has
+        ended), STORAGE_FAILED.
+        """
+        return self._commands.burials.cancel(uuid, reason, detail, now, done)
+
+    def hold_back(self, held: Callable[[str], bool]) -> None:
+        """Ask this before each hand-out whether commands of that name are held back (paused)."""
+        self._commands.picking.held = held
+
+    def wake(self, name: str | None, now: Instant) -> Actions:
+        """Commands of a name (None: of all) are no longer held back: serve who waits for them."""
+        return self._commands.handing.wake(name, now)
+
+    def command_waiters(self) -> list[Waiter]:
+        """Everybody who waits for a command, in the order in which they came."""
+        return self._commands.handing.waiters()
 
     def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
         """Take the waits of a worker that is silent out of their lines, and return them."""
-        return self._commands.pass_over(worker, now)
+        return self._commands.handing.pass_over(worker, now)
 
     def publish(self, event: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and with `outbox` an outbox entry in the same commit; then show it to waiters.
@@ -267,6 +426,20 @@ class LocalQueue:
         """
         lane = LaneKey(topic, event, reference)
         return self._events.wait(caller, iterator, lane, worker, now, seen=seen)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Named durable subscriptions to the events here."""
+        return self._events.subscriptions
+
+    @property
+    def awaiting(self) -> Awaiting:
+        """Calls that wait for the final reply to a command sent from here."""
+        return self._events.awaiting
+
+    def refused(self, uuid: str, refusal: Refusal) -> Actions:
+        """A command of ours was refused: tell who waits for its reply, unless an earlier copy may be out."""
+        return [] if self._unknowns.holds(uuid) else self.awaiting.refused(uuid, refusal)
 
     def knows_event(self, uuid: str) -> bool:
         """Whether an event is stored here (announcements are not)."""
@@ -361,11 +534,12 @@ class LocalQueue:
             "storage_failures": self._commits.failures,
             "commands": {
                 **self._register.depths(),
-                "waiting": self._commands.waiting,
-                "late": self._endings.late,
+                "waiting": self._commands.handing.waiting,
+                "late": self._commands.endings.late,
             },
             "events": self._events.depths(),
             "outbox": self._outbox.depths(),
+            "journal": self.journal.depths(),
             "iterators": {"count": len(self._iterators), "evicted": self._iterators.evicted},
             "cursor": self.cursor,
             "missed": self._cursor.missed,

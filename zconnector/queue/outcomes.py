@@ -36,6 +36,8 @@ class Published:
     refusal: Refusal | None = None
 
 
+Done = Callable[[Instant, Refusal | None], Actions]
+"""Hears None when it is committed, else why it is not."""
 OnOffered = Callable[[Instant, Offered], Actions]
 OnCompleted = Callable[[Instant, Completed], Actions]
 OnPublished = Callable[[Instant, Published], Actions]

@@ -4,80 +4,112 @@ Invariants:
 - a live command is in `_live`, an ended one in `_ended` until its dedupe window is over; both are
   in `_by_uuid`;
 - a command has a lease while LEASED; while COMPLETING it keeps the lease it had, until that ends;
-- counts and bytes are those of live commands; ended ones have a bound of their own.
+- counts and bytes are those of live commands; ended ones have a bound of their own;
+- of the live commands with one name and order key only the first may stand in a line;
+- only what is live has alarms.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from enum import IntEnum
 from typing import Any
 
-from zconnector.actions import Caller
+from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal
+from zconnector.queue.alarms import Alarms
 from zconnector.queue.bodies import Messages
+from zconnector.queue.chains import Chains
 from zconnector.queue.commits import Commits
+from zconnector.queue.ended import FLOOR, Ended
 from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Line
-from zconnector.queue.states import ENDED, LIVE, TRANSITIONS, State, Step
-from zconnector.queue.store import COMMANDS, DOCUMENTS, Delete, Put
+from zconnector.queue.states import ENDED, TRANSITIONS, State, Step
+from zconnector.queue.tally import Tally
 from zconnector.settings import QueueSettings
+
+__all__ = ["FLOOR", "REMEMBERED_PER_ROOM", "Alarm", "LineKey", "Register", "line_key", "rank"]
 
 LineKey = tuple[str, bool]
 """A command's name, and whether it is for the admin worker."""
-
-FLOOR = "floor/"
 REMEMBERED_PER_ROOM = 10
 """Ended commands remembered at most, as a multiple of the bound on live ones: beyond it new
 commands are refused, since forgetting an ended one early would let a late copy run again."""
 
+_KEY_BITS = 56
+_KEY = (1 << _KEY_BITS) - 1
+
+
+class Alarm(IntEnum):
+    """What the clock does to a command."""
+
+    DUE = 0
+    LEASE = 1
+    TTL = 2
+
+
+def line_key(command: Command) -> LineKey:
+    """The line that a command stands in."""
+    return (command.name, command.admin)
+
+
+def rank(command: Command) -> int:
+    """Its place in its line, the lowest first: by priority, then by arrival."""
+    return (9 - command.priority) << _KEY_BITS | command.key
+
 
 class Register:
-    """Commands by uuid, by key, by lease, by call, and in the lines of their names.
-
-    Dedupe does not hang on clocks alone: when an ended command is forgotten, the `accept_until` of its source
-    up to which that has happened is kept as a **floor**; an unknown command at or below it is
-    refused. A clock that jumps there and back can cause refusals, but no second execution.
-    """
+    """Commands by uuid, by key, by lease, by call, and in the lines of their names."""
 
     def __init__(self, settings: QueueSettings, commits: Commits, messages: Messages) -> None:
         self._settings = settings
-        self._commits = commits
-        self._messages = messages
         self._by_uuid: dict[str, Command] = {}
         self._live: dict[int, Command] = {}
-        self._ended: deque[tuple[float, Command]] = deque()
+        self._ended = Ended(settings.dedupe_window, commits, messages)
         self._leased: dict[int, Command] = {}
-        self._handed: dict[Caller, Command] = {}
+        self._handed: dict[Caller, list[Command]] = {}
         self._held: dict[str, dict[int, None]] = {}
-        """Keys of leased commands by the iterator that took them."""
-        self._limits: list[tuple[float, int, str]] = []
+        """Keys of leased commands by who took them (`Lease.held_by`)."""
         self._lines: dict[LineKey, Line] = {}
-        self._floors: dict[str, int] = {}
-        self._tally: Counter[tuple[str, State]] = Counter()
+        self._chains = Chains()
+        self.tally = Tally()
+        self.alarms: Alarms[tuple[int, Alarm]] = Alarms()
         self._last_key = 0
         self._bytes = 0
-        self._ended_bytes = 0
+        self.on_ready: Callable[[Command, Instant], Actions] = lambda command, now: []
+        """Told of a command that has become ready, or the first of its order key: a waiter may want it."""
+
+        self.on_lost: Callable[[Command, Lease, str, Instant], Actions] = lambda *_: []
+        """Told of a stream's lease that ended without its doing, and why."""
 
     def restore(self, commands: list[Command], now: Instant) -> None:
-        """Everything as it was; in order of keys. Leases last `lease_limit` from now at most."""
+        """Everything as it was; in order of keys. Leases and delays last as long as they did at most."""
         for command in commands:
             self._last_key = max(self._last_key, command.key)
             self._by_uuid[command.uuid] = command
-            self._tally[command.name, command.state] += 1
+            self.tally.count(command, command.state, 1)
             if command.state in ENDED:
-                self._remember(command, now)
+                self._ended.remember(command, now)
                 continue
-            self._live[command.key] = command
-            self._bytes += command.size
+            self._enter(command)
             if command.lease is not None:
                 self._hold(command, command.lease)
-            else:
-                self.line((command.name, command.admin)).push(command.major, command.key)
+                length = command.lease.length
+                if command.lease.holder:  # its stream comes back soon, or not at all
+                    length = min(length, self._settings.adopt_within)
+                self.set_alarm(command, Alarm.LEASE, now.mono + length)
+            if command.state is State.DELAYED:
+                left = min(command.delay, max(0, command.due - now.wall))
+                self.set_alarm(command, Alarm.DUE, now.mono + left / 1000)
+            if command.ttl:
+                left = min(command.ttl, max(0, command.expires - now.wall))
+                self.set_alarm(command, Alarm.TTL, now.mono + left / 1000)
+            if command.state is State.READY and command.before is None:
+                self.line(line_key(command)).push(command.major, rank(command))
 
     def restore_floor(self, source: str, floor: int) -> None:
-        self._floors[source] = floor
+        self._ended.restore_floor(source, floor)
 
     def next_key(self) -> int:
         self._last_key += 1
@@ -86,12 +118,21 @@ class Register:
     def find(self, uuid: str) -> Command | None:
         return self._by_uuid.get(uuid)
 
-    def get(self, key: int) -> Command:
-        """A live command."""
-        return self._live[key]
+    def get(self, number: int) -> Command:
+        """A live command, by its rank or key."""
+        return self._live[number & _KEY]
 
-    def is_ready(self, key: int) -> bool:
-        command = self._live.get(key)
+    def still(self, key: int) -> Command | None:
+        """A command, by key, if it is live."""
+        return self._live.get(key)
+
+    def live(self, name: str | None = None) -> Iterator[Command]:
+        """The live commands of a name, or all, in order of arrival. Walks all of them."""
+        return (command for command in self._live.values() if name is None or command.name == name)
+
+    def is_ready(self, number: int) -> bool:
+        """Whether a rank (or key) in a line still stands for a command that may be handed out."""
+        command = self._live.get(number & _KEY)
         return command is not None and command.state is State.READY
 
     def no_room(self, size: int, uuid: str) -> Refusal | None:
@@ -101,106 +142,93 @@ class Register:
             return Refusal(Reason.QUEUE_FULL, f"the queue holds {limit} commands", uuid)
         if self._bytes + size > byte_limit:
             return Refusal(Reason.QUEUE_FULL, f"the queue holds {self._bytes} of {byte_limit} bytes", uuid)
-        if len(self._ended) >= REMEMBERED_PER_ROOM * limit or self._ended_bytes > byte_limit:
+        if len(self._ended) >= REMEMBERED_PER_ROOM * limit or self._ended.bytes > byte_limit:
             return Refusal(Reason.QUEUE_FULL, "too many commands have ended within the dedupe window", uuid)
         return None
 
     def may_be_forgotten(self, source: str, accept_until: int) -> bool:
         """Whether a command unknown here may have been known, and ended, before."""
-        return accept_until <= self._floors.get(source, -1)
+        return self._ended.may_be_forgotten(source, accept_until)
 
     def add(self, command: Command) -> None:
         """A new command, STORING."""
         self._by_uuid[command.uuid] = command
-        self._live[command.key] = command
-        self._bytes += command.size
-        self._tally[command.name, command.state] += 1
+        self.tally.count(command, command.state, 1)
+        self._enter(command)
 
     def step(self, command: Command, step: Step) -> None:
         """The one place where a command changes its state."""
         before, after = command.state, TRANSITIONS[command.state, step]
-        self._count(command, before, -1)
+        self.tally.count(command, before, -1)
         if after is None:
             del self._by_uuid[command.uuid]
-            if before in LIVE:
-                self._unlive(command)
             return
         command.state = after
-        self._count(command, after, 1)
+        self.tally.count(command, after, 1)
 
-    def end(self, command: Command, step: Step, size: int, now: Instant) -> None:
+    def drop(self, command: Command, now: Instant) -> Actions:
+        """NOT_STORED: it is as if it had never come. Then the next one of its order key may go."""
+        self.step(command, Step.NOT_STORED)
+        return self._leave(command, now)
+
+    def end(self, command: Command, step: Step, size: int, now: Instant) -> Actions:
         """COMPLETED or BURIED: from now on it is only remembered; `size` is that of its stored reply."""
         self.unlease(command)
-        self._unlive(command)
         self.step(command, step)
-        command.size = size
-        self._remember(command, now)
+        actions = self._leave(command, now)
+        command.size, command.at = size, now.wall
+        self._ended.remember(command, now)
+        return actions
 
-    def lease(self, command: Command, lease: Lease, caller: Caller) -> None:
+    def lease(self, command: Command, lease: Lease, caller: Caller, now: Instant) -> None:
         self.step(command, Step.LEASE)
         command.lease = lease
         command.caller = caller
-        self._handed[caller] = command
+        self._handed.setdefault(caller, []).append(command)
         self._hold(command, lease)
+        self.set_alarm(command, Alarm.LEASE, now.mono + lease.length)
+
+    def renew(self, command: Command, lease: Lease, now: Instant, length: float | None = None) -> None:
+        """The same lease, with another holder or length. It lasts `length` (else its own) from now on."""
+        self._let_go(command)
+        command.lease = lease
+        self._hold(command, lease)
+        length = lease.length if length is None else length
+        self.set_alarm(command, Alarm.LEASE, now.mono + length)
 
     def unlease(self, command: Command) -> None:
         """The lease, where there is one, is over; the state is the caller's affair."""
-        lease, command.lease = command.lease, None
-        self._leased.pop(command.key, None)
-        if lease is not None:
-            held = self._held[lease.iterator]
-            del held[command.key]
-            if not held:
-                del self._held[lease.iterator]
-        if command.caller is not None:
-            if self._handed.get(command.caller) is command:
-                del self._handed[command.caller]
-            command.caller = None
+        self._let_go(command)
+        command.lease = None
+        self.alarms.cancel((command.key, Alarm.LEASE))
+        caller, command.caller = command.caller, None
+        if caller is not None:
+            handed = self._handed[caller]
+            handed.remove(command)
+            if not handed:
+                del self._handed[caller]
 
     def leased(self) -> list[Command]:
         """Commands with a lease, by key."""
         return [self._leased[key] for key in sorted(self._leased)]
 
-    def held_by(self, iterator: str) -> list[Command]:
-        """Commands leased to an iterator, in the order in which it took them."""
-        return [self._leased[key] for key in self._held.get(iterator, ())]
+    def held_by(self, holder: str) -> list[Command]:
+        """Commands leased to an iterator or stream (`Lease.held_by`), in the order in which it took them."""
+        return [self._leased[key] for key in self._held.get(holder, ())]
 
-    def handed_to(self, caller: Caller) -> Command | None:
-        """What a call was answered with, while that lease lasts."""
-        return self._handed.get(caller)
-
-    def overdue(self, now: Instant) -> list[Command]:
-        """Commands whose lease has reached its limit."""
-        overdue: list[Command] = []
-        while self._limits and self._limits[0][0] <= now.mono:
-            _, key, token = heapq.heappop(self._limits)
-            if self._is_lease(key, token):
-                overdue.append(self._leased[key])
-        return overdue
+    def handed_to(self, caller: Caller) -> list[Command]:
+        """What a call was answered with, as far as these leases last."""
+        return list(self._handed.get(caller, ()))
 
     def forget_ended(self, now: Instant) -> None:
-        """Drop the ended commands whose dedupe window is over, and raise the floors in the same commit."""
-        floors: dict[str, int] = {}
-        while self._ended and self._ended[0][0] <= now.mono:
-            _, command = self._ended.popleft()
-            self._ended_bytes -= command.size
-            self.step(command, Step.FORGOTTEN)
-            self._messages.forget(COMMANDS, command.key)
-            self._commits.ride(Delete(COMMANDS, command.key))
-            if command.accept_until > max(
-                self._floors.get(command.source, -1), floors.get(command.source, -1)
-            ):
-                floors[command.source] = command.accept_until
-        for source, floor in floors.items():
-            self._floors[source] = floor
-            self._commits.ride(Put(DOCUMENTS, FLOOR + source, {"accept_until": floor}))
+        """Drop the ended commands whose dedupe window is over."""
+        self._ended.forget(now, lambda command: self.step(command, Step.FORGOTTEN))
+
+    def set_alarm(self, command: Command, alarm: Alarm, at: float) -> None:
+        self.alarms.set((command.key, alarm), at)
 
     def deadline(self) -> float | None:
-        while self._limits and not self._is_lease(self._limits[0][1], self._limits[0][2]):
-            heapq.heappop(self._limits)
-        limit = self._limits[0][0] if self._limits else None
-        forget = self._ended[0][0] if self._ended else None
-        return forget if limit is None else earliest(limit, forget)
+        return earliest(self.alarms.deadline(), self._ended.deadline())
 
     def line(self, key: LineKey) -> Line:
         line = self._lines.get(key)
@@ -214,39 +242,44 @@ class Register:
         if line is not None and line.empty:
             del self._lines[key]
 
+    def lines_of(self, name: str | None) -> list[LineKey]:
+        """The lines of a name, or all, at which anything stands."""
+        return [key for key in self._lines if name is None or key[0] == name]
+
     def depths(self) -> dict[str, Any]:
-        states: Counter[str] = Counter()
-        names: dict[str, dict[str, int]] = {}
-        for (name, state), count in self._tally.items():
-            states[state] += count
-            names.setdefault(name, {})[state] = count
         return {
             "count": len(self._live),
             "bytes": self._bytes,
             "ended": len(self._ended),
-            "states": {state: states[state] for state in State},
-            "names": names,
+            **self.tally.as_status(),
         }
+
+    def _enter(self, command: Command) -> None:
+        self._live[command.key] = command
+        self._bytes += command.size
+        self.tally.weigh(command, command.size)
+        self._chains.add(command)
+
+    def _leave(self, command: Command, now: Instant) -> Actions:
+        """It is live no more; who waited for that may be ready now."""
+        del self._live[command.key]
+        self._bytes -= command.size
+        self.tally.weigh(command, -command.size)
+        for alarm in Alarm:
+            self.alarms.cancel((command.key, alarm))
+        first = self._chains.remove(command)
+        return [] if first is None or first.state is not State.READY else self.on_ready(first, now)
 
     def _hold(self, command: Command, lease: Lease) -> None:
         self._leased[command.key] = command
-        self._held.setdefault(lease.iterator, {})[command.key] = None
-        heapq.heappush(self._limits, (lease.since + self._settings.lease_limit, command.key, lease.token))
+        if lease.held_by:
+            self._held.setdefault(lease.held_by, {})[command.key] = None
 
-    def _is_lease(self, key: int, token: str) -> bool:
-        command = self._leased.get(key)
-        return command is not None and command.lease is not None and command.lease.token == token
-
-    def _unlive(self, command: Command) -> None:
-        del self._live[command.key]
-        self._bytes -= command.size
-
-    def _remember(self, command: Command, now: Instant) -> None:
-        self._ended.append((now.mono + self._settings.dedupe_window, command))
-        self._ended_bytes += command.size
-
-    def _count(self, command: Command, state: State, by: int) -> None:
-        key = (command.name, state)
-        self._tally[key] += by
-        if not self._tally[key]:
-            del self._tally[key]
+    def _let_go(self, command: Command) -> None:
+        self._leased.pop(command.key, None)
+        lease = command.lease
+        if lease is not None and lease.held_by:
+            held = self._held[lease.held_by]
+            del held[command.key]
+            if not held:
+                del self._held[lease.held_by]

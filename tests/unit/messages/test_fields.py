@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from zconnector.messages.fields import FIELDS, NAMES, check_field, is_name
+from zconnector.errors import WireError
+from zconnector.messages.fields import BOUNDS, FIELDS, NAMES, WISHES, check_field, check_header, is_name
+from zconnector.messages.kinds import Flag, Kind
 
 TEXTS = [name for name, rule in FIELDS.items() if rule.type is str]
 LISTS = [name for name, rule in FIELDS.items() if rule.type is list]
-INTS = [name for name, rule in FIELDS.items() if rule.type is int and name not in ("major", "minor")]
+INTS = [name for name, rule in FIELDS.items() if rule.type is int and name not in BOUNDS]
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -45,6 +47,23 @@ def test_a_version_number_is_one_signed_byte(name: str) -> None:
     assert check_field(name, -128) == check_field(name, 127) == ""
     for beyond in (-129, 128):
         assert check_field(name, beyond) == f"{name} must be from -128 to 127 (got {beyond})"
+
+
+@pytest.mark.parametrize("name", sorted(BOUNDS))
+def test_a_number_with_bounds_of_its_own(name: str) -> None:
+    least, greatest = BOUNDS[name]
+    assert check_field(name, least) == check_field(name, greatest) == ""
+    for beyond in (least - 1, greatest + 1):
+        assert check_field(name, beyond) == f"{name} must be from {least} to {greatest} (got {beyond})"
+        with pytest.raises(WireError) as caught:
+            check_header(Kind.HEARTBEAT, Flag.NONE, {"received": 1, name: beyond})
+        assert caught.value.detail.startswith(f"{name} must be from")
+
+
+def test_what_a_sender_may_wish_are_known_fields() -> None:
+    assert set(WISHES) <= set(FIELDS)
+    assert check_field("retry", {"attempts": 3, "factor": 1.5}) == ""
+    assert check_field("retry", {"attempts": 0}).startswith("retry.attempts must be an int from 1")
 
 
 @pytest.mark.parametrize("name", NAMES)

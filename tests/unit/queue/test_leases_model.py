@@ -160,8 +160,7 @@ class Leases(RuleBasedStateMachine):
         leases: dict[Caller, str] = {}
         register = self.bench.queue._register
         for caller in self.held.values():
-            command = register.handed_to(caller)
-            assert command is not None, "held by the model, not by the queue"
+            (command,) = register.handed_to(caller)
             assert command.lease is not None
             leases[caller] = command.lease.iterator
         return leases

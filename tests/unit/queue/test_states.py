@@ -20,7 +20,7 @@ def documented() -> set[tuple[str, str]]:
         for state in before.split(", "):
             named = [next_ for next_ in [*State, "-"] if next_ in after.replace("(", " ").split()]
             named += [next_ for next_ in State if f"{next_}," in after]
-            named = named or ["READY", "LEASED"]  # "as before"
+            named = named or ["READY", "LEASED", "DELAYED"]  # "as before"
             pairs |= {(state, str(next_)) for next_ in named}
     return pairs
 

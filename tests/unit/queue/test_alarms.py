@@ -1,0 +1,42 @@
+"""One heap of alarms against a plain dict of times."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zconnector.queue.alarms import Alarms
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["set", "cancel", "due"]), st.integers(0, 5), st.integers(0, 20)), max_size=200
+)
+
+
+@given(steps)
+def test_what_is_due_is_what_was_set_and_not_called_off(steps: list[tuple[str, int, int]]) -> None:
+    alarms: Alarms[int] = Alarms()
+    times: dict[int, float] = {}
+    for what, key, at in steps:
+        if what == "set":
+            alarms.set(key, at)
+            times[key] = at
+        elif what == "cancel":
+            alarms.cancel(key)
+            times.pop(key, None)
+        else:
+            rung = alarms.due(at)
+            assert sorted(rung) == sorted(key for key, time in times.items() if time <= at)
+            assert [times[key] for key in rung] == sorted(times[key] for key in rung)
+            for key in rung:
+                del times[key]
+        assert len(alarms) == len(times)
+        assert alarms.deadline() == min(times.values(), default=None)
+
+
+def test_what_was_called_off_does_not_pile_up() -> None:
+    alarms: Alarms[int] = Alarms()
+    alarms.set(-1, 1e9)
+    for key in range(10_000):
+        alarms.set(key, 1e6 + key)
+        alarms.cancel(key)
+    assert len(alarms._heap) < 200

@@ -1,0 +1,55 @@
+"""Alarms: one heap of what is due when, so that nothing has to be walked to find it.
+
+An alarm that was called off or moved stays in the heap until it comes to the top, or until most of
+the heap is such: then it is built anew.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+_SLACK = 64
+
+
+class Alarms(Generic[K]):
+    """At most one alarm for each key; times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._times: dict[K, tuple[float, int]] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def set(self, key: K, at: float) -> None:
+        """Ring for this key at that time, and not at another."""
+        self._count += 1
+        self._times[key] = (at, self._count)
+        heapq.heappush(self._heap, (at, self._count, key))
+        if len(self._heap) > 2 * len(self._times) + _SLACK:
+            self._heap = [(at, number, key) for key, (at, number) in self._times.items()]
+            heapq.heapify(self._heap)
+
+    def cancel(self, key: K) -> None:
+        """Do not ring for this key."""
+        self._times.pop(key, None)
+
+    def due(self, now: float) -> list[K]:
+        """Remove and return the keys whose time has come, the earliest first."""
+        found: list[K] = []
+        while self._heap and self._heap[0][0] <= now:
+            at, number, key = heapq.heappop(self._heap)
+            if self._times.get(key) == (at, number):
+                del self._times[key]
+                found.append(key)
+        return found
+
+    def deadline(self) -> float | None:
+        """When the next one rings."""
+        while self._heap and self._times.get(self._heap[0][2]) != self._heap[0][:2]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None

@@ -1,0 +1,122 @@
+"""Commands that arrive: taken once, receipted after the commit."""
+
+from __future__ import annotations
+
+import sys
+
+from zconnector.actions import Actions, Reach
+from zconnector.clock import Instant
+from zconnector.errors import Reason, Refusal, StorageError
+from zconnector.messages import Message, body_digest
+from zconnector.messages.retry import RetryPolicy
+from zconnector.queue.bodies import Messages
+from zconnector.queue.commits import Commits
+from zconnector.queue.endings import Endings
+from zconnector.queue.envelope import pack
+from zconnector.queue.finish import ask_again
+from zconnector.queue.leases import Command
+from zconnector.queue.outcomes import Offered, OnOffered
+from zconnector.queue.register import Alarm, Register
+from zconnector.queue.states import ENDED, State, Step
+from zconnector.queue.store import COMMANDS, Put
+from zconnector.queue.unknowns import GRACE_MS
+
+
+class Offers:
+    """New commands, and copies of known ones."""
+
+    def __init__(self, commits: Commits, messages: Messages, register: Register, endings: Endings) -> None:
+        self._commits = commits
+        self._messages = messages
+        self._register = register
+        self._endings = endings
+
+    def offer(
+        self, message: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
+        """A command arrived: `done` hears what may be receipted. `retry` None: as the settings say."""
+        known = self._register.find(message.uuid)
+        if known is not None:
+            return self._offered_again(known, body_digest(message), now, done)
+        body = pack(message)
+        refusal = self._refusal(message, len(body), now)
+        if refusal is not None:
+            return done(now, Offered("REFUSED", refusal.reason, refusal.detail))
+        command = self._new(message, len(body), retry, now)
+        self._register.add(command)
+
+        def then(later: Instant) -> Actions:
+            self._messages.keep(COMMANDS, command.key, body)
+            if command.ttl:
+                self._register.set_alarm(command, Alarm.TTL, now.mono + command.ttl / 1000)
+            if command.delay:
+                self._register.set_alarm(command, Alarm.DUE, now.mono + command.delay / 1000)
+            self._register.step(command, Step.STORED_DELAYED if command.delay else Step.STORED)
+            actions: Actions = [Reach("target.after_commit"), *done(later, Offered("STORED"))]
+            actions += ask_again(command, later)
+            if command.state is State.READY:
+                actions += self._register.on_ready(command, later)
+            return actions
+
+        def failed(later: Instant, error: StorageError) -> Actions:
+            actions = self._register.drop(command, later)
+            actions += done(later, Offered("FAILED", Reason.STORAGE_FAILED, str(error)))
+            return actions + ask_again(command, later)
+
+        state = State.DELAYED if command.delay else State.READY
+        put = Put(COMMANDS, command.key, command.as_meta(state), body)
+        return [Reach("target.before_commit"), self._commits.commit([put], then, failed)]
+
+    def _new(self, message: Message, size: int, retry: RetryPolicy | None, now: Instant) -> Command:
+        """Its record, STORING. Delay and time to live begin with its arrival."""
+        delay, ttl = message.number("delay"), message.number("ttl")
+        return Command(
+            key=self._register.next_key(),
+            uuid=message.uuid,
+            digest=body_digest(message),
+            name=sys.intern(message.text("command")),
+            major=message.number("major"),
+            admin=bool(message.header.get("admin")),
+            source=sys.intern(message.text("source")),
+            tenant=sys.intern(message.text("tenant")),
+            accept_until=message.number("accept_until"),
+            size=size,
+            at=now.wall,
+            priority=message.number("priority"),
+            order_key=message.text("order_key"),
+            policy=retry,
+            lease_ms=message.number("lease"),
+            delay=delay,
+            due=now.wall + delay if delay else 0,
+            ttl=ttl,
+            expires=now.wall + ttl if ttl else 0,
+        )
+
+    def _refusal(self, message: Message, size: int, now: Instant) -> Refusal | None:
+        """Why an unknown command is not taken."""
+        accept_until = message.number("accept_until")
+        late = now.wall - accept_until - GRACE_MS
+        if late > 0:
+            detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"
+            return Refusal(Reason.EXPIRED, detail, message.uuid)
+        if self._register.may_be_forgotten(message.text("source"), accept_until):
+            detail = "commands of this source with a later accept_until are forgotten already"
+            return Refusal(Reason.EXPIRED, detail, message.uuid)
+        return self._register.no_room(size, message.uuid)
+
+    def _offered_again(self, command: Command, digest: str, now: Instant, done: OnOffered) -> Actions:
+        if command.digest != digest:
+            detail = "this uuid was used for another command"
+            return done(now, Offered("REFUSED", Reason.CONFLICT, detail))
+        if command.state is State.STORING:
+
+            def decided(now: Instant) -> Actions:
+                if self._register.find(command.uuid) is command:
+                    return self._offered_again(command, digest, now, done)
+                return done(now, Offered("FAILED", Reason.STORAGE_FAILED, "the first copy was not stored"))
+
+            command.after += (decided,)
+            return []
+        if command.state not in ENDED:
+            return done(now, Offered("DUPLICATE"))
+        return self._endings.reply_again(command, now) + done(now, Offered("DUPLICATE"))

@@ -1,0 +1,208 @@
+"""What a holder says of its lease: ack, fail, nak, progress; and who else may take it up.
+
+The token fences: only that of the lease that lasts has any effect, before and after a restart.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid as uuids
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from zconnector.actions import Actions
+from zconnector.clock import Instant
+from zconnector.errors import Reason, Refusal, StorageError
+from zconnector.messages import Kind, Message, Outcome, clipped, derived_uuid
+from zconnector.messages.retry import RetryPolicy
+from zconnector.queue.burials import Burials
+from zconnector.queue.commits import Commits
+from zconnector.queue.endings import Endings
+from zconnector.queue.finish import Finish, ask_again, describe
+from zconnector.queue.leases import Command, Lease
+from zconnector.queue.outcomes import Done
+from zconnector.queue.register import Alarm, Register
+from zconnector.queue.returns import Returns
+from zconnector.queue.states import State, Step
+from zconnector.queue.store import COMMANDS, Put
+
+Verb = Literal["ack", "fail", "nak", "progress"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One outcome, of one lease."""
+
+    uuid: str
+    token: str
+    outcome: Verb
+    delay: int | None = None
+    """nak: milliseconds until the next attempt; None: as its policy says."""
+    error: str = ""
+    """fail, nak: what went wrong, for people."""
+    event: str = ""
+    """progress: an event of this name goes to the source; "": the lease is extended, no more."""
+    extend: int = 0
+    """progress: milliseconds that the lease lasts from now on; 0: as long as at first."""
+    payload: bytes = b""
+    """That of the reply."""
+
+
+class Settling:
+    """Settles leases of `take`, and moves them between holders."""
+
+    def __init__(
+        self,
+        commits: Commits,
+        register: Register,
+        finish: Finish,
+        endings: Endings,
+        burials: Burials,
+        returns: Returns,
+        policy: RetryPolicy,
+        rng: random.Random,
+    ) -> None:
+        self._commits = commits
+        self._register = register
+        self._finish = finish
+        self._endings = endings
+        self._burials = burials
+        self._returns = returns
+        self._policy = policy
+        self._rng = rng
+        self.fenced = 0
+
+    def settle(self, settlement: Settlement, now: Instant, done: Done) -> Actions:
+        """`done` hears None when it is committed; FENCED, QUEUE_FULL or STORAGE_FAILED."""
+        command = self._register.find(settlement.uuid)
+        if command is not None and command.state is State.COMPLETING:
+            command.after += (lambda later: self.settle(settlement, later, done),)
+            return []
+        lease = self._lease(command, settlement.token)
+        if command is None or lease is None:
+            self.fenced += 1
+            return done(now, Refusal(Reason.FENCED, describe(command), settlement.uuid))
+        if settlement.outcome == "ack":
+            uuid = derived_uuid(command.uuid, Outcome.SUCCESS)
+            reply = _reply(command, lease, Outcome.SUCCESS, settlement.payload, uuid, now)
+            return self._endings.end(command, reply, now, done)
+        if settlement.outcome == "fail":
+            command.error = clipped(settlement.error)
+            payload = settlement.payload
+            return self._burials.bury(
+                command, Reason.FAILED, settlement.error, now, payload=payload, settled=True, done=done
+            )
+        if settlement.outcome == "nak":
+            return self._nak(command, lease, settlement, now, done)
+        return self._progress(command, lease, settlement, now, done)
+
+    def adopt(self, uuid: str, token: str, holder: str, worker: str, client: bytes, now: Instant) -> bool:
+        """Whether this lease lasts, and is the stream's from now on. The caller flushes."""
+        command = self._register.find(uuid)
+        lease = self._lease(command, token)
+        if command is None or lease is None or lease.iterator:
+            return False
+        taken = replace(lease, holder=holder, worker=worker, client=client)
+        self._register.renew(command, taken, now)
+        if command.state is State.LEASED:
+            self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
+        return True
+
+    def give_back(
+        self, leases: Sequence[tuple[str, str]], why: str, now: Instant, *, unseen: bool
+    ) -> tuple[int, Actions]:
+        """End these leases (uuid, token), as far as they last; how many that are."""
+        held: list[Command] = []
+        for uuid, token in leases:
+            command = self._register.find(uuid)
+            if command is not None and self._lease(command, token) is not None:
+                held.append(command)
+        return len(held), self._returns.give_back(held, why, now, unseen=unseen)
+
+    @staticmethod
+    def _lease(command: Command | None, token: str) -> Lease | None:
+        """The lease that lasts, if that is its token."""
+        lease = None if command is None else command.lease
+        return lease if lease is not None and lease.token == token else None
+
+    def _nak(
+        self, command: Command, lease: Lease, settlement: Settlement, now: Instant, done: Done
+    ) -> Actions:
+        """It is to be tried again later; without attempts left it is a dead letter."""
+        before = command.error
+        command.error = clipped(settlement.error)
+        if self._returns.is_used_up(command):
+            detail = f"{command.attempt} attempts, the last: {settlement.error or 'nak'}"
+            return self._burials.bury(
+                command, Reason.ATTEMPTS_EXHAUSTED, detail, now, settled=True, done=done
+            )
+        delay = settlement.delay
+        if delay is None:
+            delay = (command.policy or self._policy).pause(command.attempt, self._rng)
+        command.delay, command.due = delay, now.wall + delay
+        put = Put(COMMANDS, command.key, command.as_meta(State.DELAYED))
+        self._register.step(command, Step.NAK)
+
+        def then(later: Instant) -> Actions:
+            self._finish.let_go(command, later)
+            self._register.step(command, Step.PUT_OFF)
+            self._register.set_alarm(command, Alarm.DUE, now.mono + delay / 1000)
+            return done(later, None) + ask_again(command, later)
+
+        def failed(later: Instant, error: StorageError) -> Actions:
+            command.error, command.delay, command.due = before, 0, 0
+            refusal = Refusal(Reason.STORAGE_FAILED, str(error), command.uuid)
+            actions = done(later, refusal) + self._finish.undo(command, None, later)
+            return actions + (self._register.on_ready(command, later) if command.state is State.READY else [])
+
+        return [self._commits.commit([put], then, failed)]
+
+    def _progress(
+        self, command: Command, lease: Lease, settlement: Settlement, now: Instant, done: Done
+    ) -> Actions:
+        """It goes on: the lease lasts longer. A length that is longer than before outlives a restart."""
+        length = settlement.extend / 1000 or lease.length
+        if length > lease.length:
+            lease = replace(lease, length=length)
+        self._register.renew(command, lease, now, length)
+        if lease.length == length and settlement.extend:
+            self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
+        if not settlement.event:
+            return done(now, None) + self._commits.flush(now)
+        uuid = str(uuids.UUID(int=self._rng.getrandbits(128), version=4))
+        reply = _reply(command, lease, settlement.event, settlement.payload, uuid, now)
+        return self._endings.tell(command, reply, now, done)
+
+
+def _reply(command: Command, lease: Lease, event: str, payload: bytes, uuid: str, now: Instant) -> Message:
+    header = {
+        "uuid": uuid,
+        "topic": command.name,
+        "event": event,
+        "reference": command.uuid,
+        "timestamp": now.wall,
+    }
+    if lease.worker:
+        header["worker"] = lease.worker
+    return Message(Kind.EVENT, header, payload)
+
+
+Settled = Callable[[Instant, list[Refusal | None]], Actions]
+
+
+def all_of(count: int, done: Settled) -> Callable[[int], Done]:
+    """Collects so many outcomes, in any order, and tells them together, each in its place."""
+    outcomes: list[Refusal | None] = [None] * count
+    left = count
+
+    def of(index: int) -> Done:
+        def tell(now: Instant, refusal: Refusal | None) -> Actions:
+            nonlocal left
+            outcomes[index] = refusal
+            left -= 1
+            return done(now, outcomes) if left == 0 else []
+
+        return tell
+
+    return of

@@ -1,0 +1,79 @@
+"""Batches: what one `take` of zconnector.v1 is answered with.
+
+A RESULT is bounded like every message: its header to 65,536 bytes, all of it to 4,000,000. A command that
+would be too much for this one stays for the next.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import orjson
+
+from zconnector.actions import Actions, Respond
+from zconnector.clock import Instant
+from zconnector.queue.leases import Lease
+from zconnector.queue.lines import Waiter
+from zconnector.queue.picking import Picked, Picking
+from zconnector.queue.register import LineKey, Register
+
+MAX_PAYLOADS = 3_000_000
+"""Bytes of payload of one batch, unless a single command has more."""
+MAX_HEADERS = 56_000
+"""The same for headers, as JSON."""
+_BESIDE = 160
+"""Bytes that an entry has beside the command's header fields."""
+
+
+class Taking:
+    """Fills batches from several lines, by priority and arrival over all of them."""
+
+    def __init__(self, register: Register, picking: Picking) -> None:
+        self._register = register
+        self._picking = picking
+
+    def fill(self, waiter: Waiter, now: Instant, actions: Actions) -> Respond | None:
+        """What there is for a waiter, leased to it; None when there is nothing."""
+        entries: list[dict[str, Any]] = []
+        payloads: list[bytes] = []
+        size = headers = 0
+        heads = [(number, key) for key in waiter.lines if (number := self._peek(key, waiter)) is not None]
+        heapq.heapify(heads)
+        while heads and len(entries) < waiter.limit:
+            _, key = heapq.heappop(heads)
+            picked = self._picking.pick(key, waiter, now, actions)
+            if picked is None:
+                continue
+            header, payload = picked.message.header, picked.message.payload
+            size += len(payload)
+            if waiter.limit > 1:
+                headers += len(orjson.dumps(header)) + _BESIDE
+            if entries and (size > MAX_PAYLOADS or headers > MAX_HEADERS):
+                self._picking.put_back(picked)
+                break
+            entries.append(_entry(picked, self._picking.lease(picked.command, waiter, now)))
+            payloads.append(payload)
+            head = self._peek(key, waiter)
+            if head is not None:
+                heapq.heappush(heads, (head, key))
+        return Respond(waiter.caller, {"commands": entries}, b"".join(payloads)) if entries else None
+
+    def _peek(self, key: LineKey, waiter: Waiter) -> int | None:
+        if self._picking.held(key[0]):
+            return None
+        return self._register.line(key).peek(waiter.major, self._register.is_ready)
+
+
+def _entry(picked: Picked, lease: Lease) -> dict[str, Any]:
+    """The command's header fields; its own `token` gives way to that of the lease."""
+    entry = {
+        **picked.message.header,
+        "token": lease.token,
+        "attempt": lease.attempt,
+        "lease": round(lease.length * 1000),
+        "size": len(picked.message.payload),
+    }
+    if "token" in picked.message.header:
+        entry["command_token"] = picked.message.header["token"]
+    return entry
