@@ -33,6 +33,8 @@ class QueueSettings:
 
     max_commands: int = 100_000
     max_command_bytes: int = 1 << 30
+    overflow: str = "refuse"
+    """What a full queue does with a new command: `refuse` it, or `drop_oldest` to make room for it."""
     max_events: int = 100_000
     max_event_bytes: int = 512 << 20
     event_retention: float = 86_400.0

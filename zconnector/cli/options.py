@@ -58,13 +58,23 @@ HELP = {
     "queue_max_iterators": "Iterators of workers.",
     "queue_iterator_idle": "Seconds after which an idle iterator may go.",
     "queue_dedupe_window": "Seconds that a finished command's uuid is remembered.",
-    "queue_lease_limit": "Longest lease of a command, in seconds.",
+    "queue_overflow": "What a full queue does with a new command: refuse it, or drop its oldest.",
+    "queue_lease_limit": "Longest lease of a command that says nothing else, in seconds.",
+    "queue_adopt_within": "Seconds in which a worker takes up its leases again after a restart.",
+    "queue_retry_attempts": "Attempts at a command.",
+    "queue_retry_first": "Seconds until the second attempt.",
+    "queue_retry_factor": "How much longer each further pause is.",
+    "queue_retry_limit": "Longest pause between attempts, in seconds.",
     "queue_beat_missed": "Seconds of silence after which a worker that used to beat is gone.",
     "queue_max_dead": "Dead letters kept.",
     "queue_resend_first": "Seconds until an unconfirmed reply or event is sent again.",
     "queue_resend_limit": "Longest pause between such resends, in seconds.",
 }
-CHOICES = {"log_level": ("debug", "info", "warning", "error"), "log_format": ("json", "console")}
+CHOICES = {
+    "log_level": ("debug", "info", "warning", "error"),
+    "log_format": ("json", "console"),
+    "queue_overflow": ("refuse", "drop_oldest"),
+}
 SPECIAL = frozenset({"enrolment", "notify"})
 """Fields without a flag: a secret is never on a command line; NOTIFY_SOCKET is the supervisor's to set."""
 ENROLMENT_VARIABLE = f"{ENVIRONMENT}_ENROLMENT"

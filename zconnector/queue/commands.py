@@ -23,6 +23,7 @@ from zconnector.queue.handing import Handing
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.offers import Offers
 from zconnector.queue.outbox import Outbox
+from zconnector.queue.overflow import Overflow
 from zconnector.queue.picking import Picking
 from zconnector.queue.register import Register
 from zconnector.queue.returns import Returns
@@ -63,7 +64,8 @@ class Commands:
         self.settling = Settling(
             commits, register, finish, self.endings, self.burials, self.returns, policy, rng
         )
-        self.offers = Offers(commits, messages, register, self.endings)
+        self.overflow = Overflow(settings.overflow, register, self.burials)
+        self.offers = Offers(commits, messages, register, self.endings, self.overflow)
 
     def tick(self, now: Instant) -> Actions:
         actions = self.timing.tick(now)

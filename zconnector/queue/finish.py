@@ -102,5 +102,6 @@ def describe(command: Command | None) -> str:
         since = datetime.fromtimestamp(command.at / 1000, UTC).isoformat(timespec="milliseconds")
         return f"{command.state} since {since}"
     if command.state is State.LEASED:
-        return f"leased again, attempt {command.attempt}"
+        again = " again" if command.attempt > 1 else ""
+        return f"leased{again}, attempt {command.attempt}"
     return str(command.state)

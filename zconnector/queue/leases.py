@@ -147,6 +147,8 @@ class Command:
             value = getattr(self, name)
             if value:
                 meta[name] = value
+        if self.policy is not None and state not in ENDED:
+            meta["policy"] = list(self.policy)
         if self.lease is not None and state is State.LEASED:
             meta["lease"] = self.lease.as_meta()
         return meta
@@ -186,7 +188,6 @@ _OF_ENDED = ("reply",)
 _OPTIONAL = (
     "priority",
     "order_key",
-    "policy",
     "lease_ms",
     "delay",
     "due",

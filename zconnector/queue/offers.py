@@ -16,6 +16,7 @@ from zconnector.queue.envelope import pack
 from zconnector.queue.finish import ask_again
 from zconnector.queue.leases import Command
 from zconnector.queue.outcomes import Offered, OnOffered
+from zconnector.queue.overflow import Overflow
 from zconnector.queue.register import Alarm, Register
 from zconnector.queue.states import ENDED, State, Step
 from zconnector.queue.store import COMMANDS, Put
@@ -25,11 +26,14 @@ from zconnector.queue.unknowns import GRACE_MS
 class Offers:
     """New commands, and copies of known ones."""
 
-    def __init__(self, commits: Commits, messages: Messages, register: Register, endings: Endings) -> None:
+    def __init__(
+        self, commits: Commits, messages: Messages, register: Register, endings: Endings, overflow: Overflow
+    ) -> None:
         self._commits = commits
         self._messages = messages
         self._register = register
         self._endings = endings
+        self._overflow = overflow
 
     def offer(
         self, message: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
@@ -39,9 +43,13 @@ class Offers:
         if known is not None:
             return self._offered_again(known, body_digest(message), now, done)
         body = pack(message)
-        refusal = self._refusal(message, len(body), now)
+        refusal = self._late(message, now)
+        room: Actions = []
+        if refusal is None:
+            room = self._overflow.make_room(len(body), now)
+            refusal = self._register.no_room(len(body), message.uuid)
         if refusal is not None:
-            return done(now, Offered("REFUSED", refusal.reason, refusal.detail))
+            return room + done(now, Offered("REFUSED", refusal.reason, refusal.detail))
         command = self._new(message, len(body), retry, now)
         self._register.add(command)
 
@@ -65,7 +73,7 @@ class Offers:
 
         state = State.DELAYED if command.delay else State.READY
         put = Put(COMMANDS, command.key, command.as_meta(state), body)
-        return [Reach("target.before_commit"), self._commits.commit([put], then, failed)]
+        return [*room, Reach("target.before_commit"), self._commits.commit([put], then, failed)]
 
     def _new(self, message: Message, size: int, retry: RetryPolicy | None, now: Instant) -> Command:
         """Its record, STORING. Delay and time to live begin with its arrival."""
@@ -92,8 +100,8 @@ class Offers:
             expires=now.wall + ttl if ttl else 0,
         )
 
-    def _refusal(self, message: Message, size: int, now: Instant) -> Refusal | None:
-        """Why an unknown command is not taken."""
+    def _late(self, message: Message, now: Instant) -> Refusal | None:
+        """Why an unknown command comes too late."""
         accept_until = message.number("accept_until")
         late = now.wall - accept_until - GRACE_MS
         if late > 0:
@@ -102,7 +110,7 @@ class Offers:
         if self._register.may_be_forgotten(message.text("source"), accept_until):
             detail = "commands of this source with a later accept_until are forgotten already"
             return Refusal(Reason.EXPIRED, detail, message.uuid)
-        return self._register.no_room(size, message.uuid)
+        return None
 
     def _offered_again(self, command: Command, digest: str, now: Instant, done: OnOffered) -> Actions:
         if command.digest != digest:

@@ -25,7 +25,7 @@ from zconnector.queue.commits import Commits
 from zconnector.queue.ended import FLOOR, Ended
 from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Line
-from zconnector.queue.states import ENDED, TRANSITIONS, State, Step
+from zconnector.queue.states import ENDED, TRANSITIONS, WAITING, State, Step
 from zconnector.queue.tally import Tally
 from zconnector.settings import QueueSettings
 
@@ -80,6 +80,11 @@ class Register:
         self.on_ready: Callable[[Command, Instant], Actions] = lambda command, now: []
         """Told of a command that has become ready, or the first of its order key: a waiter may want it."""
 
+        self.on_waiting: Callable[[Command], None] = lambda command: None
+        """Told of each command as it becomes READY or DELAYED."""
+        self._leaving: dict[int, int] = {}
+        """Live commands that are to make room: their keys, and their bytes."""
+        self._leaving_bytes = 0
         self.on_lost: Callable[[Command, Lease, str, Instant], Actions] = lambda *_: []
         """Told of a stream's lease that ended without its doing, and why."""
 
@@ -93,6 +98,8 @@ class Register:
                 self._ended.remember(command, now)
                 continue
             self._enter(command)
+            if command.state in WAITING:
+                self.on_waiting(command)
             if command.lease is not None:
                 self._hold(command, command.lease)
                 length = command.lease.length
@@ -138,13 +145,38 @@ class Register:
     def no_room(self, size: int, uuid: str) -> Refusal | None:
         """Why a further command of so many bytes cannot be taken."""
         limit, byte_limit = self._settings.max_commands, self._settings.max_command_bytes
-        if len(self._live) + 1 > limit:
-            return Refusal(Reason.QUEUE_FULL, f"the queue holds {limit} commands", uuid)
-        if self._bytes + size > byte_limit:
-            return Refusal(Reason.QUEUE_FULL, f"the queue holds {self._bytes} of {byte_limit} bytes", uuid)
+        if self.is_full(size):
+            if self.count + 1 > limit:
+                return Refusal(Reason.QUEUE_FULL, f"the queue holds {limit} commands", uuid)
+            detail = f"the queue holds {self._bytes} of {byte_limit} bytes"
+            return Refusal(Reason.QUEUE_FULL, detail, uuid)
         if len(self._ended) >= REMEMBERED_PER_ROOM * limit or self._ended.bytes > byte_limit:
             return Refusal(Reason.QUEUE_FULL, "too many commands have ended within the dedupe window", uuid)
         return None
+
+    @property
+    def count(self) -> int:
+        """Live commands, but for those that are to make room."""
+        return len(self._live) - len(self._leaving)
+
+    def is_full(self, size: int) -> bool:
+        """Whether a further command of so many bytes is beyond the bounds of live ones."""
+        limit, byte_limit = self._settings.max_commands, self._settings.max_command_bytes
+        taken = self._bytes - self._leaving_bytes
+        return self.count + 1 > limit or taken + size > byte_limit
+
+    def could_hold(self, size: int) -> bool:
+        """Whether a command of so many bytes is within the bounds of an empty queue."""
+        return size <= self._settings.max_command_bytes
+
+    def write_off(self, command: Command) -> None:
+        """It is about to leave: a new command may have its room."""
+        self._leaving[command.key] = command.size
+        self._leaving_bytes += command.size
+
+    def write_on(self, command: Command) -> None:
+        """It has left, or could not."""
+        self._leaving_bytes -= self._leaving.pop(command.key, 0)
 
     def may_be_forgotten(self, source: str, accept_until: int) -> bool:
         """Whether a command unknown here may have been known, and ended, before."""
@@ -165,6 +197,8 @@ class Register:
             return
         command.state = after
         self.tally.count(command, after, 1)
+        if after in WAITING:
+            self.on_waiting(command)
 
     def drop(self, command: Command, now: Instant) -> Actions:
         """NOT_STORED: it is as if it had never come. Then the next one of its order key may go."""

@@ -118,3 +118,16 @@ def test_a_bad_document_is_refused(document: Any, said: str):
     with pytest.raises(ConfigError) as error:
         Catalogue.from_dict(document)
     assert str(error.value).startswith(said)
+
+
+def test_the_retry_of_a_product_connector_goes_over_that_of_the_pivot_key_by_key() -> None:
+    def document(**retry: int) -> dict[str, object]:
+        return {"name": "Git", "major": 1, "commandtypes": [{"name": "CLONE", "retry": retry}]}
+
+    product = ProductConnector.from_dict({**document(attempts=9), "product": "GitLab"})
+    catalogue = Catalogue([Pivot.from_dict(document(attempts=2, first=7))], [product])
+    command = Message(Kind.COMMAND, {"type": "Git", "command": "CLONE", "major": 0})
+    assert catalogue.retry(command) == {"attempts": 9, "first": 7}
+    assert catalogue.retry(command.with_fields(major=1)) == {"attempts": 9, "first": 7}
+    assert catalogue.retry(command.with_fields(major=2)) == {}
+    assert catalogue.retry(command.with_fields(command="PULL")) == {}

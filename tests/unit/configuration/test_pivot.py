@@ -195,3 +195,16 @@ def test_whatever_is_read_is_a_pivot_or_a_config_error(document: Any):
             Pivot.from_dict({"name": "Ci", "major": 1, field: document})
         except ConfigError:
             continue
+
+
+def test_a_command_type_may_say_when_it_is_tried_again() -> None:
+    retry = {"attempts": 3, "first": 500, "factor": 1.5, "limit": 60_000}
+    document = {"name": "Git", "major": 1, "commandtypes": [{"name": "CLONE", "retry": retry}, "PULL"]}
+    pivot = Pivot.from_dict(document)
+    assert [command.retry for command in pivot.commandtypes] == [retry, None]
+    assert Pivot.from_dict(pivot.to_dict()) == pivot
+    document["commandtypes"] = [{"name": "CLONE", "retry": {"attempts": 0}}]
+    with pytest.raises(
+        ConfigError, match=r"commandtypes\[0\]: retry.attempts must be an int from 1 to 1,000"
+    ):
+        Pivot.from_dict(document)

@@ -14,9 +14,11 @@ from zconnector.actions import Actions, Caller, Commit, Note, Reach, Respond
 from zconnector.clock import Instant
 from zconnector.errors import StorageError
 from zconnector.messages import Kind, Message
+from zconnector.queue.leases import Version
 from zconnector.queue.local import Completed, LocalQueue, Offered, Published
 from zconnector.queue.memory import MemoryQueueStore
-from zconnector.queue.store import Bodies, Key, scan_all
+from zconnector.queue.settling import Settlement
+from zconnector.queue.store import DEAD, Bodies, Key, scan_all
 from zconnector.settings import QueueSettings
 
 START = 1_700_000_000_000
@@ -205,6 +207,59 @@ class Bench:
         args = (caller, iterator, name, major, worker, serving, self.now)
         self.do(self.queue.wait_command(*args, seen=seen))
         return caller
+
+    def take(self, *names: str, major: int = 0, **more: Any) -> Caller:
+        caller = self.caller()
+        version = Version(major, 0)
+        self.do(self.queue.take_commands(caller, names or ("BUILD",), "w", version, self.now, **more))
+        return caller
+
+    def taken(self, caller: Caller) -> list[dict[str, Any]] | None:
+        """What a take was answered with; None while it waits."""
+        respond = self.responses.get(caller)
+        if respond is None:
+            return None
+        assert respond.error is None, respond.error
+        entries = respond.args["commands"]
+        assert len(respond.payload) == sum(entry["size"] for entry in entries)
+        return list(entries)
+
+    def got_one(self, caller: Caller) -> str | None:
+        """Uuid of the one command that a take was answered with."""
+        taken = self.taken(caller)
+        if taken is None:
+            return None
+        (entry,) = taken
+        return str(entry["uuid"])
+
+    def took(self, *names: str, **more: Any) -> dict[str, Any]:
+        """The one command that a take gets at once."""
+        taken = self.taken(self.take(*names, wait_ms=-1, **more))
+        assert taken is not None
+        (entry,) = taken
+        return entry
+
+    def settles(self, lease: dict[str, Any], outcome: str, **more: Any) -> str | None:
+        """Tell what became of a lease: "" when it is taken, else why not; None while a commit is awaited."""
+        heard: list[Any] = []
+
+        def done(now: Instant, outcomes: Any) -> Actions:
+            heard.extend(outcomes)
+            return []
+
+        settlement = Settlement(lease["uuid"], lease["token"], outcome, **more)  # type: ignore[arg-type]
+        self.do(self.queue.settle([settlement], self.now, done))
+        self.heard_settled = heard
+        return None if not heard else str(heard[0].reason) if heard[0] else ""
+
+    def replies(self) -> list[tuple[str, str, str]]:
+        """What is in the outbox: event, reference, reason."""
+        due = self.queue.outbox_due(self.now, 1000)
+        return [(e.message.text("event"), e.message.reference, e.message.text("reason")) for e in due]
+
+    def letters(self) -> list[dict[str, Any]]:
+        """The dead letters that are stored."""
+        return [row.meta for row in scan_all(self.store) if row.space == DEAD]
 
     def listen(
         self,
