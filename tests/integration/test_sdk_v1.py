@@ -329,12 +329,12 @@ async def test_a_drain_finishes_what_runs_and_takes_nothing_more(connector: Conn
     await door.until(lambda: not door.asking)
 
 
-async def test_the_router_orders_a_drain(connector: Connector) -> None:
+async def test_the_router_orders_a_version_to_leave(connector: Connector) -> None:
     worker = Worker(major=1)
     worker.command("A")(lambda ctx, payload: None)
     _, task = start(worker, connector)
     await connector.door.until(lambda: bool(connector.door.asked("take")))
-    connector.door.queue.draining = True
+    connector.door.queue.draining = connector.door.queue.leaving = True
     await connector.door.wake()
     assert await asyncio.wait_for(task, 10) == 0
     assert len(connector.door.asked("register")) == 1

@@ -411,6 +411,22 @@ async def test_a_client_that_reads_nothing_holds_nothing_up(door: ScriptedDoor, 
     await server.stop(0.5)
 
 
+async def test_a_router_that_drains_still_takes_outcomes(door: ScriptedDoor, v1: V1) -> None:
+    work = WorkClient(v1)
+    await work.register("A")
+    await door.command("A", uuid="u-1")
+    await work.until(lambda: len(work.commands) == 1)
+    door.refuse("take", Reason.DRAINING)
+    door.queue.draining = True
+    await door.wake()
+    await work.until(lambda: work.drained)
+    assert not work.frames[-1].drain.leave
+    await work.outcome(work.commands[0], O.ACK)
+    await work.until(lambda: len(work.settled) == 1)
+    assert not work.settled[0].HasField("refusal")
+    await work.end()
+
+
 async def test_large_commands_come_in_frames_that_any_client_takes(door: ScriptedDoor, v1: V1) -> None:
     for _ in range(3):
         await door.command("A", b"x" * 1_900_000)

@@ -69,6 +69,8 @@ class ScriptedQueue:
         self.holders: set[str] = set()
         """Those with tidings pending."""
         self.draining = False
+        self.leaving = False
+        """A drain is for this version of the worker, not for the router's own end."""
         self.told_drain: set[str] = set()
         self.attempts = 5
         self._tokens = itertools.count(1)
@@ -214,7 +216,7 @@ class ScriptedQueue:
             return None
         if drain:
             self.told_drain.add(holder)
-        return {"cancelled": news, "drain": drain}, b""
+        return {"cancelled": news, "drain": drain, "leave": drain and self.leaving}, b""
 
     def _await_reply(self, args: Mapping[str, Any], payload: bytes) -> Answer | None:
         return self.replies.get(args["uuid"])

@@ -65,7 +65,7 @@ class WorkClient:
         self.events += frame.events
         self.acked += frame.acked
         self.missed += frame.missed
-        self.drained = self.drained or frame.drain
+        self.drained = self.drained or frame.HasField("drain")
         if frame.beat:
             self.beats.append(frame.beat)
         return frame

@@ -5,7 +5,8 @@
 | the stream is lost | handlers run on; a new one is opened after a pause, and names the leases they hold |
 | a lease is not adopted, or a command is cancelled | its `ctx.cancelled` is true; its result is not taken |
 | a handler ends while no stream is open | its outcome is kept, and sent on the next one |
-| SIGTERM, or the router says `drain` | nothing more is taken; what runs is finished and told, then the end |
+| SIGTERM, or the router orders this version to leave | what runs is finished and told, then the end |
+| the router says that it ends itself | handlers run on; its successor is told what they hold |
 """
 
 from __future__ import annotations
@@ -308,7 +309,7 @@ class V1Run:
             if running is not None:
                 running.hold.lose(gone.reason)
         self._subscriptions.take(reply)
-        if reply.drain and not self._draining.is_set():
+        if reply.drain.leave and not self._draining.is_set():
             _log.info("worker.told_to_leave", worker=self._worker)
             self.stop()
         if reply.settled:

@@ -91,14 +91,14 @@ def _add_wishes(args: Args, request: Any, uuid: str) -> None:
         if wish.attempts:
             args["retry"]["attempts"] = between("retry.attempts", wish.attempts, 1, 1000, uuid)
         if wish.first_ms:
-            args["retry"]["first"] = wish.first_ms
+            args["retry"]["first"] = between("retry.first_ms", wish.first_ms, 0, DAYS_30, uuid)
         if wish.factor:
             if not 1 <= wish.factor <= 10:
                 why = f"retry.factor must be from 1 to 10 (got {wish.factor:g})"
                 raise Refusal(Reason.BAD_ARGUMENT, why, uuid[:64])
             args["retry"]["factor"] = wish.factor
         if wish.limit_ms:
-            args["retry"]["limit"] = wish.limit_ms
+            args["retry"]["limit"] = between("retry.limit_ms", wish.limit_ms, 0, DAYS_30, uuid)
 
 
 def publication_args(request: Any, default_timeout: int) -> tuple[Args, bytes]:

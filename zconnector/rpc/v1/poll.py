@@ -8,7 +8,7 @@ from typing import Any
 from zconnector.errors import Reason, Refusal
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as types
 from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as pb
-from zconnector.rpc.convert import MAX_TIMEOUT, Args
+from zconnector.rpc.convert import Args
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.v1.convert import between, lease
 from zconnector.rpc.v1.feed import TOGETHER, split
@@ -23,6 +23,8 @@ from zconnector.rpc.v1.work_convert import (
 )
 
 MOST_OUTCOMES = 1_000
+MAX_WAIT = 86_400_000
+"""Milliseconds."""
 
 
 async def poll(door: DoorPort, request: Any) -> Any:
@@ -36,7 +38,7 @@ async def poll(door: DoorPort, request: Any) -> Any:
         raise Refusal(Reason.BAD_ARGUMENT, "commands must name at least one command")
     wait = 0
     if request.HasField("wait_ms"):
-        wait = between("wait_ms", request.wait_ms, 0, MAX_TIMEOUT) or -1
+        wait = between("wait_ms", request.wait_ms, 0, MAX_WAIT) or -1
     args = {
         "holder": "",
         **worker_args(request),

@@ -9,7 +9,7 @@ from typing import Any
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.fields import check_field
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2 as pb
-from zconnector.rpc.convert import MAX_TIMEOUT, parse
+from zconnector.rpc.convert import parse
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.v1 import convert
@@ -63,7 +63,7 @@ def await_args(uuid: str, timeout_ms: int) -> dict[str, Any]:
 
 
 def between_reply(timeout_ms: int) -> int:
-    return convert.between("reply timeout", timeout_ms, 0, MAX_TIMEOUT)
+    return convert.between("reply timeout", timeout_ms, 0, convert.DAYS_30)
 
 
 class SubmitStream(Stream):

@@ -36,6 +36,8 @@ class Tidings:
 
     def end(self) -> None:
         """The holder is gone: the queue takes back all it holds."""
+        if self._over:
+            return
         self._over = True
         if self._asked is not None and not self._asked.cancel():
             # It has just been answered: the queue believes that it will ask again.
@@ -52,6 +54,8 @@ class Tidings:
             return
         error = asked.exception()
         if isinstance(error, Refusal):
+            # The queue knows this holder no more, or is gone itself: then the leases wait to be adopted.
+            self._over = True
             self._failed(error)
             return
         if error is not None:

@@ -120,7 +120,7 @@ class WorkStream(Stream):
     def _open_feeds(self, worker: Args, made: list[tuple[list[str], int]], length: int) -> None:
         for names, credits in made:
             args = {"holder": self._holder, **worker, "commands": names, "lease": length}
-            self._feeds.append(Feed(self._door, "take", args, "commands", credits, self._took, self.end))
+            self._feeds.append(Feed(self._door, "take", args, "commands", credits, self._took, self._refused))
 
     async def _adopt(self, worker: Args, holding: Any) -> list[str]:
         """Make leases from before this stream's: their commands run on."""
@@ -132,7 +132,7 @@ class WorkStream(Stream):
             some = [{"uuid": uuid, "token": token} for uuid, token in leases[begin : begin + LEASES]]
             for each in some:
                 hold("uuid", each["uuid"])
-            asked = {"holder": self._holder, "worker": worker["worker"], "leases": some}
+            asked = {"holder": self._holder, **worker, "leases": some}
             result, _ = await self._door.call("adopt", asked)
             adopted += [str(uuid) for uuid in result.get("valid", [])]
         valid = set(adopted)
@@ -145,7 +145,7 @@ class WorkStream(Stream):
     async def _subscribe(self, args: Args, credits: int) -> Any:
         result, _ = await self._door.call("subscribe", args)
         name = str(args["subscription"])
-        reader = Reader(self._door, name, self._holder, credits, self.put, self.end)
+        reader = Reader(self._door, name, self._holder, credits, self.put, self._refused)
         self._readers[name] = reader
         if missed := int(result.get("missed") or 0):
             self._rest.missed.add(subscription=name, events=missed)
@@ -255,6 +255,11 @@ class WorkStream(Stream):
         self._hold_feeds()
         self.put()
 
+    def _refused(self, why: Refusal) -> None:
+        """The queue hands out nothing more. While it drains, what runs may still be settled."""
+        if why.reason is not Reason.DRAINING:
+            self.end(why)
+
     def _news(self, news: Mapping[str, Any]) -> None:
         for gone in news.get("cancelled") or ():
             self._rest.cancelled.add(
@@ -263,7 +268,7 @@ class WorkStream(Stream):
                 reason=str(gone.get("reason", "")),
             )
         if news.get("drain"):
-            self._rest.drain = True
+            self._rest.drain.leave = bool(news.get("leave"))
             self._drain()
         self._put_rest()
 

@@ -17,6 +17,7 @@ from zconnector.rpc.v1.convert import DAYS_30, MAX_LEASE, between, lease
 
 MAX_CREDITS = 10_000
 MAX_TOPICS = 32
+MAX_UNACKED = 4_096
 MAX_TOKEN = 128
 """Bytes of a fencing token."""
 DEFAULT_UNACKED, DEFAULT_EVENT_LEASE, DEFAULT_EVENT_CREDITS = 256, 60_000, 64
@@ -108,7 +109,7 @@ def subscription_args(request: Any) -> tuple[Args, int]:
         "topics": topics,
         # Not the name that Python has for it: `from`.
         "from": "oldest" if getattr(request, "from") == pb.Subscription.OLDEST else "new",
-        "max_unacked": between("max_unacked", request.max_unacked or DEFAULT_UNACKED, 1, MAX_CREDITS),
+        "max_unacked": between("max_unacked", request.max_unacked or DEFAULT_UNACKED, 1, MAX_UNACKED),
         "lease": lease(request.lease_ms) or DEFAULT_EVENT_LEASE,
     }
     return args, between("credits", request.credits or DEFAULT_EVENT_CREDITS, 1, MAX_CREDITS)
@@ -175,7 +176,7 @@ _TEXTS = (
     ("major", "major"),
     ("admin", "admin"),
     ("context", "context"),
-    ("sender_token", "sender_token"),
+    ("command_token", "sender_token"),
     ("timeout", "timeout_ms"),
     ("timestamp", "timestamp_ms"),
     ("priority", "priority"),

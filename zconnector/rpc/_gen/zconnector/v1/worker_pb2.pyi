@@ -95,6 +95,12 @@ class Cancellation(_message.Message):
     reason: str
     def __init__(self, uuid: _Optional[str] = ..., token: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class Drain(_message.Message):
+    __slots__ = ("leave",)
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
+    leave: bool
+    def __init__(self, leave: _Optional[bool] = ...) -> None: ...
+
 class WorkReply(_message.Message):
     __slots__ = ("registered", "commands", "settled", "cancelled", "events", "acked", "missed", "drain", "beat")
     REGISTERED_FIELD_NUMBER: _ClassVar[int]
@@ -113,9 +119,9 @@ class WorkReply(_message.Message):
     events: _containers.RepeatedCompositeFieldContainer[_types_pb2.Delivery]
     acked: _containers.RepeatedCompositeFieldContainer[_types_pb2.EventAcked]
     missed: _containers.RepeatedCompositeFieldContainer[_types_pb2.Missed]
-    drain: bool
+    drain: Drain
     beat: int
-    def __init__(self, registered: _Optional[_Union[Registered, _Mapping]] = ..., commands: _Optional[_Iterable[_Union[_types_pb2.Command, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[_types_pb2.Settled, _Mapping]]] = ..., cancelled: _Optional[_Iterable[_Union[Cancellation, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[_types_pb2.Delivery, _Mapping]]] = ..., acked: _Optional[_Iterable[_Union[_types_pb2.EventAcked, _Mapping]]] = ..., missed: _Optional[_Iterable[_Union[_types_pb2.Missed, _Mapping]]] = ..., drain: _Optional[bool] = ..., beat: _Optional[int] = ...) -> None: ...
+    def __init__(self, registered: _Optional[_Union[Registered, _Mapping]] = ..., commands: _Optional[_Iterable[_Union[_types_pb2.Command, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[_types_pb2.Settled, _Mapping]]] = ..., cancelled: _Optional[_Iterable[_Union[Cancellation, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[_types_pb2.Delivery, _Mapping]]] = ..., acked: _Optional[_Iterable[_Union[_types_pb2.EventAcked, _Mapping]]] = ..., missed: _Optional[_Iterable[_Union[_types_pb2.Missed, _Mapping]]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., beat: _Optional[int] = ...) -> None: ...
 
 class PollRequest(_message.Message):
     __slots__ = ("worker", "major", "minor", "commands", "limit", "lease_ms", "wait_ms")
