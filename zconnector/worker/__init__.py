@@ -13,6 +13,7 @@ worker.run()
 
 from zconnector.worker.client import Client, Event, Handle, Reply
 from zconnector.worker.connection import Tls
+from zconnector.worker.context import Context
 from zconnector.worker.errors import (
     CallFailed,
     Fail,
@@ -21,10 +22,11 @@ from zconnector.worker.errors import (
     OutcomeUnknown,
     RegistrationRefused,
     Rejected,
+    Retry,
     SendError,
+    Unsupported,
     WorkerError,
 )
-from zconnector.worker.handlers import Context
 from zconnector.worker.payload import PayloadError
 from zconnector.worker.sync import SyncClient, SyncHandle
 from zconnector.worker.worker import Worker
@@ -43,10 +45,12 @@ __all__ = [
     "RegistrationRefused",
     "Rejected",
     "Reply",
+    "Retry",
     "SendError",
     "SyncClient",
     "SyncHandle",
     "Tls",
+    "Unsupported",
     "Worker",
     "WorkerError",
 ]
