@@ -142,10 +142,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f"--seconds must be above 0 (got {given.seconds:g})")
     except ValueError as error:
         arguments.error(str(error))
+    try:
+        table = table_of_benches(given, driver_names)
+    except ImportError as error:
+        print(f"error: {error}: pip install 'zconnector[bench]', or run scripts/bench.sh", file=sys.stderr)
+        return 1
     results = Results(given.out, quick=given.quick)
     results.machine()
     try:
-        asyncio.run(measure(results, table_of_benches(given, driver_names), names))
+        asyncio.run(measure(results, table, names))
     finally:
         results.close()
     files = {"lines": str(given.out / "results.jsonl")}

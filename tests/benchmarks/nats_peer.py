@@ -119,6 +119,8 @@ async def running(directory: Path) -> AsyncIterator[NatsPeer]:
         driver = NatsDriver(client)
         await driver.start()
         yield NatsPeer(driver, server.pid, worker.pid)
+    except nats.errors.Error as error:
+        raise RuntimeError(f"the NATS peer failed: {type(error).__name__}: {error}") from error
     finally:
         if client is not None:
             await client.close()

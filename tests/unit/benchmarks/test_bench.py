@@ -74,3 +74,13 @@ def test_every_bench_that_can_be_asked_for_can_be_run(argv: list[str]) -> None:
     pytest.importorskip("nats", reason="the extra `bench` is not installed")
     table = bench.table_of_benches(bench.parser().parse_args(argv), ["gandalf"])
     assert tuple(table) == bench.BENCHES
+
+
+def test_without_what_a_bench_needs_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "nats.py").write_text("raise ImportError('No module named nats')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    argv = [sys.executable, str(ROOT / "tests" / "benchmarks" / "bench.py"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert "zconnector[bench]" in done.stderr
+    assert "Traceback" not in done.stderr
