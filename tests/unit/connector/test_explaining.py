@@ -85,7 +85,7 @@ def test_leased(con: Connector) -> None:
         "stored and receipted",
         "leased to a worker",
         "its lease ended without an answer: ready again",
-        "leased to a worker",
+        "leased to w-3",
     ]
 
 
@@ -200,9 +200,8 @@ def test_receipted_and_replied(con: Connector) -> None:
     con.hear(via, event("r1", "BUILD", "SUCCES", reference="s1", recipient="git"))
     told = explain(con, "s1")
     assert (told["state"], told["waits_for"]) == ("REPLIED", "")
-    assert [step["what"] for step in told["history"]][-3:] == [
+    assert [step["what"] for step in told["history"]][-2:] == [
         f"receipt ON_GOING, over instance {via}",
-        "its sender was told ACCEPTED",
         "reply SUCCES of ci stored",
     ]
     again = con.restart()
