@@ -151,6 +151,9 @@ def is_unicode(text: str) -> bool:
 
 def check_field(name: str, value: object) -> str:
     """The rule that a known field breaks, in words; "" when it keeps them all."""
+    # As in `check_header`: most are told at once, and every argument of every call of a worker comes by here.
+    if type(value) is str and len(value) <= _TEXTS.get(name, -1) and value.isascii():
+        return ""
     rule = FIELDS.get(name)
     if rule is None:
         return ""

@@ -35,6 +35,10 @@ _AT_ONCE = (64, 16, 4, 1)
 """Rows of one statement: a few sizes, so that each is prepared once."""
 
 
+_LARGE = 65_536
+"""Bytes of a value that has a statement of its own: SQLite copies what is bound to one, all at once."""
+
+
 class _Table:
     """The SQL that changes one table, by the number of rows."""
 
@@ -137,8 +141,11 @@ def _folded(writes: Sequence[Write]) -> dict[str, tuple[_Changes, _Changes]]:
 
 def _perform(transaction: Transaction, table: _Table, changes: _Changes) -> None:
     rows = [(key, value) for key, value in changes.items() if value is not None]
-    for part in _parts(rows):
+    for part in _parts([row for row in rows if len(row[1]) <= _LARGE]):
         transaction.execute(table.put[len(part)], [each for row in part for each in row])
+    for row in rows:
+        if len(row[1]) > _LARGE:
+            transaction.execute(table.put[1], row)
     for keys in _parts([key for key, value in changes.items() if value is None]):
         transaction.execute(table.drop[len(keys)], keys)
 
