@@ -28,6 +28,8 @@ from zconnector.worker.errors import (
     WorkerError,
 )
 from zconnector.worker.payload import PayloadError
+from zconnector.worker.sender import RetryPolicy
+from zconnector.worker.subscriber import Delivered
 from zconnector.worker.sync import SyncClient, SyncHandle
 from zconnector.worker.worker import Worker
 
@@ -35,6 +37,7 @@ __all__ = [
     "CallFailed",
     "Client",
     "Context",
+    "Delivered",
     "Event",
     "Fail",
     "Handle",
@@ -46,6 +49,7 @@ __all__ = [
     "Rejected",
     "Reply",
     "Retry",
+    "RetryPolicy",
     "SendError",
     "SyncClient",
     "SyncHandle",

@@ -36,6 +36,11 @@ class CallFailed(WorkerError):
         return self.code == "UNAVAILABLE"
 
     @property
+    def absent(self) -> bool:
+        """The connector does not serve the API that was asked for."""
+        return not self.reason and self.code == "UNIMPLEMENTED"
+
+    @property
     def passing(self) -> bool:
         """Whether the same call, made again, may succeed."""
         if self.reason in REASONS:

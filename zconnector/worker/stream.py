@@ -153,7 +153,7 @@ class V1Run:
 
     def _failed(self, failed: CallFailed) -> None:
         """A stream ended with an error: is it worth another one?"""
-        if not failed.reason and failed.code == "UNIMPLEMENTED" and not self._known:
+        if failed.absent and not self._known:
             raise NoV1
         if failed.missing or (not failed.passing and not self._known):
             raise RegistrationRefused(decode_names(failed.missing), str(failed))
