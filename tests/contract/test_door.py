@@ -154,6 +154,36 @@ async def test_an_answer_that_nobody_used_is_cancelled(client: DoorClient | Inne
         await call
 
 
+async def test_a_question_without_a_task_and_its_answer(client: DoorClient | InnerDoor) -> None:
+    assert await client.ask("echo", {"a": 1}, b"p") == ({"op": "echo", "a": 1}, b"p")
+    with pytest.raises(Refusal) as caught:
+        await client.ask("refuse", {})
+    assert caught.value.reason is Reason.CONFLICT
+
+
+async def test_cancelling_a_question_takes_it_back(client: DoorClient | InnerDoor, core: Core) -> None:
+    asked = client.ask("wait", {})
+    await core.until(lambda: core.waiting)
+    caller = next(iter(core.waiting))
+    asked.cancel()
+    await core.until(lambda: core.cancelled == [caller])
+
+
+async def test_an_answered_question_is_the_askers(client: DoorClient | InnerDoor, core: Core) -> None:
+    asked = client.ask("echo", {})
+    await asked
+    assert not asked.cancel()
+    assert await client.call("echo", {}) == ({"op": "echo"}, b"")  # whatever went before it has been heard
+    assert core.cancelled == []
+
+
+async def test_a_question_to_a_closed_door_is_refused(client: DoorClient | InnerDoor) -> None:
+    client.close()
+    with pytest.raises(Refusal) as caught:
+        await client.ask("echo", {})
+    assert caught.value.reason is Reason.SHUTTING_DOWN
+
+
 async def test_stopping_answers_what_waits(client: DoorClient | InnerDoor, core: Core) -> None:
     call = asyncio.ensure_future(client.call("wait", {}))
     await core.until(lambda: len(core.waiting) == 1)
