@@ -31,6 +31,7 @@ from zconnector.cluster.components import Components
 from zconnector.cluster.configure import Configure
 from zconnector.cluster.context import Context
 from zconnector.cluster.events import Events
+from zconnector.cluster.explaining import Explaining
 from zconnector.cluster.health import Commits
 from zconnector.cluster.journalling import Journalling
 from zconnector.cluster.operations import Operations
@@ -91,7 +92,10 @@ class ClusterRouter:
         self._configure = Configure(self._context, strict=settings.strict)
         self._admission = Admission(self._context)
         own = Endpoint(identity.instance, identity.endpoint, identity.server_key)
-        self._operations = Operations(self._context, self._admission, self._configure, own, new_secret)
+        explaining = Explaining(self._context, self._commands, identity.instance)
+        self._operations = Operations(
+            self._context, self._admission, self._configure, explaining, own, new_secret
+        )
         self._retention = Retention(self._commits, settings.journal_days, settings.journal_bytes)
         self._drained_by: float | None = None
         self._context.components.load(reads.components())

@@ -18,6 +18,7 @@
 | worker | take, settle, give_back, adopt | `Holding`, local queue |
 | worker | tidings | `Tidings` |
 | worker | register, beat | `Setup`, `Workers` |
+| operator | operate | `Operating` |
 """
 
 from __future__ import annotations
@@ -30,18 +31,24 @@ from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
 from zconnector.connector.arguments import number, small, text
 from zconnector.connector.aside import Aside
+from zconnector.connector.dead_verbs import DeadVerbs
+from zconnector.connector.explaining import Explaining
 from zconnector.connector.holding import Holding
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
 from zconnector.connector.journalling import Journalling
+from zconnector.connector.operating import Operating
 from zconnector.connector.outgoing import Outgoing
 from zconnector.connector.own import Own
+from zconnector.connector.queue_verbs import QueueVerbs
+from zconnector.connector.reasons import Reasons
 from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
 from zconnector.connector.subscribing import Subscribing
 from zconnector.connector.tidings import Tidings
+from zconnector.connector.worker_verbs import WorkerVerbs
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind
@@ -51,6 +58,7 @@ from zconnector.settings import ConnectorSettings
 from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
+from zconnector.shoset.traces import Traces
 from zconnector.shoset.uplinks import Target
 
 _LONGEST_WAIT_MS = 30 * 86_400_000
@@ -72,9 +80,12 @@ class ConnectorRouter:
         self.shoset = Shoset(identity, self, settings.session, rng)
         self.initialisation = Initialisation()
         self.workers = Workers(settings.queue.beat_missed, now)
-        self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng)
+        traces = Traces()
+        self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng, traces)
         self.replication = Replication(self.shoset, queue, rng)
-        self.incoming = Incoming(identity, self.shoset, queue, queue.retry_policy, self.replication.flush)
+        self.incoming = Incoming(
+            identity, self.shoset, queue, queue.retry_policy, self.replication.flush, traces
+        )
         self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
         self.journalling = Journalling(self.shoset, queue, rng)
         self.own = Own(identity, queue, self.incoming, self.outgoing, self.journalling.flush)
@@ -88,6 +99,13 @@ class ConnectorRouter:
         self.tidings = Tidings(queue, self.workers)
         self.tidings.on_gone.append(queue.subscriptions.release_holder)
         self.holding = Holding(queue, self.workers, self.tidings, self.replication.flush)
+        self._reasons = Reasons(self.shoset, queue, self.workers)
+        self.operating = Operating(
+            QueueVerbs(queue, self.workers).verbs,
+            WorkerVerbs(queue, self.workers, self.tidings).verbs,
+            DeadVerbs(queue.operators, self.incoming).verbs,
+            Explaining(identity, queue, self.outgoing, self._reasons, traces).verbs,
+        )
         self._instances: list[Any] | None = None
 
     # ---- Role: sessions
@@ -99,6 +117,7 @@ class ConnectorRouter:
         return []
 
     def peer_up(self, peer: Peer, now: Instant) -> Actions:
+        self._reasons.aggregator = peer.name
         actions: Actions = [Note("info", "session live", {"peer": str(peer)})]
         actions += self.setup.validated(now)
         actions += self.requests.session_up(now)
@@ -281,6 +300,8 @@ class ConnectorRouter:
             return self.tidings.ask(caller, args, now)
         if op == "status":
             return [Respond(caller, self.status(now))]
+        if op == "operate":
+            return self.operating.call(caller, args, payload, now)
         raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")
 
     def _heard(self, worker: str, now: Instant) -> Actions:

@@ -35,6 +35,7 @@ FIELDS: dict[str, Rule] = {
     "context": Rule(str, 4096),
     "worker": Rule(str, 256),
     "accept_until": Rule(int),
+    "replay_of": Rule(str, 64),
     "budget": Rule(int),
     "ttl": Rule(int),
     "delay": Rule(int),

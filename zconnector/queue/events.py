@@ -96,6 +96,10 @@ class Events:
     def forget_iterator(self, iterator: str) -> None:
         self._streams.forget_iterator(iterator)
 
+    def about(self, reference: str, now: Instant) -> list[tuple[int, Event]]:
+        """What refers to a uuid, and when it came (wall clock, ms). Walks all events: for operators only."""
+        return self._retained.about(reference, now)
+
     def knows(self, uuid: str) -> bool:
         """Whether an event is stored here."""
         event = self._retained.find(uuid)
@@ -343,7 +347,16 @@ class Events:
         detail: str,
     ) -> Actions:
         """Nobody can be handed it: a dead letter, and no event any more."""
-        letter = self._dead.bury(pack(message), event.uuid, event.topic, reason, now)
+        letter = self._dead.bury(
+            pack(message),
+            event.uuid,
+            event.topic,
+            reason,
+            now,
+            kind=Kind.EVENT,
+            detail=detail,
+            source=message.text("source"),
+        )
         self._retained.remove(event)
         self._commits.ride(letter, Delete(EVENTS, event.key))
         fields = {"uuid": event.uuid, "reason": str(reason), "detail": detail}

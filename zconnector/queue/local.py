@@ -20,7 +20,7 @@ from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue import cursor as cursors
-from zconnector.queue import documents, journal, register, unknowns
+from zconnector.queue import documents, journal, pauses, register, unknowns
 from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commands import Commands
@@ -34,8 +34,11 @@ from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Waiter
+from zconnector.queue.operators import Operators
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Done, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.pauses import Pauses
+from zconnector.queue.replays import Replays
 from zconnector.queue.settling import Settled, Settlement, all_of
 from zconnector.queue.store import (
     COMMANDS,
@@ -71,7 +74,7 @@ class LocalQueue:
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
         self._commits = Commits()
         self._messages = messages = Messages(bodies)
-        self._dead = DeadLetters(settings, self._commits)
+        self._dead = DeadLetters(settings, self._commits, messages)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
         self._iterators = Iterators(settings, self._commits, rng)
         self._commands = Commands(
@@ -96,6 +99,11 @@ class LocalQueue:
         self._documents = Documents(self._commits)
         self.journal = Journal(settings, self._commits, messages)
         """What the cluster's journal is still to be told."""
+        self._pauses = Pauses(self._commits)
+        replays = Replays(self._commits, self._dead, self._commands.offers.offer, rng)
+        self.operators = Operators(
+            self._commands, self._dead, self._pauses, replays, self._events, self._outbox
+        )
 
     # --- time, health, restart ---------------------------------------------------------------------
 
@@ -130,7 +138,7 @@ class LocalQueue:
             for row in rows.of(OUTBOX):
                 self._outbox.restore(int(row.key), row.meta, row.size, now)
             for row in rows.of(DEAD):
-                self._dead.restore(int(row.key), row.meta)
+                self._dead.restore(int(row.key), row.meta, row.size)
             for row in rows.of(DOCUMENTS):
                 self._restore_document(str(row.key), row.meta, row.size, now)
 
@@ -143,6 +151,8 @@ class LocalQueue:
             self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
         elif key.startswith(journal.PREFIX):
             self.journal.restore(key.removeprefix(journal.PREFIX), size)
+        elif key.startswith(pauses.PREFIX):
+            self._pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
         elif key.startswith(documents.PREFIX):
             self._documents.restore(key.removeprefix(documents.PREFIX), meta)
 
@@ -154,6 +164,7 @@ class LocalQueue:
         actions += self._unknowns.tick(now)
         actions += self._iterators.tick(now)
         self._cursor.tick(now)
+        self._dead.tick()
         return actions + self._commits.tick(now)
 
     def deadline(self) -> float | None:
@@ -165,6 +176,7 @@ class LocalQueue:
             self._unknowns.deadline(),
             self._iterators.deadline(),
             self._cursor.deadline(),
+            self._dead.deadline(),
             self._commits.deadline(),
         )
 
@@ -509,6 +521,10 @@ class LocalQueue:
         """Whether an earlier copy of this uuid may be stored somewhere, and nothing was heard of it yet."""
         return self._unknowns.holds(uuid)
 
+    def unknown_until(self, uuid: str, now: Instant) -> int | None:
+        """When a FAIL is published for it (wall clock, ms), unless something is heard; None: not unknown."""
+        return self._unknowns.until(uuid, now)
+
     def forget_unknown(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""
         return self._unknowns.forget(uuid, now)
@@ -545,6 +561,7 @@ class LocalQueue:
             "missed": self._cursor.missed,
             "unknown": len(self._unknowns),
             "dead": self._dead.depths(),
+            "paused": self._pauses.names(),
         }
 
 

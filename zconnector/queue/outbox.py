@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
 from zconnector.errors import DamagedError, Reason, StorageError
-from zconnector.messages import Message
+from zconnector.messages import Kind, Message
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
@@ -134,6 +134,14 @@ class Outbox:
     def holds(self, uuid: str) -> bool:
         """Whether a message of that uuid is to be confirmed, or about to be."""
         return uuid in self._keys or uuid in self._drafts
+
+    def waits(self, uuid: str, now: Instant) -> tuple[int, float] | None:
+        """How often an entry was sent, and in how many seconds it is again; None: there is none."""
+        key = self._keys.get(uuid)
+        if key is None:
+            return None
+        entry = self._entries[key]
+        return entry.attempts, max(0.0, entry.due - now.mono) if entry.due else 0.0
 
     def restore(self, key: int, meta: dict[str, Any], size: int, now: Instant) -> None:
         entry = Entry(key, meta["uuid"], meta["name"], meta["to"], meta["lasting"], meta["at"], size)
@@ -381,7 +389,16 @@ class Outbox:
             self._commits.failed()
             return self._again(entry, now, error)
         reason = Reason.STORAGE_FAILED if entry.damaged else Reason.SOURCE_GONE
-        letter = self._dead.bury(body, entry.uuid, entry.name, reason, now)
+        letter = self._dead.bury(
+            body,
+            entry.uuid,
+            entry.name,
+            reason,
+            now,
+            kind=Kind.EVENT,
+            detail=f"a reply to {entry.recipient}, which did not confirm it",
+            attempts=entry.attempts,
+        )
 
         def then(now: Instant) -> Actions:
             if entry.key in self._entries:

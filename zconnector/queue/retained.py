@@ -139,6 +139,16 @@ class Retained:
         """The stored (or nearly stored) event of that uuid, or the announcement."""
         return self._by_uuid.get(uuid)
 
+    def about(self, reference: str, now: Instant) -> list[tuple[int, Event]]:
+        """What refers to a uuid, in order of arrival, and when it came (wall clock, ms). Walks all."""
+        found: list[tuple[int, Event]] = []
+        for event in self._by_uuid.values():
+            if event.reference == reference:
+                kept_for = ANNOUNCED_FOR if event.message is not None else self._settings.event_retention
+                age = kept_for - (event.expires - now.mono)
+                found.append((now.wall - round(age * 1000), event))
+        return sorted(found, key=lambda pair: pair[1].key)
+
     def get(self, key: int) -> Event | None:
         """The event, when waiters may see it."""
         return self._events.get(key)

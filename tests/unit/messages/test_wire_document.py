@@ -15,7 +15,7 @@ from zconnector.messages import codec, kinds, retry
 from zconnector.messages.codec import decode
 from zconnector.messages.fields import ANSWERED, BOUNDS, FIELDS, NAMES, REQUIRED
 from zconnector.messages.kinds import Flag, Kind
-from zconnector.queue import awaiting, deliveries, listing, subscriptions, taking
+from zconnector.queue import awaiting, deliveries, listing, pauses, subscriptions, taking
 from zconnector.settings import (
     AggregatorSettings,
     ClusterSettings,
@@ -217,6 +217,8 @@ def test_limits_of_the_local_queue() -> None:
         int(_QUEUE.event_retention / 3600),
     ]
     assert numbers(table["outbox"]) == [_QUEUE.max_outbox, _QUEUE.max_outbox_bytes // _MIB]
+    assert numbers(table["dead letters"]) == [_QUEUE.max_dead, _QUEUE.max_dead_bytes // _MIB]
+    assert numbers(table["paused command names"]) == [pauses.MAX_PAUSES]
     assert numbers(table["iterators"])[0] == _QUEUE.max_iterators
     assert _QUEUE.iterator_idle == 3600 * numbers(table["iterators"])[1]
     assert numbers(table["dedupe window after DONE or DEAD"]) == [int(_QUEUE.dedupe_window * 1000)]
