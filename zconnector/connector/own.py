@@ -11,7 +11,8 @@ A uuid runs by one way only (DESIGN section 3, promise 3). Whichever way it come
 | under way to others, of unknown outcome there, or known to be taken there | CONFLICT | as it is always |
 | unknown | it is taken here | as it is always |
 
-That another connector took it is known while its receipt (11 min) or its reply is retained here; and once the
+That another connector took it is known while its receipt (11 min, and no longer than this process) or its reply
+is retained here; so who sends a uuid by another way than before has to know how the first try ended. Once the
 journal has been told, copies that others send of it are resolved to us.
 """
 
@@ -78,6 +79,9 @@ class Own:
         if command.text("type") != self._identity.type:
             detail = f"this connector is of type {self._identity.type}, not {command.text('type')}"
             raise Refusal(Reason.BAD_ARGUMENT, detail, uuid)
+        if command.text("tenant") != self._identity.tenant:
+            detail = f"this connector belongs to tenant {self._identity.tenant}, not {command.text('tenant')}"
+            raise Refusal(Reason.WRONG_TENANT, detail, uuid)
         if command.header.get("admin"):
             # Who may send those is for the cluster to say: it knows what was permitted to this connector.
             raise Refusal(Reason.NOT_PERMITTED, "admin commands cannot be sent to self", uuid)

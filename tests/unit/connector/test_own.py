@@ -148,6 +148,7 @@ def test_a_uuid_that_another_event_has_loses_no_reply(con: Connector) -> None:
         ({"major": 7}, Reason.UNKNOWN_VERSION, "major 7"),
         ({"type": "Ci"}, Reason.BAD_ARGUMENT, "of type Git, not Ci"),
         ({"admin": True, "command": "ADMIN_UPDATE"}, Reason.NOT_PERMITTED, "admin commands"),
+        ({"tenant": "t2"}, Reason.WRONG_TENANT, "belongs to tenant t1, not t2"),
         ({"target": "ci"}, Reason.BAD_ARGUMENT, 'target must be "self"'),
         ({"command": ""}, Reason.BAD_ARGUMENT, "command is missing"),
         ({"uuid": "u" * 65}, Reason.BAD_ARGUMENT, "uuid"),
