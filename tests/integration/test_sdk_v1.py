@@ -308,17 +308,18 @@ async def test_a_result_that_is_ready_while_nobody_is_there_is_told_later(connec
 
 async def test_a_drain_finishes_what_runs_and_takes_nothing_more(connector: Connector) -> None:
     worker = Worker(major=1)
-    go_on = asyncio.Event()
+    began, go_on = asyncio.Event(), asyncio.Event()
 
     @worker.command("A")
     async def handle(ctx: Context, payload: str) -> str:
+        began.set()
         await go_on.wait()
         return "done"
 
     runner, task = start(worker, connector)
     door = connector.door
     await door.command("A", uuid="u-1")
-    await door.until(lambda: len(door.queue.leased()) == 1)
+    await asyncio.wait_for(began.wait(), 10)  # leased is not begun: it may still be on its way
     runner.stop()
     assert runner.state is State.DRAINING
     await door.command("A", uuid="u-2")
