@@ -1,7 +1,7 @@
 """The worker of the benches: it does nothing, and says so. A process of its own.
 
-Run as: python noop_worker.py NAME TIMEOUT_MS SOCKET. In the environment: ZCONNECTOR_BENCH_CONCURRENCY (commands
-at once), ZCONNECTOR_BENCH_API (gandalf, v1), ZCONNECTOR_BENCH_MAJOR.
+Run as: python noop_worker.py NAME TIMEOUT_MS SOCKET. In the environment: ZCONNECTOR_BENCH_CONCURRENCY
+(commands at once), ZCONNECTOR_BENCH_API (gandalf, v1), ZCONNECTOR_BENCH_MAJOR.
 """
 
 from __future__ import annotations
