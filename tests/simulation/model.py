@@ -26,6 +26,7 @@ RULES: dict[str, str] = {
     "redelivery": "nothing is handed out again after its completion was accepted",
     "overlapping leases": "a command is handed out again only after its lease has ended by a rule",
     "order key": "of one name and order key one command at a time is handed out",
+    "too early": "a command with a delay is not handed out before it",
     "wrong uuid": "every answer and reply is about what was asked, and goes to who asked",
     "missed event": "every connector of the tenant has every published event, every iterator shows it",
     "event twice": "an iterator shows an event once",
@@ -43,6 +44,8 @@ RULES: dict[str, str] = {
 """Each rule and the promise that it watches."""
 
 DEADLINE_SLACK = 100 * MS
+CLOCKS = 10 * MS
+"""What clocks of two nodes may differ in measuring a delay."""
 FAILOVER_SLACK = 200 * MS
 SHOWN_AGAIN = 2 * SECOND
 """What was handed over so shortly before a crash may be shown again: its position was not durable yet."""
@@ -255,6 +258,7 @@ class Model:
             self._broken(at, "redelivery", uuid, text)
         self._check_lease(at, node, uuid, command)
         self._check_key(at, node, uuid, header)
+        self._check_delay(at, node, uuid, command, header)
         if command.buried and command.hand_outs.get(node, 0) >= self._attempts:
             self._broken(at, "redelivery", uuid, f"{uuid} was handed out at {node} as a dead letter")
         command.handed = _Handed(at, self._order, node, worker, iterator)
@@ -303,6 +307,17 @@ class Model:
         if not (ended or used_up or unheard):
             text = f"{uuid} was handed out at {node} before {before} of the same order key had ended"
             self._broken(at, "order key", uuid, text)
+
+    def _check_delay(
+        self, at: int, node: str, uuid: str, command: _Command, header: Mapping[str, Any]
+    ) -> None:
+        """Its delay begins when it arrives, so not before it was first sent."""
+        if not header.get("delay") or not command.attempts:
+            return
+        self.checked["too early"] += 1
+        early = command.attempts[0].at + int(header["delay"]) * MS - CLOCKS - at
+        if early > 0:
+            self._broken(at, "too early", uuid, f"{uuid} was handed out at {node} {early / MS:.0f} ms early")
 
     def executed(self, at: int, node: str, uuid: str, worker: str) -> None:
         """A worker begins to run a command."""
