@@ -56,6 +56,7 @@ class QueueSettings:
     beat_missed: float = 4.0
     """A worker (or, on a shared socket, a version) that registered and is silent for this long is gone."""
     max_dead: int = 10_000
+    max_dead_bytes: int = 256 << 20
     resend_first: float = 1.0
     resend_limit: float = 30.0
 

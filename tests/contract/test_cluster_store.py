@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zconnector.cluster.memory import MemoryStore
-from zconnector.cluster.sqlite import SqliteStore
+from zconnector.cluster.sqlite import MIGRATIONS, SqliteStore
 from zconnector.cluster.store import (
     Appended,
     AppendEvent,
@@ -35,6 +36,8 @@ from zconnector.cluster.store import (
 )
 from zconnector.configuration.pivot import Pivot, ProductConnector, implicit_pivot
 from zconnector.errors import StorageError, StoreVersionError
+from zconnector.storage.seal import seal
+from zconnector.storage.sqlite import Database
 
 Make = Callable[[], ClusterStore]
 
@@ -374,3 +377,78 @@ def test_both_stores_give_the_same_answers(tmp_path_factory: pytest.TempPathFact
         for number in range(5):
             assert memory.resolution(tenant, f"u{number}") == sqlite.resolution(tenant, f"u{number}")
     sqlite.close()
+
+
+# ---- trails
+
+
+def test_a_trail_has_the_message_its_resolution_and_its_replies(store: ClusterStore):
+    assert store.trails("u1", 9) == []
+    store.commit([resolve("u1", "ci", at=1000), resolve("u2", "ci")])
+    store.commit([AppendReply("acme", entry("r1", "REPLY", 3000, reference="u1", event="SUCCES"))])
+    store.commit([AppendReply("acme", entry("p1", "REPLY", 2000, reference="u1", event="HALF"))])
+    store.commit([AppendReply("acme", entry("r2", "REPLY", reference="u2"))])
+    store.commit([AppendEvent("acme", entry("e1", "EVENT", reference="u1"))])
+    (trail,) = store.trails("u1", 9)
+    assert (trail.tenant, trail.target, trail.resolved_at) == ("acme", "ci", 1000)
+    assert [line.entry.uuid for line in trail.lines if line.entry] == ["u1", "p1", "r1"]
+    assert [line.entry.uuid for line in store.trails("u1", 2)[0].lines if line.entry] == ["u1", "p1"]
+    (of_reply,) = store.trails("r1", 9)
+    assert [line.entry.uuid for line in of_reply.lines if line.entry] == ["r1"]
+    assert of_reply.target == ""
+    (of_event,) = store.trails("e1", 9)
+    assert [line.entry for line in of_event.lines] == [entry("e1", "EVENT", reference="u1")]
+    assert store.trails("", 9) == []
+
+
+def test_each_tenant_has_its_own_trail(store: ClusterStore):
+    store.commit([resolve("u1", "ci", tenant="beta"), resolve("u1", "git", tenant="acme")])
+    store.commit([AppendReply("beta", entry("r1", "REPLY", reference="u1"))])
+    acme, beta = store.trails("u1", 9)
+    assert (acme.tenant, acme.target, len(acme.lines)) == ("acme", "git", 1)
+    assert (beta.tenant, beta.target, len(beta.lines)) == ("beta", "ci", 2)
+
+
+def test_a_trail_goes_with_its_journal(store: ClusterStore):
+    store.commit([resolve("u1", "ci", at=1000)])
+    store.commit([AppendReply("acme", entry("r1", "REPLY", 5000, reference="u1"))])
+    store.commit([Trim(before=2000, max_bytes=1 << 30, limit=10, settled=0)])
+    (trail,) = store.trails("u1", 9)
+    assert [line.entry.uuid for line in trail.lines if line.entry] == ["r1"]
+
+
+def test_sqlite_a_store_of_the_first_schema_goes_on(tmp_path: Path):
+    path = tmp_path / "cluster.db"
+    first = Database(path, MIGRATIONS[:1])
+    header = seal(orjson.dumps({"uuid": "u1", "command": "DO"}), b"u1" + b"p")
+    row = ("acme", 1, 1, "COMMAND", "u1", 1000, 100, header, b"p")
+    with first.transaction() as transaction:
+        transaction.execute(
+            "INSERT INTO journal (tenant, stream, seq, kind, uuid, timestamp, size, header, payload) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+        transaction.execute("INSERT INTO streams VALUES ('acme', 1, 1, 100)")
+        transaction.execute("INSERT INTO resolutions VALUES ('acme', 'u1', 'd', 'ci', 1000)")
+    first.close()
+    store = SqliteStore(path)
+    store.commit([AppendReply("acme", entry("r1", "REPLY", 2000, reference="u1"))])
+    (trail,) = store.trails("u1", 9)
+    assert (trail.target, [line.seq for line in trail.lines]) == ("ci", [1, 2])
+    store.close()
+
+
+def test_sqlite_a_damaged_line_is_told_as_such(tmp_path: Path):
+    path = tmp_path / "cluster.db"
+    store = SqliteStore(path)
+    store.commit([resolve("u1", "ci")])
+    store.close()
+    database = Database(path, MIGRATIONS)
+    with database.transaction() as transaction:
+        transaction.execute("UPDATE journal SET payload = ?", (b"changed",))
+    database.close()
+    store = SqliteStore(path)
+    (line,) = store.trails("u1", 9)[0].lines
+    assert line.entry is None
+    assert "damaged" in line.damage
+    store.close()

@@ -35,6 +35,7 @@ RULES: dict[str, str] = {
     "slow failover": "with one of three instances silent a receipt comes within T/n + 200 ms",
     "unbounded": "every queue keeps its bound, and is empty once all is quiet",
     "lease kept": "a lease does not outlive its holder",
+    "not journalled": "what a connector sent to itself is in the journal afterwards",
     "cross-tenant": "nothing of a tenant is seen in another",
     "stale configuration": "a pivot put while all runs reaches every connector of its type",
     "silent drop": "whatever a socket does not take is told to the core",
@@ -148,6 +149,8 @@ class Model:
         self._commands: dict[tuple[str, str], _Command] = {}
         self._events: dict[tuple[str, str], _Event] = {}
         self._readers: dict[str, _Reader] = {}
+        self._acknowledged: set[tuple[str, str]] = set()
+        """(subscription, uuid)"""
         self._may_end: dict[tuple[str, str, str], int] = {}
         """(node, worker, iterator) -> order of the last thing by which such leases end."""
         self._ends: dict[str, list[int]] = {}
@@ -381,6 +384,21 @@ class Model:
         if uuid in reader.shown:
             self._broken(at, "event twice", uuid, f"iterator {iterator} of {node} had {uuid} already")
         reader.shown[uuid] = at
+
+    def delivered(self, at: int, node: str, key: str, uuid: str, payload: bytes) -> None:
+        """A subscription hands an event out: at least once, and not after it was told as acknowledged."""
+        self.counts["events delivered"] += 1
+        self._check_tenant(at, node, uuid, payload)
+        reader = self._readers.setdefault(key, _Reader(node, at))
+        self.checked["event twice"] += 1
+        if (key, uuid) in self._acknowledged:
+            self._broken(at, "event twice", uuid, f"{key}: {uuid} came again after its acknowledgement")
+        reader.shown.setdefault(uuid, at)
+
+    def acknowledged(self, at: int, key: str, uuid: str) -> None:
+        """A holder is told that its acknowledgement is stored."""
+        self.counts["events acknowledged"] += 1
+        self._acknowledged.add((key, uuid))
 
     def _may_be_shown_again(self, node: str, before: int) -> bool:
         """Whether a crash may have taken the position of a hand-over with it."""

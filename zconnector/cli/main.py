@@ -34,6 +34,11 @@ COMMANDS = {
     "send": "zconnector.cli.send",
     "watch": "zconnector.cli.watch",
     "status": "zconnector.cli.status",
+    "queue": "zconnector.cli.queue",
+    "dead": "zconnector.cli.dead",
+    "workers": "zconnector.cli.workers",
+    "cancel": "zconnector.cli.cancel",
+    "explain": "zconnector.cli.explain",
 }
 """Subcommand -> module, whose `command` it is; in the order of `--help`."""
 

@@ -67,6 +67,7 @@ HELP = {
     "queue_retry_limit": "Longest pause between attempts, in seconds.",
     "queue_beat_missed": "Seconds of silence after which a worker that used to beat is gone.",
     "queue_max_dead": "Dead letters kept.",
+    "queue_max_dead_bytes": "Bytes that dead letters may take.",
     "queue_resend_first": "Seconds until an unconfirmed reply or event is sent again.",
     "queue_resend_limit": "Longest pause between such resends, in seconds.",
 }

@@ -110,7 +110,9 @@ class Commands:
             if flight is None:
                 return []
             flight.handed[peer] -= 1
+            self._trace(event, peer, now)
             return self._tries.decline(key, peer, _reason(event), event.text("detail"), now)
+        self._trace(event, peer, now)
         if flight is None:
             return self._hand_back(event, None, now)
         if flight.resolving:  # of a copy from before this member's restart; the target knows it twice
@@ -132,6 +134,30 @@ class Commands:
     def deadline(self) -> float | None:
         """When `tick` is due."""
         return self._tries.deadline()
+
+    def tenants_with(self, uuid: str) -> list[str]:
+        """The tenants of which a command of that uuid is in flight."""
+        tenants = {component.tenant for component in self._context.components.all()}
+        return [tenant for tenant in tenants if _key(tenant, uuid) in self._flights]
+
+    def under_way(self, tenant: str, uuid: str) -> str:
+        """What a command in flight waits for; "" when it is not."""
+        flight = self._flights.get(_key(tenant, uuid))
+        if flight is None:
+            return ""
+        if flight.resolving:
+            return "the commit of its resolution"
+        dispatch = self._tries.get(flight.key)
+        peer = dispatch.serial.current if dispatch else None
+        over = f", asked over instance {peer.instance}" if peer else ""
+        return f"a receipt of connector {flight.target}{over}"
+
+    def _trace(self, event: Message, peer: Peer, now: Instant) -> None:
+        reason = f" {event.text('reason')}" if "reason" in event.header else ""
+        source = f" of {event.text('source')}" if "source" in event.header else ""
+        about = (event.text("event"), reason, source, peer.instance)
+        what = "receipt {}{}{}, over instance {}"
+        self._context.traces.add(peer.tenant, event.reference, now.wall, what, *about)
 
     # ---- resolution
 
@@ -235,6 +261,8 @@ class Commands:
         """Send one copy and keep count of it."""
         flight = self._flights[_key(peer.tenant, messages[0].uuid)]
         flight.handed[peer] += 1
+        what, about = "forwarded to {} over instance {}", (flight.target, peer.instance)
+        self._context.traces.add(flight.tenant, flight.command.uuid, now.wall, what, *about)
 
         def not_taken(later: Instant) -> Actions:
             flight.handed[peer] -= 1
@@ -269,6 +297,8 @@ class Commands:
         """A receipt of our own: REJECTED is final, NO_ROUTE means that another way may do."""
         event = Outcome.NO_ROUTE if REASONS[refusal.reason].elsewhere else Outcome.REJECTED
         self._context.counters[f"{event}.{refusal.reason}"] += 1
+        told = ("refused with {} {}: {}", event, refusal.reason, refusal.detail)
+        self._context.traces.add(command.text("tenant"), command.uuid, now.wall, *told)
         answer = receipt(command, event, reason=refusal.reason, detail=refusal.detail)
         return self._context.send(origin, answer, now, "receipt_dropped")
 

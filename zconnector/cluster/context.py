@@ -18,6 +18,7 @@ from zconnector.cluster.store import Reads
 from zconnector.errors import Reason
 from zconnector.messages.message import Message
 from zconnector.shoset.peers import Peer
+from zconnector.shoset.traces import Traces
 
 
 class Sessions(Protocol):
@@ -54,6 +55,7 @@ class Context:
     presence: Presence
     rng: random.Random
     counters: Counter[str] = field(default_factory=Counter)
+    traces: Traces = field(default_factory=Traces)
 
     def instances(self, tenant: str) -> list[Peer]:
         """The live aggregator instances of a tenant: nothing of a tenant goes to anybody else."""

@@ -30,8 +30,10 @@ from zconnector.cluster.store import (
     Resolve,
     Resolved,
     Revoke,
+    Trail,
     Trim,
     Trimmed,
+    reference_of,
     size_of,
 )
 from zconnector.configuration.logical import Layers
@@ -219,6 +221,21 @@ class MemoryStore:
 
     def has_reply(self, tenant: str, uuid: str) -> bool:
         return (tenant, _COMMANDS, "REPLY", uuid) in self._known
+
+    def trails(self, uuid: str, limit: int) -> list[Trail]:
+        found: list[Trail] = []
+        for tenant in sorted({line.tenant for line in self._journal} | {of for of, _ in self._resolutions}):
+            lines = [
+                Recorded(line.seq, line.entry)
+                for line in self._journal
+                if line.tenant == tenant and uuid and uuid in (line.entry.uuid, reference_of(line.entry))
+            ]
+            known = self._resolutions.get((tenant, uuid))
+            if lines or known is not None:
+                lines.sort(key=lambda line: line.entry.timestamp if line.entry else 0)
+                target, at = (known.target, known.at) if known else ("", 0)
+                found.append(Trail(tenant, target, at, tuple(lines[:limit])))
+        return found
 
     def components(self) -> list[Component]:
         return list(self._components.values())

@@ -11,6 +11,7 @@ from zconnector.clock import Instant
 from zconnector.cluster.admission import Admission
 from zconnector.cluster.configure import Configure
 from zconnector.cluster.context import Context
+from zconnector.cluster.explaining import Explaining
 from zconnector.cluster.store import Component, ComponentId, Declare, Rebind, Revoke
 from zconnector.configuration.logical import Layers, check_values
 from zconnector.configuration.pivot import Pivot, ProductConnector, read_yaml
@@ -30,6 +31,7 @@ class Operations:
         context: Context,
         admission: Admission,
         configure: Configure,
+        explaining: Explaining,
         member: Endpoint,
         new_secret: Callable[[], str],
     ) -> None:
@@ -37,6 +39,7 @@ class Operations:
         self._context = context
         self._admission = admission
         self._configure = configure
+        self._explaining = explaining
         self._member = member
         self._new_secret = new_secret
         self._operations: dict[str, Callable[[Args, Instant, ControlReply], Actions]] = {
@@ -48,6 +51,7 @@ class Operations:
             "pivot_show": self._pivot_show,
             "config_set": self._config_set,
             "config_get": self._config_get,
+            "explain": self._explain,
         }
 
     def perform(self, op: str, args: Args, now: Instant, reply: ControlReply) -> Actions:
@@ -205,6 +209,10 @@ class Operations:
     def _config_get(self, args: Args, now: Instant, reply: ControlReply) -> Actions:
         layers = self._context.reads.configuration(_name(args, "tenant"), _name(args, "name"))
         reply({**layers.in_force.to_dict(), "saved": dict(layers.saved), "operator": dict(layers.operator)})
+        return []
+
+    def _explain(self, args: Args, now: Instant, reply: ControlReply) -> Actions:
+        reply(self._explaining.explain(args, now))
         return []
 
 

@@ -27,8 +27,10 @@ from zconnector.cluster.store import (
     Resolve,
     Resolved,
     Revoke,
+    Trail,
     Trim,
     Trimmed,
+    reference_of,
     size_of,
 )
 from zconnector.configuration.logical import Layers
@@ -111,7 +113,12 @@ CREATE TABLE configurations (
     PRIMARY KEY (tenant, name)
 );
 """,
+    """
+ALTER TABLE journal ADD COLUMN reference TEXT NOT NULL DEFAULT '';
+CREATE INDEX journal_reference ON journal (reference, tenant) WHERE reference != '';
+""",
 )
+"""Version 2: a reply is found by the command that it is about. Migrations are only ever added."""
 
 _ONE = "tenant = ? AND kind = ? AND name = ? AND instance = ?"
 _COMPONENT = "tenant, kind, name, instance, type, permissions, hashed, key, revoked, endpoint, server_key"
@@ -195,6 +202,28 @@ class SqliteStore:
         sql = "SELECT 1 FROM journal WHERE tenant = ? AND stream = ? AND kind = 'REPLY' AND uuid = ?"
         return bool(self._database.read(sql, (tenant, _COMMANDS, uuid)))
 
+    def trails(self, uuid: str, limit: int) -> list[Trail]:
+        found: list[Trail] = []
+        columns = "SELECT seq, kind, uuid, timestamp, header, payload FROM journal WHERE "
+        sql = (
+            f"{columns} tenant = ?1 AND stream IN (?2, ?3) AND kind IN ('COMMAND', 'EVENT', 'REPLY') "
+            f"AND uuid = ?4 UNION ALL {columns} reference = ?4 AND reference != '' AND tenant = ?1 "
+            "ORDER BY timestamp LIMIT ?5"
+        )
+        resolved = "SELECT target, at FROM resolutions WHERE tenant = ? AND uuid = ?"
+        for (tenant,) in self._database.read("SELECT DISTINCT tenant FROM streams ORDER BY tenant"):
+            lines: list[Recorded] = []
+            for seq, *rest in self._database.read(sql, (tenant, _EVENTS, _COMMANDS, uuid, limit)):
+                try:
+                    lines.append(Recorded(seq, _entry(tenant, seq, *rest)))
+                except DamagedError as error:
+                    lines.append(Recorded(seq, None, str(error)))
+            known = self._database.read(resolved, (tenant, uuid))
+            if lines or known:
+                target, at = known[0] if known else ("", 0)
+                found.append(Trail(tenant, target, at, tuple(lines)))
+        return found
+
     def components(self) -> list[Component]:
         rows = self._database.read(f"SELECT {_COMPONENT} FROM components")
         return [_component(row) for row in rows]
@@ -261,9 +290,20 @@ def _append(transaction: Transaction, tenant: str, stream: int, entry: Entry) ->
     seq = int(rows[0][0])
     sealed = seal(header, entry.uuid.encode() + entry.payload)
     transaction.execute(
-        "INSERT INTO journal (tenant, stream, seq, kind, uuid, timestamp, size, header, payload) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (tenant, stream, seq, entry.kind, entry.uuid, entry.timestamp, size, sealed, entry.payload),
+        "INSERT INTO journal (tenant, stream, seq, kind, uuid, timestamp, size, header, payload, reference) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            tenant,
+            stream,
+            seq,
+            entry.kind,
+            entry.uuid,
+            entry.timestamp,
+            size,
+            sealed,
+            entry.payload,
+            reference_of(entry),
+        ),
     )
     return Appended(seq, fresh=True)
 

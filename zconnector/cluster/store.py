@@ -253,6 +253,20 @@ Write = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """What a tenant's journal has of one uuid."""
+
+    tenant: str
+    target: str
+    """The connector that the command was resolved to; "" for what is no command."""
+    resolved_at: int
+    """Wall clock, ms; 0 with no target."""
+    lines: tuple[Recorded, ...]
+    """The message itself, and the replies that refer to it, by time. (Replies that a version before this
+    store's second schema journalled are not found by what they refer to.)"""
+
+
 class Reads(Protocol):
     """What a router reads; sees what is committed. Everything raises StorageError."""
 
@@ -270,6 +284,9 @@ class Reads(Protocol):
 
     def has_reply(self, tenant: str, uuid: str) -> bool:
         """Whether a reply is in the journal."""
+
+    def trails(self, uuid: str, limit: int) -> list[Trail]:
+        """Every tenant that knows a uuid, with at most `limit` lines of each journal."""
 
     def components(self) -> list[Component]:
         """All components, revoked ones too."""
@@ -294,3 +311,9 @@ class ClusterStore(Store, Reads, Protocol):
 def size_of(entry: Entry, header: bytes) -> int:
     """Bytes that an entry counts for; `header` is its encoded header."""
     return len(header) + len(entry.payload) + len(entry.uuid) + 64
+
+
+def reference_of(entry: Entry) -> str:
+    """What a reply refers to; "" for all else."""
+    reference = entry.header.get("reference", "") if entry.kind == "REPLY" else ""
+    return reference if isinstance(reference, str) else ""

@@ -19,6 +19,7 @@ from zconnector.queue.unknowns import GRACE_MS
 from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
+from zconnector.shoset.traces import Traces
 
 ADMIN_COMMANDS = (
     "ADMIN_GET_WORKER",
@@ -33,9 +34,16 @@ class Incoming:
     """Commands, events and replies that others sent to this connector."""
 
     def __init__(
-        self, identity: Identity, shoset: Shoset, queue: LocalQueue, retry: RetryPolicy, flush: Then
+        self,
+        identity: Identity,
+        shoset: Shoset,
+        queue: LocalQueue,
+        retry: RetryPolicy,
+        flush: Then,
+        traces: Traces | None = None,
     ) -> None:
         """`retry` is the policy of the settings; `flush` sends what is due in the outbox."""
+        self._traces = traces or Traces()
         self.counters: Counter[str] = Counter()
         self._retry = retry
         self.catalogue = Catalogue()
@@ -54,7 +62,7 @@ class Incoming:
             if self.draining:
                 refused = Offered("FAILED", Reason.DRAINING, "the connector is stopping")
                 return self._answer(peer, command, refused, now)
-            refusal = self._check(command, now)
+            refusal = self.check(command, now)
             if refusal is not None:
                 refused = Offered("REFUSED", refusal.reason, refusal.detail)
                 return self._answer(peer, command, refused, now)
@@ -62,15 +70,16 @@ class Incoming:
             command,
             now,
             lambda later, offered: self._answer(peer, command, offered, later),
-            self._policy(command),
+            self.policy(command),
         )
 
-    def _policy(self, command: Message) -> RetryPolicy | None:
+    def policy(self, command: Message) -> RetryPolicy | None:
         """The sender's wish over the pivot's over the settings; None: these alone."""
         theirs, ours = command.header.get("retry"), self.catalogue.retry(command)
         return self._retry.over({**ours, **(theirs or {})}) if theirs or ours else None
 
-    def _check(self, command: Message, now: Instant) -> Refusal | None:
+    def check(self, command: Message, now: Instant) -> Refusal | None:
+        """Why a command that is not known here must not be taken."""
         late = now.wall - command.number("accept_until") - GRACE_MS
         if late > 0:
             detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"
@@ -111,6 +120,8 @@ class Incoming:
         def committed(later: Instant, published: Published) -> Actions:
             if published.outcome not in ("STORED", "DUPLICATE"):
                 return []  # not confirmed: its sender keeps it and sends it again
+            what = ("reply {} of {} stored", event.text("event"), event.text("source"))
+            self._traces.add(self._identity.tenant, event.reference, later.wall, *what)
             forgotten = self._queue.forget_unknown(event.reference, later)
             if not event.text("source"):
                 return forgotten  # nobody to confirm it to: an aggregator always says whose it is

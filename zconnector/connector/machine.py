@@ -101,6 +101,10 @@ class ConnectorMachine:
     def control(self, op: str, args: Mapping[str, Any], now: Instant, reply: ControlReply) -> Actions:
         if op == "status":
             reply(self.status(now))
+        elif op == "operate":
+            return self.router.operating.control(args, now, reply)
+        elif op == "explain":  # a member has it under the same name: whoever asks need not know which this is
+            return self.router.operating.control({**args, "verb": "explain"}, now, reply)
         else:
             reply(Refusal(Reason.BAD_ARGUMENT, f"a connector has no operation {op!r}"))
         return []

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zconnector.actions import Actions, Caller, Note, Reach, Respond
+from zconnector.actions import Actions, Caller, Note, Reach, Respond, Then
 from zconnector.clock import Instant, earliest
 from zconnector.connector.places import InstancePlaces
 from zconnector.connector.waiting import Line, Queued, Senders, WaitingRoom
@@ -31,6 +31,7 @@ from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
 from zconnector.shoset.identity import Identity, fresh_uuid
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
+from zconnector.shoset.traces import Traces
 
 _MAX_IN_FLIGHT = 10_000
 
@@ -49,8 +50,10 @@ class Outgoing:
         queue: LocalQueue,
         settings: ConnectorSettings,
         rng: random.Random,
+        traces: Traces | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
+        self._traces = traces or Traces()
         self._identity = identity
         self._shoset = shoset
         self._queue = queue
@@ -58,13 +61,21 @@ class Outgoing:
         self._rng = rng
         self._places = InstancePlaces()
         self._tries: Dispatches[Queued] = Dispatches(
-            _MAX_IN_FLIGHT, rng, shoset.send, self._ended, self._places
+            _MAX_IN_FLIGHT, rng, self._send_over, self._ended, self._places
         )
         self._waiting = WaitingRoom()
         self._letting_in = False
 
     def __len__(self) -> int:
         return len(self._tries) + len(self._waiting)
+
+    def holds(self, uuid: str) -> bool:
+        """Whether a command of that uuid is here, without an outcome yet."""
+        return self._tries.get(uuid) is not None or self._waiting.get(uuid) is not None
+
+    def compose(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
+        """The command that a worker asks to send. Raises Refusal: BAD_ARGUMENT, TOO_LARGE."""
+        return self._command(args, payload, now)
 
     def send(self, caller: Caller, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """A worker sends a command; `caller` is answered with the outcome.
@@ -81,6 +92,7 @@ class Outgoing:
         if len(self) >= _MAX_IN_FLIGHT:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
         self.counters["sent"] += 1
+        self._trace(command.uuid, now, "given by a worker{}", _by(command))
         ends = now.mono + command.number("timeout") / 1000
         queued = Queued(command, Senders([caller]), ends, self._queue.is_unknown(command.uuid))
         if not queued.doubt:
@@ -172,10 +184,14 @@ class Outgoing:
             # A late one, of an earlier command with this uuid: it says nothing about the one that is here.
             self.counters["receipts_of_another_body"] += 1
             return []
+        about = (name, f" {event.text('reason')}" if "reason" in event.header else "", peer.instance)
+        self._trace(uuid, now, "receipt {}{}, over instance {}", *about)
         if name == Outcome.NO_ROUTE:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
             return self._tries.decline(uuid, peer, reason, event.text("detail"), now) + self._let_in(now)
         verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
+        if verdict is Verdict.ACCEPTED:
+            self._queue.awaiting.accepted(uuid)
         if waiting is not None:  # of a copy sent before, whose outcome was unknown
             self._waiting.take(uuid)
             ending = Ending(verdict, event, Reason.TIMED_OUT, "")
@@ -184,6 +200,23 @@ class Outgoing:
             self.counters["late_receipts"] += 1
             return self._queue.forget_unknown(uuid, now) if verdict is Verdict.ACCEPTED else []
         return self._tries.settle(uuid, verdict, event, now)
+
+    def under_way(self, uuid: str) -> Dispatch[Queued] | None:
+        """The command of a uuid, where it is being tried."""
+        return self._tries.get(uuid)
+
+    def waiting(self, uuid: str) -> Queued | None:
+        """The command of a uuid, where it waits for a place."""
+        return self._waiting.get(uuid)
+
+    def _send_over(
+        self, peer: Peer, messages: Sequence[Message], now: Instant, refused: Then | None = None
+    ) -> Actions:
+        self._trace(messages[0].uuid, now, "sent over instance {}", peer.instance)
+        return self._shoset.send(peer, messages, now, refused)
+
+    def _trace(self, uuid: str, now: Instant, what: str, *about: object) -> None:
+        self._traces.add(self._identity.tenant, uuid, now.wall, what, *about)
 
     def room_again(self, now: Instant) -> Actions:
         """A session came up, or has credit again."""
@@ -218,6 +251,7 @@ class Outgoing:
         if verdict is Verdict.NOT_SENT and queued.doubt:
             verdict = Verdict.UNKNOWN
         self.counters[str(verdict)] += 1
+        self._trace(uuid, now, "its sender was told {}", verdict)
         if verdict is Verdict.ACCEPTED:
             told = [Respond(c, {"uuid": uuid, "outcome": "ACCEPTED"}) for c in senders.callers]
             # An earlier try of the same uuid may have ended UNKNOWN; no FAIL is to follow this one.
@@ -230,7 +264,9 @@ class Outgoing:
         if ending.answer is not None:
             reason = _known(ending.answer.text("reason"), Reason.INVALID_PAYLOAD)
             detail = ending.answer.text("detail")
-        return [Respond(c, error=Refusal(reason, detail, uuid)) for c in senders.callers]
+        refusal = Refusal(reason, detail, uuid)
+        told = [Respond(c, error=refusal) for c in senders.callers]
+        return [*told, *self._queue.refused(uuid, refusal)]
 
     def _command(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
         uuid = args.get("uuid") or fresh_uuid(self._rng)
@@ -282,6 +318,10 @@ def _unknown(senders: Senders, uuid: str, refusal: Refusal | None) -> Actions:
     if refusal is not None:
         notes.append(Note("error", "unknown outcome not stored", {"uuid": uuid, "why": refusal.detail}))
     return notes + [Respond(c, {"uuid": uuid, "outcome": "UNKNOWN"}) for c in senders.callers]
+
+
+def _by(command: Message) -> str:
+    return f" ({command.text('worker')})" if "worker" in command.header else ""
 
 
 def _known(reason: str, otherwise: Reason) -> Reason:

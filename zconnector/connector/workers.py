@@ -35,6 +35,8 @@ class Registration:
     commands: tuple[str, ...]
     heard: float
     """When it registered or beat last: workers beat each second from their first one on."""
+    since: float = 0.0
+    """When it registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Workers:
         key = (worker, major, minor)
         self._silent.pop(key, None)
         self._strangers.pop(worker, None)
-        self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono)
+        self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono, now.mono)
 
     def beat(self, worker: str, major: int, minor: int, now: Instant) -> bool:
         """A SendStop: true tells the worker to go on."""
@@ -208,6 +210,15 @@ class Workers:
             if silent < first and key not in self._attended:
                 first = silent
         return first
+
+    def registrations(self) -> list[tuple[Registration, bool]]:
+        """Everybody who has registered since this start, and whether it is silent."""
+        known = [(registration, False) for registration in self._known.values()]
+        return known + [(registration, True) for registration in self._silent.values()]
+
+    def strangers(self) -> dict[str, float]:
+        """Who takes commands without having registered, and when it was last heard (monotonic)."""
+        return dict(self._strangers)
 
     def status(self, now: Instant) -> list[dict[str, Any]]:
         return [

@@ -69,13 +69,14 @@ class Burials:
             detail=clipped(detail),
             attempts=command.attempt,
             error=command.error,
+            source=command.source,
         )
         draft = self._finish.reply(
             command, self._fail(command, reason, detail, payload, now), now, force=True
         )
         if draft is None:  # `force` makes that there is one
             return []
-        self._register.step(command, Step.BURY)
+        self._register.step(command, Step.BURY, now)
         command.reply = draft.entry.uuid
         put = Put(COMMANDS, command.key, command.as_meta(State.DEAD), draft.write.body)
         writes: list[Write] = [put, letter, draft.write]

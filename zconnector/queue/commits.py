@@ -65,6 +65,10 @@ class Commits:
 
         return Commit(everything, committed, refused)
 
+    def is_settled(self, space: str, key: Key) -> bool:
+        """Whether the outcome of everything that was written to a row is known."""
+        return (space, key) not in self._under_way and (space, key) not in self._riders
+
     def failed(self) -> None:
         """The store did not do what it must (also: a read failed)."""
         self.healthy = False

@@ -77,7 +77,7 @@ class Finish:
             self._register.set_alarm(command, Alarm.DUE, now.mono + left / 1000)
         else:
             step = Step.UNDONE
-        self._register.step(command, step)
+        self._register.step(command, step, now)
         # What rode towards the store before this commit may have been superseded by it.
         self._commits.ride(Put(COMMANDS, command.key, command.as_meta(command.state)))
         return ask_again(command, now)

@@ -121,6 +121,8 @@ class Command:
     """The call that the lease was handed to, until it is over."""
     reply: str = ""
     """Uuid of the reply once it has ended."""
+    history: bytes = b""
+    """See `history.py`; not stored."""
     after: tuple[Callable[[Instant], Actions], ...] = ()
     """Who asked about it while a commit is under way; asked again when that is over."""
     before: Command | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from zconnector.actions import Actions, Reach
 from zconnector.clock import Instant
@@ -19,7 +20,7 @@ from zconnector.queue.outcomes import Offered, OnOffered
 from zconnector.queue.overflow import Overflow
 from zconnector.queue.register import Alarm, Register
 from zconnector.queue.states import ENDED, State, Step
-from zconnector.queue.store import COMMANDS, Put
+from zconnector.queue.store import COMMANDS, Put, Write
 from zconnector.queue.unknowns import GRACE_MS
 
 
@@ -36,9 +37,18 @@ class Offers:
         self._overflow = overflow
 
     def offer(
-        self, message: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+        self,
+        message: Message,
+        now: Instant,
+        done: OnOffered,
+        retry: RetryPolicy | None = None,
+        *,
+        along: Sequence[Write] = (),
     ) -> Actions:
-        """A command arrived: `done` hears what may be receipted. `retry` None: as the settings say."""
+        """A command arrived: `done` hears what may be receipted. `retry` None: as the settings say.
+
+        `along` is stored with it, or not at all.
+        """
         known = self._register.find(message.uuid)
         if known is not None:
             return self._offered_again(known, body_digest(message), now, done)
@@ -59,7 +69,7 @@ class Offers:
                 self._register.set_alarm(command, Alarm.TTL, now.mono + command.ttl / 1000)
             if command.delay:
                 self._register.set_alarm(command, Alarm.DUE, now.mono + command.delay / 1000)
-            self._register.step(command, Step.STORED_DELAYED if command.delay else Step.STORED)
+            self._register.step(command, Step.STORED_DELAYED if command.delay else Step.STORED, later)
             actions: Actions = [Reach("target.after_commit"), *done(later, Offered("STORED"))]
             actions += ask_again(command, later)
             if command.state is State.READY:
@@ -73,7 +83,7 @@ class Offers:
 
         state = State.DELAYED if command.delay else State.READY
         put = Put(COMMANDS, command.key, command.as_meta(state), body)
-        return [*room, Reach("target.before_commit"), self._commits.commit([put], then, failed)]
+        return [*room, Reach("target.before_commit"), self._commits.commit([put, *along], then, failed)]
 
     def _new(self, message: Message, size: int, retry: RetryPolicy | None, now: Instant) -> Command:
         """Its record, STORING. Delay and time to live begin with its arrival."""

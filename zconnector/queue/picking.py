@@ -46,7 +46,7 @@ class Picking:
         rng: random.Random,
     ) -> None:
         self.held: Callable[[str], bool] = lambda name: False
-        """Whether nothing of a name is to be handed out now (it is paused)."""
+        """Whether nothing of a name is to be handed out now (it is paused). Not asked of admin commands."""
         self._lease_limit = lease_limit
         self._commits = commits
         self._messages = messages
@@ -59,7 +59,7 @@ class Picking:
 
     def pick(self, key: LineKey, waiter: Waiter, now: Instant, actions: Actions) -> Picked | None:
         """The first command of a line that fits a waiter; what has to be done besides goes to `actions`."""
-        if self.held(key[0]):
+        if not key[1] and self.held(key[0]):
             return None
         line = self._register.line(key)
         while (number := line.take(waiter.major, self._register.is_ready)) is not None:

@@ -23,6 +23,7 @@ from zconnector.queue.bodies import Messages
 from zconnector.queue.chains import Chains
 from zconnector.queue.commits import Commits
 from zconnector.queue.ended import FLOOR, Ended
+from zconnector.queue.history import noted
 from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Line
 from zconnector.queue.room import Room
@@ -151,8 +152,8 @@ class Register:
         self.tally.count(command, command.state, 1)
         self._enter(command)
 
-    def step(self, command: Command, step: Step) -> None:
-        """The one place where a command changes its state."""
+    def step(self, command: Command, step: Step, now: Instant | None = None) -> None:
+        """The one place where a command changes its state. `now` None: nobody can ask when it was."""
         before, after = command.state, TRANSITIONS[command.state, step]
         self.tally.count(command, before, -1)
         if after is None:
@@ -160,6 +161,8 @@ class Register:
             return
         command.state = after
         self.tally.count(command, after, 1)
+        if now is not None:
+            command.history = noted(command.history, step, now.wall)
         if after in WAITING:
             self.on_waiting(command)
 
@@ -171,14 +174,14 @@ class Register:
     def end(self, command: Command, step: Step, size: int, now: Instant) -> Actions:
         """COMPLETED or BURIED: from now on it is only remembered; `size` is that of its stored reply."""
         self.unlease(command)
-        self.step(command, step)
+        self.step(command, step, now)
         actions = self._leave(command, now)
         command.size, command.at = size, now.wall
         self._ended.remember(command, now)
         return actions
 
     def lease(self, command: Command, lease: Lease, caller: Caller, now: Instant) -> None:
-        self.step(command, Step.LEASE)
+        self.step(command, Step.LEASE, now)
         command.lease = lease
         command.caller = caller
         self._handed.setdefault(caller, []).append(command)

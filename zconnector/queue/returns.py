@@ -50,7 +50,11 @@ class Returns:
 
     def is_used_up(self, command: Command) -> bool:
         """Whether it has had all its attempts."""
-        return command.attempt >= (command.policy or self._policy).attempts
+        return command.attempt >= self.most_attempts(command)
+
+    def most_attempts(self, command: Command) -> int:
+        """How often it may be handed out."""
+        return (command.policy or self._policy).attempts
 
     def bury_used_up(self, command: Command, why: str, now: Instant) -> Actions:
         """All its attempts were in vain."""
@@ -72,6 +76,6 @@ class Returns:
             return [note]
         if self.is_used_up(command):
             return [note, *self.bury_used_up(command, why, now)]
-        self._register.step(command, Step.LEASE_ENDED)
+        self._register.step(command, Step.LEASE_ENDED, now)
         self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.READY)))
         return [note, *self._register.on_ready(command, now), *self._commits.flush(now)]

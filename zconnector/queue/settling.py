@@ -142,11 +142,11 @@ class Settling:
             delay = (command.policy or self._policy).pause(command.attempt, self._rng)
         command.delay, command.due = delay, now.wall + delay
         put = Put(COMMANDS, command.key, command.as_meta(State.DELAYED))
-        self._register.step(command, Step.NAK)
+        self._register.step(command, Step.NAK, now)
 
         def then(later: Instant) -> Actions:
             self._finish.let_go(command, later)
-            self._register.step(command, Step.PUT_OFF)
+            self._register.step(command, Step.PUT_OFF, later)
             self._register.set_alarm(command, Alarm.DUE, now.mono + delay / 1000)
             return done(later, None) + ask_again(command, later)
 

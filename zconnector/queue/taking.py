@@ -60,7 +60,7 @@ class Taking:
         return Respond(waiter.caller, {"commands": entries}, b"".join(payloads)) if entries else None
 
     def _peek(self, key: LineKey, waiter: Waiter) -> int | None:
-        if self._picking.held(key[0]):
+        if not key[1] and self._picking.held(key[0]):
             return None
         return self._register.line(key).peek(waiter.major, self._register.is_ready)
 

@@ -50,7 +50,7 @@ class Timing:
         if command.state is not State.DELAYED:
             return []
         command.due = command.delay = 0
-        self._register.step(command, Step.DUE)
+        self._register.step(command, Step.DUE, now)
         self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.READY)))
         return self._register.on_ready(command, now)
 

@@ -115,6 +115,11 @@ class Unknowns:
     def holds(self, uuid: str) -> bool:
         return uuid in self._unknown
 
+    def until(self, uuid: str, now: Instant) -> int | None:
+        """When its FAIL is made (wall clock, ms); None: it is not held."""
+        due = self._due_at.get(uuid)
+        return None if due is None else now.wall + round((due - now.mono) * 1000)
+
     def forget(self, uuid: str, now: Instant) -> Actions:
         """A receipt or a reply was heard."""
         if self._unknown.pop(uuid, None) is None:
