@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,6 +142,18 @@ def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int) -> None:
         said = "\n".join(str(violation) for violation in outcome.violations)
         assert not outcome.violations, f"{replay(plan)}\n{said}"
         assert outcome.injected, "a world without faults shows little"
+
+
+@pytest.mark.parametrize("first", range(1, 11, 2))
+def test_promises_hold_in_worlds_with_streams_and_wishes(first: int) -> None:
+    counts: Counter[str] = Counter()
+    for seed in (first, first + 1):
+        plan = Plan(seed, 6, streams=True, **LIGHT)
+        outcome = simulate(plan)
+        said = "\n".join(str(violation) for violation in outcome.violations)
+        assert not outcome.violations, f"{replay(plan)}\n{said}"
+        counts += outcome.counts
+    assert counts["ack"] + counts["nak"] + counts["fail"] > 10
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
