@@ -1,7 +1,6 @@
-"""An operator who looks at everything while all goes on: whatever the state, there is an answer to it.
+"""An operator who looks at everything while all goes on, and pauses command names for a while.
 
-What is only looked at changes nothing: a world with an operator is the same world. With `hands` he also
-pauses command names for a while; then it is another one.
+Whatever the state, there is an answer to every question, and what lives waits for something.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from tests.simulation.scheduler import SECOND, Scheduler
 from zconnector.errors import Reason, Refusal
 
 LOOKS = 2 * SECOND
-HANDS = 15 * SECOND
+PAUSES = 15 * SECOND
 PAUSED_FOR = 6 * SECOND
 _VERBS = ("queue.ls", "queue.peek", "workers", "dead.ls")
 _REFUSALS = (Reason.NOT_FOUND, Reason.STORAGE_FAILED, Reason.SHUTTING_DOWN)
@@ -46,8 +45,6 @@ class Operator:
         used: Mapping[str, Sequence[str]],
         model: Model,
         rng: random.Random,
-        *,
-        hands: bool,
     ) -> None:
         """`used`: the last uuids of each tenant's commands."""
         self._scheduler = scheduler
@@ -56,15 +53,13 @@ class Operator:
         self._used = used
         self._model = model
         self._rng = rng
-        self._hands = hands
         self.quiet = False
         """Change nothing more; resume what is paused."""
         self.counts = {"told": 0, "not found": 0, "paused": 0}
 
     def start(self) -> None:
         self._scheduler.after(LOOKS, self._look)
-        if self._hands:
-            self._scheduler.after(HANDS, self._change)
+        self._scheduler.after(PAUSES, self._change)
 
     def _look(self) -> None:
         self._scheduler.after(LOOKS, self._look)
@@ -78,7 +73,7 @@ class Operator:
                 self._ask(each, "explain", {"uuid": uuid}, self._explained)
 
     def _change(self) -> None:
-        self._scheduler.after(HANDS, self._change)
+        self._scheduler.after(PAUSES, self._change)
         if self.quiet:
             for node in self._connectors:
                 self._ask(node, "operate", {"verb": "queue.resume", "command": "*"}, self._told)

@@ -199,7 +199,7 @@ def test_a_machine_that_is_started_while_it_drains_comes_back() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_an_operator_who_looks_and_pauses_finds_an_answer_to_everything(seed: int) -> None:
-    world = World(Plan(seed, minutes=4, hands=True))
+    world = World(Plan(seed, minutes=4, operator=True))
     outcome = world.run()
     assert outcome.violations == []
     counts = world.operator.counts

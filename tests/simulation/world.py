@@ -71,8 +71,8 @@ class Plan:
     """Workers of zconnector.v1 beside those of Gandalf, and commands with priorities, order keys, delays."""
     calm: bool = False
     """No odd clients and workers: what speed is measured on."""
-    hands: bool = False
-    """The operator does not only look: he pauses and resumes command names."""
+    operator: bool = False
+    """Somebody asks all that operators can ask, all the time, and pauses and resumes command names."""
 
 
 @dataclass(slots=True)
@@ -181,7 +181,6 @@ class World:
             used,
             self.model,
             random.Random(f"{plan.seed}/operator"),
-            hands=plan.hands,
         )
         for node in self.connectors:
             spec = node.spec
@@ -285,7 +284,7 @@ class World:
             scheduler.after(int(self._rng.random() * 200 * MS), node.start)
         for agent in (*self.workers, *self.subscribers):
             scheduler.after(SECOND, agent.start)
-        if not plan.calm:
+        if plan.operator:
             scheduler.after(SECOND, self.operator.start)
         for sender in (*self.clients, *self.publishers):
             scheduler.after(2 * SECOND, sender.start)
