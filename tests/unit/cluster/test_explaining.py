@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zconnector.shoset.traces import Traces
-
 from tests.unit.cluster.bench import WALL, Bench, Instance, topology
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message
+from zconnector.shoset.traces import Traces
 
 
 def explain(bench: Bench, uuid: Any) -> dict[str, Any]:
