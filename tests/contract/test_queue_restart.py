@@ -20,12 +20,14 @@ from zconnector.clock import Instant
 from zconnector.errors import StorageError
 from zconnector.messages import Kind, Message
 from zconnector.messages.retry import RetryPolicy
+from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Version
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.memory import MemoryQueueStore
 from zconnector.queue.settling import Settlement
 from zconnector.queue.sqlite import SqliteQueueStore
 from zconnector.queue.store import QueueStore, scan_all
+from zconnector.queue.subscription import Terms
 from zconnector.settings import QueueSettings
 
 NOW = Instant(100.0, 1_700_000_000_000)
@@ -288,4 +290,64 @@ def test_what_was_told_before_a_sigkill_is_there_after_it(tmp_path: Path) -> Non
         respond = shell.wait_command(iterator, number)
         assert respond is not None
         assert (respond.args["uuid"], respond.payload) == (f"u{number}", b"p" * number)
+    store.close()
+
+
+def test_a_subscription_goes_on_where_it_was(opener: Open) -> None:
+    store = opener()
+    before = Shell(store)
+    terms = Terms((LaneKey("T", None, ""),), 10, 60_000)
+    subscriptions = before.queue.subscriptions
+    before.do(subscriptions.subscribe(Caller(b"c", 1), "s", terms, oldest=False, now=NOW))
+    for number in range(5):
+        before.do(before.queue.publish(event(f"e{number}"), NOW, outbox=False, done=before.hear))
+    before.do(subscriptions.take(Caller(b"c", 2), "s", "h", 3, None, NOW))
+    ids = [item["id"] for item in before.responses[Caller(b"c", 2)].args["events"]]
+    before.do(subscriptions.acknowledge(Caller(b"c", 3), "s", "h", [(ids[1], True)], NOW))
+    assert before.responses[Caller(b"c", 3)].args == {"results": [{"id": ids[1]}]}
+    store.close()
+
+    store = opener()
+    after = Shell(store)
+    subscriptions = after.queue.subscriptions
+    after.do(subscriptions.take(Caller(b"c", 1), "s", "other", 64, None, NOW))
+    events = after.responses[Caller(b"c", 1)].args["events"]
+    assert [(item["uuid"], item["attempt"]) for item in events] == [("e3", 1), ("e4", 1)]
+    assert after.responses[Caller(b"c", 1)].payload == b"payload" * 2
+    after.do(subscriptions.release_holder("h", NOW))
+    after.do(subscriptions.take(Caller(b"c", 2), "s", "other", 64, None, NOW))
+    events = after.responses[Caller(b"c", 2)].args["events"]
+    assert [(item["uuid"], item["attempt"]) for item in events] == [("e0", 2), ("e2", 2)]
+    store.close()
+
+
+def test_a_command_to_ourselves_its_reply_and_their_records(opener: Open) -> None:
+    store = opener()
+    before = Shell(store)
+    before.queue.at_home("ci")
+    for uuid in ("c1", "c2"):
+        before.do(before.queue.offer_own(command(uuid, uuid.encode()), NOW, before.hear))
+    reply = event("r1", reference="c1").with_fields(event="SUCCES")
+    before.do(before.queue.complete(reply, NOW, before.hear))
+    store.close()
+
+    store = opener()
+    after = Shell(store)
+    after.queue.at_home("ci")
+    assert (after.queue.is_own("c1"), after.queue.is_own("c2")) == (True, True)
+    after.do(after.queue.awaiting.wait(Caller(b"c", 1), "c1", None, NOW))
+    answer = after.responses[Caller(b"c", 1)]
+    assert (answer.args["uuid"], answer.args["source"], answer.payload) == ("r1", "ci", b"payload")
+    ready = after.wait_command(after.iterator("command"), 2)
+    assert ready is not None
+    assert (ready.args["uuid"], ready.payload) == ("c2", b"c2")
+    records, _ = after.queue.journal.first(10)
+    assert [message.uuid for _, message in records] == ["c1", "c2", "r1"]
+    after.do(after.queue.journal.told([key for key, _ in records[:2]], NOW))
+    store.close()
+
+    store = opener()
+    last = Shell(store)
+    records, _ = last.queue.journal.first(10)
+    assert [(message.uuid, message.payload) for _, message in records] == [("r1", b"payload")]
     store.close()

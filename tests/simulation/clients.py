@@ -61,6 +61,8 @@ class Job:
     done: bool = False
     admin: bool = False
     wishes: dict[str, Any] = field(default_factory=dict)
+    target: str = ""
+    """"self": for its own connector."""
 
 
 class Client(Agent):
@@ -90,6 +92,8 @@ class Client(Agent):
         self._number = 0
         self.open: dict[Job, None] = {}
         """Jobs whose end is not known."""
+        self.kept: set[str] = set()
+        """Uuids that its own connector took when they were sent to itself."""
         self.quiet = False
 
     def start(self) -> None:
@@ -157,6 +161,8 @@ class Client(Agent):
         args |= job.wishes
         if "ttl" in job.wishes:
             self._model.may_be_buried(self.node.name, job.uuid)
+        if job.target:
+            args["target"] = job.target
         attempt = self._model.sending(self.now, self.node.name, job.uuid, job.payload, job.timeout)
 
         def answered(result: Args, _: bytes, error: Refusal | None) -> None:
@@ -246,6 +252,36 @@ class Client(Agent):
             again = replace(job, began=self.now, resent=True, done=False)
             self.open[again] = None
             self.after(self.some(0, 30 * SECOND), self._send, again)
+
+
+class OwnClient(Client):
+    """Sends commands to its own connector, some of them once more by way of the cluster."""
+
+    def start(self) -> None:
+        self.name = f"own {self.name}"
+        self.rng = self.node.around.rng(f"agent {self.name}")
+        super().start()
+
+    def _next(self) -> None:
+        if self.quiet:
+            return
+        self.after(self.some(0, int(2 * self._pause * SECOND)), self._next)
+        self._number += 1
+        kind, rng = self.node.spec.type, self.rng
+        uuid, timeout = fresh_uuid(rng), rng.choice(TIMEOUTS)
+        job = Job(uuid, kind, rng.choice(COMMANDS[kind]), self._body(), timeout, self.now, target="self")
+        if rng.random() < self._manners.bad_payload:
+            job.payload = b'{"n":"no number"}'
+        self.open[job] = None
+        self._send(job)
+
+    def _heard(self, job: Job, outcome: str) -> None:
+        super()._heard(job, outcome)
+        if outcome == "ACCEPTED" and job.target:
+            self.kept.add(job.uuid)
+        if outcome == "ACCEPTED" and job.target and self.rng.random() < 0.2:
+            copy = replace(job, target="", resent=True, done=True)
+            self.after(self.some(0, 20 * SECOND), self._send, copy)
 
 
 def _outcome(result: Args, error: Refusal | None) -> str:
@@ -375,6 +411,70 @@ class Subscriber(Agent):
             self._model.taken_back(self.now, self.node.name, self._iterator, self._handed)
         self.cancel(pending)
         self.after(self.some(0, 200 * MS), self._wait)
+
+
+class Taker(Agent):
+    """One holder of a named subscription to a topic; several share it."""
+
+    def __init__(self, node: ConnectorNode, model: Model, name: str) -> None:
+        super().__init__(node, name)
+        self._model = model
+        self._key = f"subscription at {node.name}"
+        self._holders = 0
+
+    def start(self) -> None:
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        def made(_: Args, __: bytes, error: Refusal | None) -> None:
+            if error is None:
+                self._model.subscribed(self.now, self.node.name, self._key)
+                self._take()
+            else:
+                self.after(self.some(300 * MS, SECOND), self._subscribe)
+
+        args = {"subscription": "news", "topics": [{"topic": TOPIC}], "max_unacked": 4, "lease": 5_000}
+        self.call("subscribe", args, made)
+
+    def _take(self) -> None:
+        self._holders += self.rng.random() < 0.2
+        holder = f"{self.name} {self._holders}"[-64:]
+
+        def given(told: Args, payload: bytes, error: Refusal | None) -> None:
+            if error is not None:
+                if error.reason is Reason.NOT_FOUND:
+                    self._model.defect(self.now, self.node.name, "its subscription is not known any more")
+                self.after(self.some(300 * MS, SECOND), self._take)
+                return
+            if told["missed"]:
+                text = f"{told['missed']} events were told as missed, and retention is far"
+                self._model.broken(self.now, "missed event", self.node.name, text)
+            at = 0
+            for event in told["events"]:
+                body = payload[at : at + event["size"]]
+                at += event["size"]
+                self._model.delivered(self.now, self.node.name, self._key, str(event["uuid"]), body)
+            self.after(self.some(0, 300 * MS), self._settle, holder, told["events"])
+
+        args = {"subscription": "news", "holder": holder, "limit": 1 + int(self.rng.random() * 5)}
+        self.call("take_events", {**args, "wait_ms": 0 if self.rng.random() < 0.7 else 2_000}, given)
+
+    def _settle(self, holder: str, events: list[Args]) -> None:
+        """Mostly it is done with them; sometimes not, and sometimes it says nothing."""
+        verdicts = {int(event["id"]): self.rng.random() for event in events}
+        said = [{"id": key, "ok": luck < 0.9} for key, luck in verdicts.items() if luck < 0.95]
+        if not said:
+            self._take()
+            return
+        uuids = {int(event["id"]): str(event["uuid"]) for event in events}
+
+        def answered(told: Args, _: bytes, error: Refusal | None) -> None:
+            for one, result in zip(said, told.get("results", ()), strict=False):
+                if one["ok"] and "error" not in result:
+                    self._model.acknowledged(self.now, self._key, uuids[int(one["id"])])
+            self._take()
+
+        self.call("acknowledge", {"subscription": "news", "holder": holder, "events": said}, answered)
 
 
 def _ignored(_: Args, __: bytes, ___: Refusal | None) -> None:

@@ -26,6 +26,7 @@ RULES: dict[str, str] = {
     "redelivery": "nothing is handed out again after its completion was accepted",
     "overlapping leases": "a command is handed out again only after its lease has ended by a rule",
     "order key": "of one name and order key one command at a time is handed out",
+    "too early": "a command with a delay is not handed out before it",
     "wrong uuid": "every answer and reply is about what was asked, and goes to who asked",
     "missed event": "every connector of the tenant has every published event, every iterator shows it",
     "event twice": "an iterator shows an event once",
@@ -34,6 +35,7 @@ RULES: dict[str, str] = {
     "slow failover": "with one of three instances silent a receipt comes within T/n + 200 ms",
     "unbounded": "every queue keeps its bound, and is empty once all is quiet",
     "lease kept": "a lease does not outlive its holder",
+    "not journalled": "what a connector sent to itself is in the journal afterwards",
     "cross-tenant": "nothing of a tenant is seen in another",
     "stale configuration": "a pivot put while all runs reaches every connector of its type",
     "silent drop": "whatever a socket does not take is told to the core",
@@ -43,6 +45,8 @@ RULES: dict[str, str] = {
 """Each rule and the promise that it watches."""
 
 DEADLINE_SLACK = 100 * MS
+CLOCKS = 10 * MS
+"""What clocks of two nodes may differ in measuring a delay."""
 FAILOVER_SLACK = 200 * MS
 SHOWN_AGAIN = 2 * SECOND
 """What was handed over so shortly before a crash may be shown again: its position was not durable yet."""
@@ -145,6 +149,8 @@ class Model:
         self._commands: dict[tuple[str, str], _Command] = {}
         self._events: dict[tuple[str, str], _Event] = {}
         self._readers: dict[str, _Reader] = {}
+        self._acknowledged: set[tuple[str, str]] = set()
+        """(subscription, uuid)"""
         self._may_end: dict[tuple[str, str, str], int] = {}
         """(node, worker, iterator) -> order of the last thing by which such leases end."""
         self._ends: dict[str, list[int]] = {}
@@ -255,6 +261,7 @@ class Model:
             self._broken(at, "redelivery", uuid, text)
         self._check_lease(at, node, uuid, command)
         self._check_key(at, node, uuid, header)
+        self._check_delay(at, node, uuid, command, header)
         if command.buried and command.hand_outs.get(node, 0) >= self._attempts:
             self._broken(at, "redelivery", uuid, f"{uuid} was handed out at {node} as a dead letter")
         command.handed = _Handed(at, self._order, node, worker, iterator)
@@ -303,6 +310,17 @@ class Model:
         if not (ended or used_up or unheard):
             text = f"{uuid} was handed out at {node} before {before} of the same order key had ended"
             self._broken(at, "order key", uuid, text)
+
+    def _check_delay(
+        self, at: int, node: str, uuid: str, command: _Command, header: Mapping[str, Any]
+    ) -> None:
+        """Its delay begins when it arrives, so not before it was first sent."""
+        if not header.get("delay") or not command.attempts:
+            return
+        self.checked["too early"] += 1
+        early = command.attempts[0].at + int(header["delay"]) * MS - CLOCKS - at
+        if early > 0:
+            self._broken(at, "too early", uuid, f"{uuid} was handed out at {node} {early / MS:.0f} ms early")
 
     def executed(self, at: int, node: str, uuid: str, worker: str) -> None:
         """A worker begins to run a command."""
@@ -366,6 +384,21 @@ class Model:
         if uuid in reader.shown:
             self._broken(at, "event twice", uuid, f"iterator {iterator} of {node} had {uuid} already")
         reader.shown[uuid] = at
+
+    def delivered(self, at: int, node: str, key: str, uuid: str, payload: bytes) -> None:
+        """A subscription hands an event out: at least once, and not after it was told as acknowledged."""
+        self.counts["events delivered"] += 1
+        self._check_tenant(at, node, uuid, payload)
+        reader = self._readers.setdefault(key, _Reader(node, at))
+        self.checked["event twice"] += 1
+        if (key, uuid) in self._acknowledged:
+            self._broken(at, "event twice", uuid, f"{key}: {uuid} came again after its acknowledgement")
+        reader.shown.setdefault(uuid, at)
+
+    def acknowledged(self, at: int, key: str, uuid: str) -> None:
+        """A holder is told that its acknowledgement is stored."""
+        self.counts["events acknowledged"] += 1
+        self._acknowledged.add((key, uuid))
 
     def _may_be_shown_again(self, node: str, before: int) -> bool:
         """Whether a crash may have taken the position of a hand-over with it."""

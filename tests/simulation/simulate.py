@@ -199,7 +199,8 @@ def hunt(given: argparse.Namespace) -> Summary:
     summary = Summary()
     for mutant in [given.mutant] if given.mutant else MUTANTS:
         for seed in range(given.first_seed, given.first_seed + given.seeds):
-            outcome = simulate(Plan(seed, given.minutes, impatient=True), mutant)
+            plan = Plan(seed, given.minutes, impatient=True, streams=MUTANTS[mutant].streams)
+            outcome = simulate(plan, mutant)
             summary.add(outcome)
             if outcome.violations:
                 say(f"{mutant:<28} seed {seed:<5} {outcome.violations[0]}")

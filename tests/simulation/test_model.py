@@ -131,6 +131,18 @@ def test_of_one_order_key_the_next_waits_for_the_end_of_the_one_before() -> None
     assert given(ended=True) == given(ended=False, key="") == []
 
 
+@pytest.mark.parametrize(("after", "broken"), [(2.9, ["too early"]), (3.0, [])])
+def test_a_delay_lasts(after: float, broken: list[str]) -> None:
+    story = Story().at(1)
+    story.send("ACCEPTED")
+    story.at(1 + after)
+    story.model.handed(story.now, B, "u1", BODY, "w1", "i", {"command": "BUILD", "delay": 3_000})
+    story.model.executed(story.now, B, "u1", "w1")
+    story.complete()
+    story.reply()
+    assert story.finish() == broken
+
+
 def test_a_dead_letter_before_all_attempts_is_one_that_may_be() -> None:
     story = Story().at(1)
     story.send("ACCEPTED")

@@ -35,10 +35,11 @@ class Found(NamedTuple):
     rule: str
     """The promise that is seen broken."""
     faults: tuple[str, ...] = ()
+    streams: bool = False
 
     def plan(self, seed: int) -> Plan:
         if not self.faults:
-            return Plan(seed, self.minutes, impatient=True)
+            return Plan(seed, self.minutes, impatient=True, streams=self.streams)
         return Plan(seed, self.minutes, faults=self.faults, all_faults=True, impatient=True)
 
 
@@ -58,6 +59,8 @@ FOUND = {
     "retry without bound": Found(4, 3, "unbounded"),
     "confirm before commit": Found(3, 4, "lost command", ("kill at a crash point", "disk full", "kill")),
     "cursor ahead of events": Found(1, 5, "missed event"),
+    "order key ignored": Found(10, 3, "order key", streams=True),
+    "delay ignored": Found(1, 3, "too early", streams=True),
 }
 """`simulate.sh --hunt` finds each of them within the first seeds of ten minutes with any faults, too."""
 NEARBY = range(1, 31)

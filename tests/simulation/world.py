@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.simulation.clients import TOPIC, Client, Manners, Publisher, Subscriber
+from tests.simulation.clients import TOPIC, Client, Manners, OwnClient, Publisher, Subscriber, Taker
 from tests.simulation.faults import FAULTS, Injector
 from tests.simulation.model import Model, Violation
 from tests.simulation.network import HIGH_WATER, Network
@@ -34,8 +34,10 @@ from zconnector.cluster.memory import MemoryStore
 from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import _MAX_IN_FLIGHT
+from zconnector.queue.awaiting import MAX_AWAITING
 from zconnector.queue.room import REMEMBERED_PER_ROOM
 from zconnector.queue.store import EVENTS, Put
+from zconnector.queue.subscriptions import MAX_SUBSCRIPTIONS
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
 
 WARM_UP = 5 * SECOND
@@ -119,6 +121,7 @@ class World:
         self.clients: list[Client] = []
         self.publishers: list[Publisher] = []
         self.subscribers: list[Subscriber] = []
+        self.takers: list[Taker] = []
         self._make_agents()
         pause = plan.fault_pause or self._rng.choice((2.0, 4.0, 8.0, 16.0))
         self.injector = Injector(self, self._kinds(), pause)
@@ -201,6 +204,9 @@ class World:
                     pause=command_pause * share,
                 )
             )
+            self.clients.append(
+                OwnClient(node, self.model, mine, types, [], [], pause=command_pause * share * 2)
+            )
             node.on_serve = AdminWorker(node, self.model).start
             self.publishers.append(Publisher(node, self.model, pause=event_pause * share))
             for number, named in enumerate(spec.workers):
@@ -209,6 +215,7 @@ class World:
             if plan.streams:
                 self.workers.append(StreamWorker(node, f"stream {node.name}", self.model, habits=habits))
             self.subscribers.append(Subscriber(node, self.model, f"reader {node.name}"))
+            self.takers += [Taker(node, self.model, f"taker {node.name} {number}") for number in range(2)]
         if not plan.calm:
             one, other = self.connectors[0], self.connectors[1]
             self.subscribers.append(Subscriber(one, self.model, f"nobody {one.name}", named=False))
@@ -282,7 +289,7 @@ class World:
         plan, scheduler = self.plan, self.scheduler
         for node in self.nodes.values():
             scheduler.after(int(self._rng.random() * 200 * MS), node.start)
-        for agent in (*self.workers, *self.subscribers):
+        for agent in (*self.workers, *self.subscribers, *self.takers):
             scheduler.after(SECOND, agent.start)
         if plan.operator:
             scheduler.after(SECOND, self.operator.start)
@@ -384,6 +391,7 @@ class World:
     def _judge(self) -> None:
         now, model = self.scheduler.now, self.model
         model.finish(now, [node.name for node in self.connectors])
+        self._judge_journal(now)
         self._judge_drained(now)
         self._judge_configuration(now)
         refused = self.network.refused
@@ -409,6 +417,17 @@ class World:
             if node.machine.router.incoming.catalogue.to_dict() != declared:
                 text = f"{node.name} does not have the pivots of {node.spec.type} in force"
                 self.model.broken(now, "stale configuration", node.name, text)
+
+    def _judge_journal(self, now: int) -> None:
+        """What connectors sent to themselves has a line, and the connector as its resolution."""
+        (member,) = (node for node in self.nodes.values() if isinstance(node, MemberNode))
+        for client in self.clients:
+            for uuid in sorted(client.kept):
+                self.model.checked["not journalled"] += 1
+                resolved = member.store.resolution(client.node.spec.tenant, uuid)
+                if resolved is None or resolved.target != client.node.spec.name:
+                    text = f"{uuid} was taken by {client.node.name}; the cluster says {resolved}"
+                    self.model.broken(now, "not journalled", uuid, text)
 
     def _judge_drained(self, now: int) -> None:
         model = self.model
@@ -442,6 +461,9 @@ def bounded(machine: Machine) -> Iterator[tuple[str, int, int]]:
         yield "commands", len(queue._register._live), QUEUE.max_commands
         yield "ended commands", len(queue._register._ended), REMEMBERED_PER_ROOM * QUEUE.max_commands
         yield "outbox entries", queue._outbox.depths()["count"], QUEUE.max_outbox
+        yield "records for the journal", len(queue.journal), QUEUE.max_outbox
+        yield "calls that await a reply", len(queue.awaiting), MAX_AWAITING
+        yield "subscriptions", queue.subscriptions.depths()["count"], MAX_SUBSCRIPTIONS
         yield "events", queue._events.depths()["count"], QUEUE.max_events
         yield "iterators", len(queue._iterators), QUEUE.max_iterators
         yield "unknown outcomes", len(queue._unknowns), QUEUE.max_commands
@@ -475,6 +497,7 @@ def _left(role: str, status: dict[str, Any]) -> list[tuple[str, int]]:
     left += [
         ("outbox entries", queue["outbox"]["count"]),
         ("unknown outcomes", queue["unknown"]),
+        ("records for the journal", queue["journal"]["count"]),
         ("events to catch up with", (status["latest"] or 0) - (status["cursor"] or 0)),
     ]
     return left

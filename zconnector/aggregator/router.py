@@ -9,7 +9,7 @@ every message are set here from the session it came by.
 | connector | COMMAND | serial try over the members |
 | connector | broadcast EVENT | one member, and every other connector |
 | connector | receipt | the member that the command came from |
-| connector | reply, CONFIRM, FETCH, CONFIG, CONFIGURATION | one member |
+| connector | reply, CONFIRM, FETCH, CONFIG, CONFIGURATION, JOURNAL | one member |
 | member | COMMAND | the connector `target`; no session: NO_ROUTE back |
 | member | receipt | whoever waits for it here, else the connector `recipient` |
 | member | EVENT, CONFIRM, answers with `recipient` | that connector |
@@ -49,7 +49,7 @@ _NEAR_THE_LIMIT = MAX_MESSAGE - MAX_HEADER
 _LONGEST = "x" * 128
 _MARGIN = 1.25
 """A connector keeps to the pace itself; what it sends may arrive in lumps."""
-_UP = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH, Kind.CONFIRM))
+_UP = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH, Kind.CONFIRM, Kind.JOURNAL))
 
 
 class AggregatorRouter:

@@ -69,6 +69,14 @@ class Outgoing:
     def __len__(self) -> int:
         return len(self._tries) + len(self._waiting)
 
+    def holds(self, uuid: str) -> bool:
+        """Whether a command of that uuid is here, without an outcome yet."""
+        return self._tries.get(uuid) is not None or self._waiting.get(uuid) is not None
+
+    def compose(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
+        """The command that a worker asks to send. Raises Refusal: BAD_ARGUMENT, TOO_LARGE."""
+        return self._command(args, payload, now)
+
     def send(self, caller: Caller, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """A worker sends a command; `caller` is answered with the outcome.
 
@@ -182,6 +190,8 @@ class Outgoing:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
             return self._tries.decline(uuid, peer, reason, event.text("detail"), now) + self._let_in(now)
         verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
+        if verdict is Verdict.ACCEPTED:
+            self._queue.awaiting.accepted(uuid)
         if waiting is not None:  # of a copy sent before, whose outcome was unknown
             self._waiting.take(uuid)
             ending = Ending(verdict, event, Reason.TIMED_OUT, "")
@@ -255,7 +265,9 @@ class Outgoing:
         if ending.answer is not None:
             reason = _known(ending.answer.text("reason"), Reason.INVALID_PAYLOAD)
             detail = ending.answer.text("detail")
-        return [Respond(c, error=Refusal(reason, detail, uuid)) for c in senders.callers]
+        refusal = Refusal(reason, detail, uuid)
+        told = [Respond(c, error=refusal) for c in senders.callers]
+        return [*told, *self._queue.refused(uuid, refusal)]
 
     def _command(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
         uuid = args.get("uuid") or fresh_uuid(self._rng)

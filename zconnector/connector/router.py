@@ -9,9 +9,12 @@
 | aggregator | CONFIRM, FETCH answer | `Replication` |
 | aggregator | PRESENCE | replies for who has returned are sent |
 | aggregator | CONFIG, CONFIGURATION | `Setup` |
-| worker | send_command | `Outgoing` |
+| aggregator | JOURNAL answer | `Journalling` |
+| worker | send_command | `Outgoing`; to "self": `Own` |
 | worker | send_event | completion of a command, reply to an event, or broadcast |
 | worker | wait_*, create_iterator | local queue |
+| worker | await_reply | the event queue, where it waits for the final reply by uuid |
+| worker | subscribe, take_events, acknowledge, unsubscribe | `Subscribing` |
 | worker | take, settle, give_back, adopt | `Holding`, local queue |
 | worker | tidings | `Tidings` |
 | worker | register, beat | `Setup`, `Workers` |
@@ -26,21 +29,24 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant, earliest
-from zconnector.connector.arguments import small, text
+from zconnector.connector.arguments import number, small, text
 from zconnector.connector.aside import Aside
 from zconnector.connector.dead_verbs import DeadVerbs
 from zconnector.connector.explaining import Explaining
 from zconnector.connector.holding import Holding
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
+from zconnector.connector.journalling import Journalling
 from zconnector.connector.operating import Operating
 from zconnector.connector.outgoing import Outgoing
+from zconnector.connector.own import Own
 from zconnector.connector.queue_verbs import QueueVerbs
 from zconnector.connector.reasons import Reasons
 from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
+from zconnector.connector.subscribing import Subscribing
 from zconnector.connector.tidings import Tidings
 from zconnector.connector.worker_verbs import WorkerVerbs
 from zconnector.connector.workers import Workers
@@ -54,6 +60,8 @@ from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 from zconnector.shoset.traces import Traces
 from zconnector.shoset.uplinks import Target
+
+_LONGEST_WAIT_MS = 30 * 86_400_000
 
 
 class ConnectorRouter:
@@ -79,12 +87,17 @@ class ConnectorRouter:
             identity, self.shoset, queue, queue.retry_policy, self.replication.flush, traces
         )
         self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
+        self.journalling = Journalling(self.shoset, queue, rng)
+        self.own = Own(identity, queue, self.incoming, self.outgoing, self.journalling.flush)
+        queue.at_home(identity.name)
         self.requests = Requests(self.shoset, rng)
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
         )
         self.aside = Aside()
+        self.subscribing = Subscribing(queue)
         self.tidings = Tidings(queue, self.workers)
+        self.tidings.on_gone.append(queue.subscriptions.release_holder)
         self.holding = Holding(queue, self.workers, self.tidings, self.replication.flush)
         self._reasons = Reasons(self.shoset, queue, self.workers)
         self.operating = Operating(
@@ -110,6 +123,7 @@ class ConnectorRouter:
         actions += self.requests.session_up(now)
         actions += self.outgoing.room_again(now)
         self.queue.outbox_wake()
+        actions += self.journalling.room_again(now)
         return actions + self.replication.flush(now) + self.replication.look(now)
 
     def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
@@ -117,10 +131,11 @@ class ConnectorRouter:
             Note("info", "session ended", {"peer": str(peer), "why": why}),
             *self.outgoing.session_down(peer, now),
             *self.requests.session_down(peer, now),
+            *self.journalling.session_down(peer, now),
         ]
 
     def room_again(self, peer: Peer, now: Instant) -> Actions:
-        return self.outgoing.room_again(now) + self.replication.flush(now)
+        return self.outgoing.room_again(now) + self.replication.flush(now) + self.journalling.room_again(now)
 
     def refused(self, peer: Peer, refusal: Refusal, now: Instant) -> Actions:
         """The cluster does not want us (any more): what was kept for a fast start must not serve."""
@@ -135,7 +150,8 @@ class ConnectorRouter:
         return {}  # a connector binds no shoset
 
     def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
-        return self.setup.validated(now)  # a push may have missed the instance: ask again
+        # A push may have missed the instance: ask again. And what no member took may go now.
+        return self.setup.validated(now) + self.journalling.wake(now)
 
     def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         instances = header.get("instances")
@@ -168,6 +184,8 @@ class ConnectorRouter:
             return self.replication.flush(now)
         if kind is Kind.FETCH and message.is_answer:
             return self.replication.answered(message, now)
+        if kind is Kind.JOURNAL and message.is_answer:
+            return self.journalling.answered(message, now)
         if kind in (Kind.CONFIG, Kind.CONFIGURATION):
             if message.is_answer:
                 return self.requests.answer(message, peer, now)
@@ -193,7 +211,11 @@ class ConnectorRouter:
         try:
             return self._call(caller, op, args, payload, now)
         except Refusal as refusal:
-            return [Respond(caller, error=refusal)]
+            told: Actions = [Respond(caller, error=refusal)]
+            uuid = args.get("uuid")
+            if op != "send_command" or not isinstance(uuid, str) or self.outgoing.holds(uuid):
+                return told
+            return told + self.queue.refused(uuid, refusal)
 
     def _call(
         self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant
@@ -201,7 +223,8 @@ class ConnectorRouter:
         if op == "send_command":
             if self.incoming.draining:
                 raise Refusal(Reason.DRAINING, "the connector is stopping")
-            return self.outgoing.send(caller, args, payload, now)
+            sender = self.own if self.own.is_for_us(args) else self.outgoing
+            return sender.send(caller, args, payload, now)
         if op == "send_event":
             return self.sending.send(caller, args, payload, now)
         if op == "wait_command":
@@ -254,6 +277,17 @@ class ConnectorRouter:
             going_on = self.workers.beat(worker, small(args, "major"), small(args, "minor"), now)
             told = Respond(caller, {"valid": going_on, "boot": self.identity.boot})
             return [told, *self._heard(worker, now)]
+        if op == "subscribe":
+            return self.subscribing.subscribe(caller, args, now)
+        if op == "take_events":
+            return self.subscribing.take_events(caller, args, now)
+        if op == "acknowledge":
+            return self.subscribing.acknowledge(caller, args, now)
+        if op == "unsubscribe":
+            return self.subscribing.unsubscribe(caller, args, now)
+        if op == "await_reply":
+            timeout = number(args, "timeout", 0, _LONGEST_WAIT_MS, 0)
+            return self.queue.awaiting.wait(caller, text(args, "uuid", limit=64), timeout / 1000 or None, now)
         if op == "take":
             return self.holding.take(caller, args, now)
         if op == "settle":
@@ -304,7 +338,7 @@ class ConnectorRouter:
         actions += self.requests.tick(now)
         actions += self.queue.tick(now)
         actions += self.replication.look(now)
-        return actions + self.replication.flush(now)
+        return actions + self.replication.flush(now) + self.journalling.flush(now)
 
     def _set_aside(self, worker: str, now: Instant) -> None:
         """Hand nothing to the waits of a worker that is silent, until it is heard again."""
@@ -320,6 +354,7 @@ class ConnectorRouter:
             self.requests.deadline(),
             self.queue.deadline(),
             self.replication.deadline(),
+            self.journalling.deadline(),
         )
 
     def serve_from_cache(self, now: Instant) -> Actions:
@@ -342,6 +377,8 @@ class ConnectorRouter:
             "versions": [str(version) for version in self.incoming.catalogue.versions],
             "counters": {
                 **self.outgoing.counters,
+                **self.own.counters,
+                **self.journalling.counters,
                 **self.incoming.counters,
                 **self.sending.counters,
                 **self.replication.counters,

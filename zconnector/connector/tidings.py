@@ -68,6 +68,7 @@ class Tidings:
         worker = arguments.text(args, "worker", limit=256)
         version = Version(arguments.small(args, "major"), arguments.small(args, "minor"))
         stream = self._stream(holder, worker, version)
+        self._queue.subscriptions.holder_lives(holder, now)
         actions: Actions = []
         if stream.caller is not None:
             refusal = Refusal(Reason.REPLACED, "a newer call of this stream took its place")

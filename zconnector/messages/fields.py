@@ -97,12 +97,13 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
     Kind.PRESENCE: ("number", "entries"),
     Kind.FETCH: ("uuid", "after", "upto"),
     Kind.ERROR: ("reason", "detail"),
+    Kind.JOURNAL: ("uuid", "entries"),
     Kind.CALL: ("call", "op"),
     Kind.RESULT: ("call",),
     Kind.CANCEL: ("call",),
 }
 
-ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH))
+ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH, Kind.JOURNAL))
 """Kinds that have answers. On any other the flag excuses nothing: readers of a field rely on REQUIRED."""
 
 NAMES = ("tenant", "source", "target", "type", "recipient", "name", "instance", "product")

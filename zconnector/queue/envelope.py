@@ -15,8 +15,8 @@ from zconnector.storage.seal import is_sealed, seal, unseal
 _HEAD = struct.Struct(">BHI")
 _RESULT = 128
 """Bytes that a RESULT has beside a message: its prefix, the call, the names of its fields."""
-_TAKEN = 512
-"""The same of what answers a `take`: what a lease is to be known by comes with the header."""
+LISTED = 512
+"""The same of what lists messages, as the answer of a `take`: what is said of each comes with its header."""
 
 
 def pack(message: Message) -> bytes:
@@ -48,10 +48,10 @@ def unfit(message: Message, *, text: bool = True) -> tuple[Reason, str] | None:
     """Why no waiter can be handed it, or None.
 
     The RESULT that carries the message to the waiter is a message itself, with this header one level deep in
-    its own (`protos/WIRE.md` section 14); of a `take`, three levels. The fields of the Gandalf API are all
-    strings, so UTF-8 (`text`).
+    its own (`protos/WIRE.md` section 14); of one that lists messages, three levels. The fields of the Gandalf
+    API are all strings, so UTF-8 (`text`).
     """
-    beside, levels = (_RESULT, 1) if text else (_TAKEN, 3)
+    beside, levels = (_RESULT, 1) if text else (LISTED, 3)
     try:
         if text:
             message.payload.decode()

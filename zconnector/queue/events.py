@@ -1,4 +1,4 @@
-"""Events: published or announced by routers, read by workers through iterators.
+"""Events: published or announced by routers, read by workers through iterators and subscriptions.
 
 Each iterator sees each matching event once, in order of arrival. A wait that finds nothing is parked on its
 lane and woken by what arrives there.
@@ -15,17 +15,22 @@ from zconnector.actions import Actions, Caller, Note, Reach, Respond
 from zconnector.clock import Instant, earliest
 from zconnector.errors import DamagedError, Reason, Refusal, StorageError
 from zconnector.messages import Kind, Message, Outcome
+from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
 from zconnector.queue.envelope import pack, unfit, unpack
+from zconnector.queue.home import Home
 from zconnector.queue.iterators import Iterators
+from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.outbox import Draft, Outbox
 from zconnector.queue.outcomes import OnPublished, Published
 from zconnector.queue.retained import Event, Retained
 from zconnector.queue.store import EVENTS, Delete, Put, Write
 from zconnector.queue.streams import Stream, Streams
+from zconnector.queue.subscription import name_in
+from zconnector.queue.subscriptions import Subscriptions
 from zconnector.settings import QueueSettings
 
 STREAMS_PER_ITERATOR = 4
@@ -59,17 +64,34 @@ class Events:
         self._dead = dead
         self._counted = counted
         self._retained = Retained(settings, commits, messages)
+        self.subscriptions = Subscriptions(commits, messages, self._retained, self._poisoned)
+        self.awaiting = Awaiting(commits, messages, self._retained)
         self._streams = Streams(commits, STREAMS_PER_ITERATOR * settings.max_iterators)
+        self._home: Home | None = None
         self._waits: dict[LaneKey, OrderedDict[Caller, _Wait]] = {}
         self._by_caller: dict[Caller, _Wait] = {}
         self._unreadable: dict[LaneKey, None] = {}
         self._retry_at: float | None = None
 
+    def at_home(self, name: str, journal: Journal) -> None:
+        """This connector's name: replies to it go straight into the event queue."""
+        self._home = Home(name, self._messages, self._retained, journal, self._wake_each)
+        self._outbox.home = self._home
+
+    def come_home(self, now: Instant) -> Actions:
+        """Show the replies to ourselves that were stored meanwhile to whoever waits for them."""
+        return [] if self._home is None else self._home.wake(now)
+
     def restore_event(self, key: int, meta: dict[str, Any], size: int, now: Instant) -> None:
         self._retained.restore(key, meta, size, now)
 
-    def restore_position(self, key: str, meta: dict[str, Any]) -> None:
-        self._retained.begin_after(self._streams.restore(key, meta, self._iterators.__contains__))
+    def restore_position(self, key: str, meta: dict[str, Any], now: Instant) -> None:
+        name = name_in(key)
+        if name is None:
+            position = self._streams.restore(key, meta, self._iterators.__contains__)
+        else:
+            position = self.subscriptions.restore(name, meta, now)
+        self._retained.begin_after(position)
 
     def forget_iterator(self, iterator: str) -> None:
         self._streams.forget_iterator(iterator)
@@ -93,6 +115,12 @@ class Events:
         names = (Outcome.ON_GOING, Outcome.SUCCESS, Outcome.FAIL)
         return any(self._retained.after(LaneKey(command, name, uuid), 0) is not None for name in names)
 
+    def taken_by_another(self, command: str, uuid: str, own: str) -> bool:
+        """As `was_taken`, by a connector of another name than `own`; or by nobody knows whom."""
+        names = (Outcome.ON_GOING, Outcome.SUCCESS, Outcome.FAIL)
+        found = [self._retained.after(LaneKey(command, name, uuid), 0) for name in names]
+        return any(event is not None and event.source != own for event in found)
+
     def publish(self, message: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and what must be sent of it, in one commit; then show it to waiters."""
         known = self._retained.find(message.uuid)
@@ -111,7 +139,7 @@ class Events:
             refusal = Refusal(Reason.QUEUE_FULL, "no room for the event", message.uuid)
             return done(now, Published("REFUSED", refusal))
         draft: Draft | None = None
-        if outbox and message.uuid not in self._outbox:
+        if outbox and not self._outbox.holds(message.uuid):
             draft = self._outbox.draft(message, now)
             if draft is None:
                 shown = self._retained.abandon(event)
@@ -207,17 +235,23 @@ class Events:
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller is gone; an event that it had just been handed is shown again."""
+        self.awaiting.cancel(caller)
         wait = self._by_caller.get(caller)
         if wait is not None:
             self._end(wait, now)
             return []
         stream = self._streams.take_back(caller)
         if stream is None:
-            return []
+            return self.subscriptions.cancel(caller, now)
         return self._serve_lane(stream.lane, now) + self._commits.flush(now)
 
     def tick(self, now: Instant) -> Actions:
-        actions = self._retained.tick(now)
+        actions = (
+            self.come_home(now)
+            + self._retained.tick(now)
+            + self.subscriptions.tick(now)
+            + self.awaiting.tick(now)
+        )
         if self._retry_at is not None and now.mono >= self._retry_at:
             self._retry_at = None
             lanes, self._unreadable = self._unreadable, {}
@@ -226,12 +260,20 @@ class Events:
         return actions
 
     def deadline(self) -> float | None:
-        first = self._retained.deadline()
-        return first if self._retry_at is None else earliest(first, self._retry_at)
+        if self._home is not None and self._home.due:
+            return 0.0
+        return earliest(
+            self._retained.deadline(),
+            self.subscriptions.deadline(),
+            self.awaiting.deadline(),
+            self._retry_at,
+        )
 
     def depths(self) -> dict[str, Any]:
         return {
             **self._retained.depths(),
+            "subscriptions": self.subscriptions.depths(),
+            "awaiting": len(self.awaiting),
             "positions": len(self._streams),
             "waiting": len(self._by_caller),
         }
@@ -243,7 +285,7 @@ class Events:
         actions: Actions = []
         for lane in event.lanes:
             actions += self._serve_lane(lane, now)
-        return actions + self._commits.flush(now)
+        return actions + self.awaiting.arrived(event) + self.subscriptions.arrived(event, now)
 
     def _serve_lane(self, lane: LaneKey, now: Instant) -> Actions:
         actions: Actions = []

@@ -16,11 +16,12 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
-from zconnector.errors import StorageError
+from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue import cursor as cursors
-from zconnector.queue import documents, pauses, register, unknowns
+from zconnector.queue import documents, journal, pauses, register, unknowns
+from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.command_side import CommandSide
 from zconnector.queue.commands import Commands
@@ -30,6 +31,7 @@ from zconnector.queue.dead import DeadLetters
 from zconnector.queue.documents import Documents
 from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
+from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Waiter
@@ -50,6 +52,7 @@ from zconnector.queue.store import (
     Bodies,
     Row,
 )
+from zconnector.queue.subscriptions import Subscriptions
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
 
@@ -91,7 +94,10 @@ class LocalQueue(CommandSide):
         self._unknowns = Unknowns(
             self._commits, self._publish_here, self._events.was_taken, settings.max_commands
         )
+        self._own = ""
         self._documents = Documents(self._commits)
+        self.journal = Journal(settings, self._commits, messages)
+        """What the cluster's journal is still to be told."""
         self._pauses = Pauses(self._commits)
         replays = Replays(self._commits, self._dead, self._commands.offers.offer, rng)
         self.operators = Operators(
@@ -127,21 +133,23 @@ class LocalQueue(CommandSide):
             for row in rows.of(EVENTS):
                 self._events.restore_event(int(row.key), row.meta, row.size, now)
             for row in rows.of(POSITIONS):
-                self._events.restore_position(str(row.key), row.meta)
+                self._events.restore_position(str(row.key), row.meta, now)
             for row in rows.of(OUTBOX):
                 self._outbox.restore(int(row.key), row.meta, row.size, now)
             for row in rows.of(DEAD):
                 self._dead.restore(int(row.key), row.meta, row.size)
             for row in rows.of(DOCUMENTS):
-                self._restore_document(str(row.key), row.meta, now)
+                self._restore_document(str(row.key), row.meta, row.size, now)
 
-    def _restore_document(self, key: str, meta: dict[str, Any], now: Instant) -> None:
+    def _restore_document(self, key: str, meta: dict[str, Any], size: int, now: Instant) -> None:
         if key == cursors.KEY:
             self._cursor.restore(meta["value"], meta["missed"])
         elif key.startswith(register.FLOOR):
             self._register.restore_floor(key.removeprefix(register.FLOOR), meta["accept_until"])
         elif key.startswith(unknowns.PREFIX):
             self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
+        elif key.startswith(journal.PREFIX):
+            self.journal.restore(key.removeprefix(journal.PREFIX), size)
         elif key.startswith(pauses.PREFIX):
             self._pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
         elif key.startswith(documents.PREFIX):
@@ -193,6 +201,45 @@ class LocalQueue(CommandSide):
     def retry_policy(self) -> RetryPolicy:
         """That of the settings."""
         return self._commands.policy
+
+    def offer_own(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
+        """As `offer`, for a command of this connector to itself: a record for the journal goes with it.
+
+        REFUSED with QUEUE_FULL also when the journal has too much to hear.
+        """
+        if self.knows_command(command.uuid):
+            return self.offer(command, now, done, retry)
+        record = self.journal.add(command, reply=False)
+        if record is None:
+            detail = "the cluster's journal is too far behind: too many records wait for it"
+            return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
+
+        def decided(now: Instant, offered: Offered) -> Actions:
+            settle = self.journal.accept if offered.outcome == "STORED" else self.journal.withdraw
+            settle(record)
+            return done(now, offered)
+
+        return self.offer(command, now, decided, retry)
+
+    def at_home(self, name: str) -> None:
+        """This connector's name. Replies to commands of its own come without a turn through the outbox."""
+        self._own = name
+        self._events.at_home(name, self.journal)
+
+    def come_home(self, now: Instant) -> Actions:
+        """Show such replies that were stored meanwhile to whoever waits; `tick` does so too."""
+        return self._events.come_home(now)
+
+    def is_own(self, uuid: str) -> bool:
+        """Whether a command of this uuid, sent by this connector, is here."""
+        command = self._register.find(uuid)
+        return command is not None and bool(self._own) and command.source == self._own
+
+    def taken_elsewhere(self, command: str, uuid: str) -> bool:
+        """Whether another connector is known to have taken a command (its name, its uuid) of ours."""
+        return self._events.taken_by_another(command, uuid, self._own)
 
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
@@ -283,6 +330,20 @@ class LocalQueue(CommandSide):
         """
         lane = LaneKey(topic, event, reference)
         return self._events.wait(caller, iterator, lane, worker, now, seen=seen)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Named durable subscriptions to the events here."""
+        return self._events.subscriptions
+
+    @property
+    def awaiting(self) -> Awaiting:
+        """Calls that wait for the final reply to a command sent from here."""
+        return self._events.awaiting
+
+    def refused(self, uuid: str, refusal: Refusal) -> Actions:
+        """A command of ours was refused: tell who waits for its reply, unless an earlier copy may be out."""
+        return [] if self._unknowns.holds(uuid) else self.awaiting.refused(uuid, refusal)
 
     def knows_event(self, uuid: str) -> bool:
         """Whether an event is stored here (announcements are not)."""
@@ -388,6 +449,7 @@ class LocalQueue(CommandSide):
             },
             "events": self._events.depths(),
             "outbox": self._outbox.depths(),
+            "journal": self.journal.depths(),
             "iterators": {"count": len(self._iterators), "evicted": self._iterators.evicted},
             "cursor": self.cursor,
             "missed": self._cursor.missed,

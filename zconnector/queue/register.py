@@ -108,7 +108,9 @@ class Register:
             if command.ttl:
                 left = min(command.ttl, max(0, command.expires - now.wall))
                 self.set_alarm(command, Alarm.TTL, now.mono + left / 1000)
-            if command.state is State.READY and command.before is None:
+            if command.state is State.READY and self._is_used_up(command):
+                self.set_alarm(command, Alarm.DUE, now.mono)  # its burial failed before the restart
+            elif command.state is State.READY and command.before is None:
                 self.line(line_key(command)).push(command.major, rank(command))
 
     def restore_floor(self, source: str, floor: int) -> None:
@@ -253,6 +255,10 @@ class Register:
             "ended": len(self._ended),
             **self.tally.as_status(),
         }
+
+    def _is_used_up(self, command: Command) -> bool:
+        attempts = command.policy.attempts if command.policy else self._settings.retry_attempts
+        return command.attempt >= attempts
 
     def _enter(self, command: Command) -> None:
         self._live[command.key] = command

@@ -9,12 +9,13 @@ when there is none left does the oldest directed one (a reply) go. Announcements
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
-from zconnector.messages import Message
+from zconnector.messages import Message, Outcome, is_completion
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
 from zconnector.queue.lanes import Lane, LaneKey, lanes_of
@@ -53,6 +54,11 @@ class Event:
     def lanes(self) -> list[LaneKey]:
         return lanes_of(self.topic, self.event, self.reference)
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it is the final reply to a command, or an event, that was sent from here."""
+        return self.message is None and self.directed and bool(self.reference) and is_completion(self.event)
+
     def as_meta(self, wall: int) -> dict[str, Any]:
         return {
             "uuid": self.uuid,
@@ -75,6 +81,8 @@ class Retained:
         self._events: dict[int, Event] = {}
         self._by_uuid: dict[str, Event] = {}
         self._lanes: dict[LaneKey, Lane] = {}
+        self._finals: dict[str, int] = {}
+        """The first final reply of those visible, by the uuid that it answers."""
         self._broadcast: deque[int] = deque()
         self._directed: deque[int] = deque()
         self._announced: deque[int] = deque()
@@ -94,6 +102,8 @@ class Retained:
         self.dropped = 0
         self.expired = 0
         self._untold = 0
+        self.on_remove: Callable[[Event], None] = lambda _: None
+        """Told of each stored event that goes."""
 
     @property
     def end(self) -> int:
@@ -143,25 +153,26 @@ class Retained:
         """The event, when waiters may see it."""
         return self._events.get(key)
 
+    def final(self, uuid: str) -> Event | None:
+        """The first final reply to what has this uuid."""
+        key = self._finals.get(uuid)
+        return None if key is None else self._events[key]
+
     def after(self, lane: LaneKey, position: int) -> Event | None:
         """The oldest event beyond a position that a lane leads to."""
         keys = self._lanes.get(lane)
         key = None if keys is None else keys.after(position)
         return None if key is None else self._events[key]
 
-    def admit(self, message: Message, size: int, now: Instant) -> Event | None:
-        """Reserve room for an event that is about to be stored; None: it is larger than all room."""
-        if size > self._settings.max_event_bytes or self._settings.max_events < 1:
+    def admit(self, message: Message, size: int, now: Instant, *, force: bool = False) -> Event | None:
+        """Reserve room for an event that is about to be stored; None: it is larger than all room.
+
+        `force`: it is taken, beyond the bound if need be.
+        """
+        if not force and (size > self._settings.max_event_bytes or self._settings.max_events < 1):
             return None
-        while self._count + 1 > self._settings.max_events or (
-            self._bytes + size > self._settings.max_event_bytes
-        ):
-            victim = self._oldest(self._broadcast) or self._oldest(self._directed)
-            if victim is None:
-                return None  # all room is taken by what is being stored just now
-            self.remove(victim)
-            self.dropped += 1
-            self._untold += 1
+        if not self._make_room(1, size) and not force:
+            return None  # all room is taken by what is being stored just now
         event = self._make(message, size, now.mono + self._settings.event_retention)
         self._by_uuid[event.uuid] = event
         self._coming[event.key] = None
@@ -206,6 +217,8 @@ class Retained:
                 keys.remove(event.key)
                 if not keys:
                     del self._lanes[lane]
+            if self._finals.get(event.reference) == event.key:
+                self._next_final(event)
         if event.message is not None:
             self._announced_count -= 1
             return
@@ -213,8 +226,10 @@ class Retained:
         self._bytes -= event.size
         self._messages.forget(EVENTS, event.key)
         self._commits.ride(Delete(EVENTS, event.key))
+        self.on_remove(event)
 
     def tick(self, now: Instant) -> Actions:
+        self._make_room(0, 0)  # after a restart with smaller bounds
         for queue in (self._broadcast, self._directed):
             while (oldest := self._peek(queue)) is not None and oldest.expires <= now.mono:
                 self.remove(oldest)
@@ -241,6 +256,18 @@ class Retained:
             "dropped": self.dropped,
             "expired": self.expired,
         }
+
+    def _make_room(self, count: int, size: int) -> bool:
+        """Drop the oldest until so many events of so many bytes fit. Whether they do."""
+        limit, byte_limit = self._settings.max_events, self._settings.max_event_bytes
+        while self._count + count > limit or self._bytes + size > byte_limit:
+            victim = self._oldest(self._broadcast) or self._oldest(self._directed)
+            if victim is None:
+                return False
+            self.remove(victim)
+            self.dropped += 1
+            self._untold += 1
+        return True
 
     def _make(self, message: Message, size: int, expires: float) -> Event:
         self._last += 1
@@ -276,10 +303,21 @@ class Retained:
             if keys is None:
                 keys = self._lanes[lane] = Lane()
             keys.append(event.key)
+        if event.is_final:
+            self._finals.setdefault(event.reference, event.key)
         if event.message is not None:
             self._announced.append(event.key)
         else:
             (self._directed if event.directed else self._broadcast).append(event.key)
+
+    def _next_final(self, gone: Event) -> None:
+        """Of a command in doubt there may be two: a FAIL made here, and then the reply all the same."""
+        del self._finals[gone.reference]
+        for name in (Outcome.SUCCESS, Outcome.FAIL):
+            other = self.after(LaneKey(gone.topic, name, gone.reference), gone.key)
+            if other is not None and other.is_final:
+                self._finals[gone.reference] = other.key
+                return
 
     def _peek(self, queue: deque[int]) -> Event | None:
         while queue:

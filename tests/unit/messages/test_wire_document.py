@@ -9,13 +9,13 @@ import pytest
 
 from tests.support.wire_document import DOCUMENT, ROOT, numbers, section, tables
 from zconnector.configuration import schemas
-from zconnector.connector import holding, outgoing, places, tidings
+from zconnector.connector import holding, outgoing, places, subscribing, tidings
 from zconnector.errors import REASONS, Fault, Reason, WireError
 from zconnector.messages import codec, kinds, retry
 from zconnector.messages.codec import decode
 from zconnector.messages.fields import ANSWERED, BOUNDS, FIELDS, NAMES, REQUIRED
 from zconnector.messages.kinds import Flag, Kind
-from zconnector.queue import pauses, taking
+from zconnector.queue import awaiting, deliveries, listing, pauses, subscriptions, taking
 from zconnector.settings import (
     AggregatorSettings,
     ClusterSettings,
@@ -223,6 +223,24 @@ def test_limits_of_the_local_queue() -> None:
     assert _QUEUE.iterator_idle == 3600 * numbers(table["iterators"])[1]
     assert numbers(table["dedupe window after DONE or DEAD"]) == [int(_QUEUE.dedupe_window * 1000)]
     assert _QUEUE.dedupe_window * 1000 >= _connector().max_timeout_ms + 60_000, "promise 3 of the design"
+
+
+def test_limits_of_subscriptions() -> None:
+    table = limits()
+    assert numbers(table["subscriptions"]) == [subscriptions.MAX_SUBSCRIPTIONS, subscribing.MAX_TOPICS]
+    out = numbers(table["events of a subscription that are out unacknowledged"])
+    assert out == [subscribing.DEFAULT_UNACKED, 1, subscribing.MAX_UNACKED]
+    assert numbers(table["lease of such an event"]) == [
+        subscribing.DEFAULT_LEASE,
+        subscribing.MIN_LEASE,
+        subscribing.MAX_LEASE,
+        int(deliveries.AFTER_RESTART * 1000),
+    ]
+    assert numbers(table["events of one take_events"]) == [subscribing.MAX_TAKE, listing.PAYLOADS]
+
+
+def test_limits_of_awaited_replies() -> None:
+    assert numbers(limits()["calls of await_reply that wait"]) == [awaiting.MAX_AWAITING]
 
 
 def test_limits_of_leases_and_retries() -> None:

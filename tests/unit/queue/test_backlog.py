@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.subscribers import Subscribers
 from zconnector.settings import QueueSettings
 
 if TYPE_CHECKING:
@@ -139,6 +140,28 @@ def confirm_in_the_middle(bench: Bench, backlog: int) -> int:
     return lines_of(lambda: bench.do(bench.queue.outbox_confirm([f"e{backlog // 2}"], bench.now)))
 
 
+def take_from_the_middle(bench: Bench, backlog: int) -> int:
+    subscribers = halfway(bench, backlog)
+    return lines_of(lambda: subscribers.take(limit=10))
+
+
+def acknowledge_in_the_middle(bench: Bench, backlog: int) -> int:
+    subscribers = halfway(bench, backlog)
+    ids = subscribers.ids(subscribers.take(limit=10))
+    return lines_of(lambda: subscribers.acknowledge(*ids))
+
+
+def halfway(bench: Bench, backlog: int) -> Subscribers:
+    """A subscription that has read half of what is retained."""
+    subscribers = Subscribers(bench)
+    subscribers.subscribe("s", "BUILDS", "TESTS/DONE")
+    for number in range(backlog):
+        bench.publish(bench.event(f"e{number}"))
+    for _ in range(backlog // 2):
+        subscribers.acknowledge(*subscribers.ids(subscribers.take(limit=1)))
+    return subscribers
+
+
 @pytest.mark.parametrize(
     "cost",
     [
@@ -155,6 +178,8 @@ def confirm_in_the_middle(bench: Bench, backlog: int) -> int:
         publish,
         read_from_the_middle,
         confirm_in_the_middle,
+        take_from_the_middle,
+        acknowledge_in_the_middle,
     ],
 )
 def test_the_cost_is_that_of_a_short_queue(
