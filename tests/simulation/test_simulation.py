@@ -184,3 +184,14 @@ def test_a_machine_that_is_started_while_it_drains_comes_back() -> None:
     world.scheduler.run_until(30_000_000)
     assert node.running
     assert node.process is not first
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_operator_who_looks_and_pauses_finds_an_answer_to_everything(seed: int) -> None:
+    world = World(Plan(seed, minutes=4, operator=True))
+    outcome = world.run()
+    assert outcome.violations == []
+    counts = world.operator.counts
+    assert counts["told"] > 150
+    assert counts["paused"] > 3
+    assert counts["not found"] > 0
