@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,10 +35,11 @@ class Found(NamedTuple):
     rule: str
     """The promise that is seen broken."""
     faults: tuple[str, ...] = ()
+    streams: bool = False
 
     def plan(self, seed: int) -> Plan:
         if not self.faults:
-            return Plan(seed, self.minutes, impatient=True)
+            return Plan(seed, self.minutes, impatient=True, streams=self.streams)
         return Plan(seed, self.minutes, faults=self.faults, all_faults=True, impatient=True)
 
 
@@ -57,6 +59,8 @@ FOUND = {
     "retry without bound": Found(4, 3, "unbounded"),
     "confirm before commit": Found(3, 4, "lost command", ("kill at a crash point", "disk full", "kill")),
     "cursor ahead of events": Found(1, 5, "missed event"),
+    "order key ignored": Found(10, 3, "order key", streams=True),
+    "delay ignored": Found(1, 3, "too early", streams=True),
 }
 """`simulate.sh --hunt` finds each of them within the first seeds of ten minutes with any faults, too."""
 NEARBY = range(1, 31)
@@ -141,6 +145,18 @@ def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int) -> None:
         said = "\n".join(str(violation) for violation in outcome.violations)
         assert not outcome.violations, f"{replay(plan)}\n{said}"
         assert outcome.injected, "a world without faults shows little"
+
+
+@pytest.mark.parametrize("first", range(1, 11, 2))
+def test_promises_hold_in_worlds_with_streams_and_wishes(first: int) -> None:
+    counts: Counter[str] = Counter()
+    for seed in (first, first + 1):
+        plan = Plan(seed, 6, streams=True, **LIGHT)
+        outcome = simulate(plan)
+        said = "\n".join(str(violation) for violation in outcome.violations)
+        assert not outcome.violations, f"{replay(plan)}\n{said}"
+        counts += outcome.counts
+    assert counts["ack"] + counts["nak"] + counts["fail"] > 10
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

@@ -22,6 +22,7 @@ from tests.simulation.nodes import (
     Surroundings,
 )
 from tests.simulation.scheduler import MS, SECOND, Scheduler
+from tests.simulation.streams import StreamWorker
 from tests.simulation.topology import TWO_TENANTS, Topology, declare, instance_node
 from tests.simulation.trace import Trace
 from tests.simulation.variant import REAL, Variant
@@ -33,7 +34,7 @@ from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import _MAX_IN_FLIGHT
 from zconnector.queue.awaiting import MAX_AWAITING
-from zconnector.queue.register import REMEMBERED_PER_ROOM
+from zconnector.queue.room import REMEMBERED_PER_ROOM
 from zconnector.queue.store import EVENTS, Put
 from zconnector.queue.subscriptions import MAX_SUBSCRIPTIONS
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
@@ -67,6 +68,8 @@ class Plan:
     event_pause: float | None = None
     impatient: bool = False
     """End at the first broken promise."""
+    streams: bool = False
+    """Workers of zconnector.v1 beside those of Gandalf, and commands with priorities, order keys, delays."""
     calm: bool = False
     """No odd clients and workers: what speed is measured on."""
 
@@ -111,7 +114,7 @@ class World:
         )
         self.nodes: dict[str, Node] = {}
         self._make_nodes()
-        self.workers: list[Worker] = []
+        self.workers: list[Worker | StreamWorker] = []
         self.clients: list[Client] = []
         self.publishers: list[Publisher] = []
         self.subscribers: list[Subscriber] = []
@@ -165,6 +168,8 @@ class World:
     def _make_agents(self) -> None:
         plan = self.plan
         manners = Manners(0, 0, 0, 0, 0, admin=0) if plan.calm else Manners()
+        if plan.streams:
+            manners = replace(manners, wishes=0.5)
         habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.05)))
         command_pause = plan.command_pause or self._rng.choice((1.0, 2.0, 4.0))
         event_pause = plan.event_pause or self._rng.choice((2.0, 4.0, 6.0))
@@ -196,6 +201,8 @@ class World:
             for number, named in enumerate(spec.workers):
                 name = f"worker {node.name} {number}"
                 self.workers.append(Worker(node, name, self.model, named=named, habits=habits))
+            if plan.streams:
+                self.workers.append(StreamWorker(node, f"stream {node.name}", self.model, habits=habits))
             self.subscribers.append(Subscriber(node, self.model, f"reader {node.name}"))
             self.takers += [Taker(node, self.model, f"taker {node.name} {number}") for number in range(2)]
         if not plan.calm:
@@ -470,7 +477,10 @@ def _left(role: str, status: dict[str, Any]) -> list[tuple[str, int]]:
         return left
     queue = status["queue"]
     states = queue["commands"]["states"]
-    left += [(f"commands {state}", states[state]) for state in ("STORING", "READY", "LEASED", "COMPLETING")]
+    left += [
+        (f"commands {state}", states[state])
+        for state in ("STORING", "READY", "DELAYED", "LEASED", "COMPLETING")
+    ]
     left += [
         ("outbox entries", queue["outbox"]["count"]),
         ("unknown outcomes", queue["unknown"]),
