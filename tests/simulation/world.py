@@ -34,7 +34,7 @@ from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import _MAX_IN_FLIGHT
 from zconnector.queue.awaiting import MAX_AWAITING
-from zconnector.queue.register import REMEMBERED_PER_ROOM
+from zconnector.queue.room import REMEMBERED_PER_ROOM
 from zconnector.queue.store import EVENTS, Put
 from zconnector.queue.subscriptions import MAX_SUBSCRIPTIONS
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
