@@ -1,4 +1,4 @@
-"""Any calls of a front end in any order, on a disk that fails now and then: nothing raises, each answer fits."""
+"""Any calls of a front end in any order, on a disk that fails now and then: nothing raises."""
 
 from __future__ import annotations
 
@@ -55,15 +55,9 @@ def test_any_calls_in_any_order(seed: int) -> None:
     answered = 0
     for number in range(STEPS):
         if rng.random() < 0.1 and con.router.shoset.peers(upward=True):
-            wishes = {
-                "ttl": rng.choice((0, 5_000)),
-                "delay": rng.choice((0, 900)),
-                "priority": rng.randrange(10),
-            }
-            con.hear(
-                "a",
-                command(f"c{number}", priority=rng.randrange(10), order_key=rng.choice(("", "k")), **wishes),
-            )
+            key, priority = rng.choice(("", "k")), rng.randrange(10)
+            wishes = {"ttl": rng.choice((0, 5_000)), "delay": rng.choice((0, 900)), "order_key": key}
+            con.hear("a", command(f"c{number}", priority=priority, **wishes))
         op, args = rng.choice(OPS), {n: rng.choice(ANYTHING) for n in rng.sample(NAMES, rng.randrange(8))}
         if rng.random() < 0.5:
             op, args = rng.choice(LEASES), of_a_lease(rng, con)
