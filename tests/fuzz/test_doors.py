@@ -221,7 +221,8 @@ NAMES = [
         "definite",
     ),
     *("topic", "event", "reference", "iterator", "kind", "commands", "tenant", "command_type"),
-    *("holder", "limit", "lease", "wait_ms", "outcomes", "leases", "unseen", "delay", "ttl", "retry"),
+    *("holder", "limit", "lease", "wait_ms", "outcomes", "leases", "unseen"),
+    *("ttl", "delay", "priority", "order_key", "retry"),
     *("state", "after", "older_ms", "reason", "all", "payload"),
 ]
 ANYTHING: list[Any] = [
@@ -246,6 +247,8 @@ ANYTHING: list[Any] = [
         "CLONE",
     ),
     *("command", "event", "SUCCES", "c1", [["a"]] * 50, ["n" * 300]),
+    *([{}], [{"uuid": "c1", "token": "t"}], [{"uuid": "c1", "outcome": "ack", "size": 8}], {"attempts": 2}),
+    *([{"uuid": [], "token": {}}], [{"outcome": "nak", "delay": 2**60}], {"tries": 1}, {"first": True}),
 ]
 
 
