@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -40,6 +40,8 @@ class Manners:
     """Names another tenant than that of its connector."""
     borrowed: float = 0.0
     """Uses a uuid that the other tenant has used."""
+    wishes: float = 0.0
+    """Has a priority, and of these some an order key, a delay, a time to live, retries of their own."""
     admin: float = 0.03
     """For the admin worker of a connector, which answers FAIL. Not every connector may send them."""
 
@@ -58,6 +60,7 @@ class Job:
     resent: bool = False
     done: bool = False
     admin: bool = False
+    wishes: dict[str, Any] = field(default_factory=dict)
     target: str = ""
     """"self": for its own connector."""
 
@@ -116,10 +119,25 @@ class Client(Agent):
             job.tenant = "t2" if self.node.spec.tenant == "t1" else "t1"
         elif odd > 1 - manners.admin:
             job.admin, job.command = True, rng.choice(ADMIN_COMMANDS)
+        if manners.wishes and rng.random() < manners.wishes and not job.admin:
+            job.wishes = self._wishes()
         self._used.append(uuid)
         del self._used[:-20]
         self.open[job] = None
         self._send(job)
+
+    def _wishes(self) -> dict[str, Any]:
+        rng = self.rng
+        wishes: dict[str, Any] = {"priority": rng.randrange(10)}
+        if rng.random() < 0.5:
+            wishes["order_key"] = rng.choice(("k", "l"))
+        if rng.random() < 0.3:
+            wishes["delay"] = rng.randrange(3_000)
+        if rng.random() < 0.1:
+            wishes["ttl"] = rng.randrange(500, 20_000)
+        if rng.random() < 0.2:
+            wishes["retry"] = {"first": rng.randrange(3_000), "factor": 1.5}
+        return wishes
 
     def _body(self, **more: Any) -> bytes:
         mark = {"n": self._number, "tenant": self.node.spec.tenant, "by": self.node.name}
@@ -140,6 +158,9 @@ class Client(Agent):
             args["tenant"] = job.tenant
         if job.admin:
             args["admin"] = True
+        args |= job.wishes
+        if "ttl" in job.wishes:
+            self._model.may_be_buried(self.node.name, job.uuid)
         if job.target:
             args["target"] = job.target
         attempt = self._model.sending(self.now, self.node.name, job.uuid, job.payload, job.timeout)

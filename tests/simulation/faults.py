@@ -16,6 +16,7 @@ from tests.simulation.disk import SLOW_DISK
 from tests.simulation.network import JITTER, Connection
 from tests.simulation.nodes import ConnectorNode, InstanceNode, Node
 from tests.simulation.scheduler import MS, SECOND
+from tests.simulation.streams import StreamWorker
 from tests.simulation.topology import pivot_of
 from tests.simulation.workers import Worker
 
@@ -330,7 +331,7 @@ def wall_jump(world: World, rng: random.Random) -> Undo | None:
 # ---- workers and readers
 
 
-def _worker(world: World, rng: random.Random) -> Worker:
+def _worker(world: World, rng: random.Random) -> Worker | StreamWorker:
     """One that has something to lose, if there is any."""
     busy = [worker for worker in world.workers if worker.ongoing]
     return rng.choice(busy or world.workers)

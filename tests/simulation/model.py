@@ -25,6 +25,8 @@ RULES: dict[str, str] = {
     "accepted twice": "a command has one accepted completion; a uuid stands for one body",
     "redelivery": "nothing is handed out again after its completion was accepted",
     "overlapping leases": "a command is handed out again only after its lease has ended by a rule",
+    "order key": "of one name and order key one command at a time is handed out",
+    "too early": "a command with a delay is not handed out before it",
     "wrong uuid": "every answer and reply is about what was asked, and goes to who asked",
     "missed event": "every connector of the tenant has every published event, every iterator shows it",
     "event twice": "an iterator shows an event once",
@@ -43,6 +45,8 @@ RULES: dict[str, str] = {
 """Each rule and the promise that it watches."""
 
 DEADLINE_SLACK = 100 * MS
+CLOCKS = 10 * MS
+"""What clocks of two nodes may differ in measuring a delay."""
 FAILOVER_SLACK = 200 * MS
 SHOWN_AGAIN = 2 * SECOND
 """What was handed over so shortly before a crash may be shown again: its position was not durable yet."""
@@ -97,6 +101,8 @@ class _Command:
     """By connector."""
     buried: bool = False
     """Its source was told that it became a dead letter."""
+    may_be_buried: bool = False
+    """It may become one before it has had all its attempts: a worker failed it, or it has a time to live."""
     payloads: set[bytes] = field(default_factory=set)
     """Bodies that were handed out."""
     completed: int = -1
@@ -138,6 +144,8 @@ class Model:
         self._attempts = attempts
         self._dedupe = int(dedupe_window * 0.95 * SECOND)
         self._order = 0
+        self._keyed: dict[tuple[str, str, str], str] = {}
+        """By connector, command and order key: what was handed out last."""
         self._commands: dict[tuple[str, str], _Command] = {}
         self._events: dict[tuple[str, str], _Event] = {}
         self._readers: dict[str, _Reader] = {}
@@ -254,6 +262,8 @@ class Model:
             )
             self._broken(at, "redelivery", uuid, text)
         self._check_lease(at, node, uuid, command)
+        self._check_key(at, node, uuid, header)
+        self._check_delay(at, node, uuid, command, header)
         if command.buried and command.hand_outs.get(node, 0) >= self._attempts:
             self._broken(at, "redelivery", uuid, f"{uuid} was handed out at {node} as a dead letter")
         command.handed = _Handed(at, self._order, node, worker, iterator)
@@ -280,6 +290,39 @@ class Model:
         """A worker died or fell silent, or a wait of its iterator was cancelled; "" and "": all of them."""
         self._order += 1
         self._may_end[node, worker, iterator] = self._order
+
+    def may_be_buried(self, node: str, uuid: str) -> None:
+        """A worker says that it can never be done, or it was sent with a time to live."""
+        self._command(node, uuid).may_be_buried = True
+
+    def _check_key(self, at: int, node: str, uuid: str, header: Mapping[str, Any]) -> None:
+        """Of one name and order key nothing else is handed out until what was handed out has ended."""
+        if not header.get("order_key"):
+            return
+        key = (node, str(header["command"]), str(header["order_key"]))
+        before = self._keyed.get(key, uuid)
+        self._keyed[key] = uuid
+        other = self._command(node, before)
+        if before == uuid or other.handed is None:
+            return
+        self.checked["order key"] += 1
+        ended = other.completed >= 0 or other.buried or other.may_be_buried
+        used_up = other.hand_outs.get(node, 0) >= self._attempts
+        unheard = any(end >= other.handed.at for end in self._ends.get(node, ()))
+        if not (ended or used_up or unheard):
+            text = f"{uuid} was handed out at {node} before {before} of the same order key had ended"
+            self._broken(at, "order key", uuid, text)
+
+    def _check_delay(
+        self, at: int, node: str, uuid: str, command: _Command, header: Mapping[str, Any]
+    ) -> None:
+        """Its delay begins when it arrives, so not before it was first sent."""
+        if not header.get("delay") or not command.attempts:
+            return
+        self.checked["too early"] += 1
+        early = command.attempts[0].at + int(header["delay"]) * MS - CLOCKS - at
+        if early > 0:
+            self._broken(at, "too early", uuid, f"{uuid} was handed out at {node} {early / MS:.0f} ms early")
 
     def executed(self, at: int, node: str, uuid: str, worker: str) -> None:
         """A worker begins to run a command."""
@@ -432,7 +475,7 @@ class Model:
         self.counts["dead letters"] += 1
         self.checked["lost command"] += 1
         most = max(command.hand_outs.values(), default=0)
-        if most < self._attempts:
+        if most < self._attempts and not command.may_be_buried:
             text = f"{uuid} became a dead letter after {most} hand-outs of {self._attempts}"
             self._broken(at, "lost command", uuid, text)
 

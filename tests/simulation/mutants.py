@@ -27,9 +27,11 @@ from zconnector.messages.codec import Frames
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message, is_completion
 from zconnector.messages.retry import RetryPolicy
+from zconnector.queue.chains import Chains
 from zconnector.queue.endings import Endings
 from zconnector.queue.leases import Command
 from zconnector.queue.local import LocalQueue, Offered, Published
+from zconnector.queue.offers import Offers
 from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import Completed, OnCompleted, OnOffered, OnPublished
 from zconnector.queue.returns import Returns
@@ -366,6 +368,37 @@ class JournalClearedOnSend(Variant):
         become(machine.router.journalling, _AsGoodAsTold)
 
 
+class _OneByOne(Chains):
+    def add(self, command: Command) -> None:
+        return
+
+    def remove(self, command: Command) -> Command | None:
+        return None
+
+
+class OrderKeyIgnored(Variant):
+    """Commands of one order key are handed out as any others."""
+
+    streams = True
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.queue._register._chains, _OneByOne)
+
+
+class _AtOnce(Offers):
+    def _new(self, message: Message, size: int, retry: RetryPolicy | None, now: Instant) -> Command:
+        return super()._new(message.without("delay"), size, retry, now)
+
+
+class DelayIgnored(Variant):
+    """A command with a delay is ready at once."""
+
+    streams = True
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.queue._commands.offers, _AtOnce)
+
+
 MUTANTS: Mapping[str, type[Variant]] = {
     "receipt before commit": ReceiptBeforeCommit,
     "shared receipt channel": SharedReceiptChannel,
@@ -383,4 +416,6 @@ MUTANTS: Mapping[str, type[Variant]] = {
     "cursor ahead of events": CursorAheadOfEvents,
     "outstanding forgotten on restart": OutstandingForgottenOnRestart,
     "journal cleared on send": JournalClearedOnSend,
+    "order key ignored": OrderKeyIgnored,
+    "delay ignored": DelayIgnored,
 }

@@ -42,6 +42,7 @@ def simulate(plan: Plan, mutant: str = "", watch: Iterable[str] = ()) -> Outcome
 def replay(plan: Plan, mutant: str = "") -> str:
     """The one command that shows a failing seed again."""
     options = " --light" if plan.command_pause else ""
+    options += " --streams" if plan.streams else ""
     options += f" --mutant '{mutant}'" if mutant else ""
     return f"scripts/simulate.sh --seed {plan.seed} --minutes {plan.minutes:g}{options}"
 
@@ -131,6 +132,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--watch", action="append", default=[], help="transcript of what mentions this text")
     parser.add_argument("--light", action="store_true", help="less traffic, as in the test suite")
+    parser.add_argument("--streams", action="store_true", help="workers of zconnector.v1, and wishes")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     given = parser.parse_args()
     if given.minutes <= 0 or given.seeds < 1 or given.jobs < 1:
@@ -189,7 +191,7 @@ def many(given: argparse.Namespace) -> Summary:
 
 
 def _traffic(given: argparse.Namespace) -> dict[str, Any]:
-    return LIGHT if given.light else {}
+    return {**(LIGHT if given.light else {}), "streams": given.streams}
 
 
 def hunt(given: argparse.Namespace) -> Summary:
@@ -197,7 +199,8 @@ def hunt(given: argparse.Namespace) -> Summary:
     summary = Summary()
     for mutant in [given.mutant] if given.mutant else MUTANTS:
         for seed in range(given.first_seed, given.first_seed + given.seeds):
-            outcome = simulate(Plan(seed, given.minutes, impatient=True), mutant)
+            plan = Plan(seed, given.minutes, impatient=True, streams=MUTANTS[mutant].streams)
+            outcome = simulate(plan, mutant)
             summary.add(outcome)
             if outcome.violations:
                 say(f"{mutant:<28} seed {seed:<5} {outcome.violations[0]}")

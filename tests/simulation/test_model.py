@@ -112,6 +112,46 @@ def test_a_dead_letter_is_not_handed_out_again() -> None:
     assert story.finish() == ["redelivery"]
 
 
+def test_of_one_order_key_the_next_waits_for_the_end_of_the_one_before() -> None:
+    def given(ended: bool, key: str = "k") -> list[str]:
+        story = Story().at(1)
+        for uuid in ("u1", "u2"):
+            story.send("ACCEPTED", uuid=uuid)
+            header = {"command": "BUILD", "order_key": key}
+            story.model.handed(story.now, B, uuid, BODY, "w1", "i", header)
+            story.model.executed(story.now, B, uuid, "w1")
+            if ended:
+                story.complete(uuid)
+        for uuid in ("u1", "u2"):
+            story.complete(uuid)
+            story.reply(f"r-{uuid}", uuid)
+        return story.finish()
+
+    assert given(ended=False) == ["order key"]
+    assert given(ended=True) == given(ended=False, key="") == []
+
+
+@pytest.mark.parametrize(("after", "broken"), [(2.9, ["too early"]), (3.0, [])])
+def test_a_delay_lasts(after: float, broken: list[str]) -> None:
+    story = Story().at(1)
+    story.send("ACCEPTED")
+    story.at(1 + after)
+    story.model.handed(story.now, B, "u1", BODY, "w1", "i", {"command": "BUILD", "delay": 3_000})
+    story.model.executed(story.now, B, "u1", "w1")
+    story.complete()
+    story.reply()
+    assert story.finish() == broken
+
+
+def test_a_dead_letter_before_all_attempts_is_one_that_may_be() -> None:
+    story = Story().at(1)
+    story.send("ACCEPTED")
+    story.hand()
+    story.model.may_be_buried(B, "u1")
+    story.reply(derived_uuid("u1", "FAIL"), event="FAIL")
+    assert story.finish() == []
+
+
 def test_a_refused_command_must_not_run() -> None:
     story = Story().at(1)
     story.send("TARGET_AWAY")

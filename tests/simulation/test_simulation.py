@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,10 +35,11 @@ class Found(NamedTuple):
     rule: str
     """The promise that is seen broken."""
     faults: tuple[str, ...] = ()
+    streams: bool = False
 
     def plan(self, seed: int) -> Plan:
         if not self.faults:
-            return Plan(seed, self.minutes, impatient=True)
+            return Plan(seed, self.minutes, impatient=True, streams=self.streams)
         return Plan(seed, self.minutes, faults=self.faults, all_faults=True, impatient=True)
 
 
@@ -59,6 +61,8 @@ FOUND = {
     "cursor ahead of events": Found(1, 5, "missed event"),
     "outstanding forgotten on restart": Found(1, 4, "missed event", ("kill", "drain")),
     "journal cleared on send": Found(1, 4, "not journalled", ("kill", "partition", "reset")),
+    "order key ignored": Found(10, 3, "order key", streams=True),
+    "delay ignored": Found(1, 3, "too early", streams=True),
 }
 """`simulate.sh --hunt` finds each of them within the first seeds of ten minutes with any faults, too."""
 NEARBY = range(1, 31)
@@ -145,6 +149,18 @@ def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int) -> None:
         assert outcome.injected, "a world without faults shows little"
 
 
+@pytest.mark.parametrize("first", range(1, 11, 2))
+def test_promises_hold_in_worlds_with_streams_and_wishes(first: int) -> None:
+    counts: Counter[str] = Counter()
+    for seed in (first, first + 1):
+        plan = Plan(seed, 6, streams=True, **LIGHT)
+        outcome = simulate(plan)
+        said = "\n".join(str(violation) for violation in outcome.violations)
+        assert not outcome.violations, f"{replay(plan)}\n{said}"
+        counts += outcome.counts
+    assert counts["ack"] + counts["nak"] + counts["fail"] > 10
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_planted_bug_is_found_by_its_seed(mutant: str) -> None:
     found = FOUND[mutant]
@@ -184,3 +200,14 @@ def test_a_machine_that_is_started_while_it_drains_comes_back() -> None:
     world.scheduler.run_until(30_000_000)
     assert node.running
     assert node.process is not first
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_operator_who_looks_and_pauses_finds_an_answer_to_everything(seed: int) -> None:
+    world = World(Plan(seed, minutes=4, operator=True))
+    outcome = world.run()
+    assert outcome.violations == []
+    counts = world.operator.counts
+    assert counts["told"] > 150
+    assert counts["paused"] > 3
+    assert counts["not found"] > 0

@@ -18,6 +18,8 @@ class Variant:
 
     name = ""
     process: type[Process] = Process
+    streams = False
+    """It is found in worlds with streams and wishes only."""
 
     def queue(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> LocalQueue:
         return LocalQueue(settings, bodies, rng)

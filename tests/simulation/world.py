@@ -21,7 +21,9 @@ from tests.simulation.nodes import (
     Node,
     Surroundings,
 )
+from tests.simulation.operators import Operator
 from tests.simulation.scheduler import MS, SECOND, Scheduler
+from tests.simulation.streams import StreamWorker
 from tests.simulation.topology import TWO_TENANTS, Topology, declare, instance_node
 from tests.simulation.trace import Trace
 from tests.simulation.variant import REAL, Variant
@@ -33,7 +35,7 @@ from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import _MAX_IN_FLIGHT
 from zconnector.queue.awaiting import MAX_AWAITING
-from zconnector.queue.register import REMEMBERED_PER_ROOM
+from zconnector.queue.room import REMEMBERED_PER_ROOM
 from zconnector.queue.store import EVENTS, Put
 from zconnector.queue.subscriptions import MAX_SUBSCRIPTIONS
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
@@ -67,8 +69,12 @@ class Plan:
     event_pause: float | None = None
     impatient: bool = False
     """End at the first broken promise."""
+    streams: bool = False
+    """Workers of zconnector.v1 beside those of Gandalf, and commands with priorities, order keys, delays."""
     calm: bool = False
     """No odd clients and workers: what speed is measured on."""
+    operator: bool = False
+    """Somebody asks all that operators can ask, all the time, and pauses and resumes command names."""
 
 
 @dataclass(slots=True)
@@ -111,7 +117,7 @@ class World:
         )
         self.nodes: dict[str, Node] = {}
         self._make_nodes()
-        self.workers: list[Worker] = []
+        self.workers: list[Worker | StreamWorker] = []
         self.clients: list[Client] = []
         self.publishers: list[Publisher] = []
         self.subscribers: list[Subscriber] = []
@@ -165,10 +171,20 @@ class World:
     def _make_agents(self) -> None:
         plan = self.plan
         manners = Manners(0, 0, 0, 0, 0, admin=0) if plan.calm else Manners()
+        if plan.streams:
+            manners = replace(manners, wishes=0.5)
         habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.05)))
         command_pause = plan.command_pause or self._rng.choice((1.0, 2.0, 4.0))
         event_pause = plan.event_pause or self._rng.choice((2.0, 4.0, 6.0))
         used: dict[str, list[str]] = {tenant: [] for tenant in plan.topology.tenants}
+        self.operator = Operator(
+            self.scheduler,
+            self.connectors,
+            self.nodes["member"],
+            used,
+            self.model,
+            random.Random(f"{plan.seed}/operator"),
+        )
         for node in self.connectors:
             spec = node.spec
             fellows = plan.topology.of_tenant(spec.tenant)
@@ -196,6 +212,8 @@ class World:
             for number, named in enumerate(spec.workers):
                 name = f"worker {node.name} {number}"
                 self.workers.append(Worker(node, name, self.model, named=named, habits=habits))
+            if plan.streams:
+                self.workers.append(StreamWorker(node, f"stream {node.name}", self.model, habits=habits))
             self.subscribers.append(Subscriber(node, self.model, f"reader {node.name}"))
             self.takers += [Taker(node, self.model, f"taker {node.name} {number}") for number in range(2)]
         if not plan.calm:
@@ -273,6 +291,8 @@ class World:
             scheduler.after(int(self._rng.random() * 200 * MS), node.start)
         for agent in (*self.workers, *self.subscribers, *self.takers):
             scheduler.after(SECOND, agent.start)
+        if plan.operator:
+            scheduler.after(SECOND, self.operator.start)
         for sender in (*self.clients, *self.publishers):
             scheduler.after(2 * SECOND, sender.start)
         scheduler.at(PROBE, self._probe)
@@ -284,7 +304,7 @@ class World:
             self.heal()
         else:
             scheduler.run_until(max(WARM_UP, end - DRAIN))
-        for each in (*self.clients, *self.publishers):
+        for each in (*self.clients, *self.publishers, self.operator):
             each.quiet = True
         scheduler.run_until(max(end, WARM_UP + DRAIN))
 
@@ -470,7 +490,10 @@ def _left(role: str, status: dict[str, Any]) -> list[tuple[str, int]]:
         return left
     queue = status["queue"]
     states = queue["commands"]["states"]
-    left += [(f"commands {state}", states[state]) for state in ("STORING", "READY", "LEASED", "COMPLETING")]
+    left += [
+        (f"commands {state}", states[state])
+        for state in ("STORING", "READY", "DELAYED", "LEASED", "COMPLETING")
+    ]
     left += [
         ("outbox entries", queue["outbox"]["count"]),
         ("unknown outcomes", queue["unknown"]),

@@ -18,7 +18,7 @@ from zconnector.queue.store import scan_all
 from zconnector.rpc.gandalf import ServiceSettings
 from zconnector.rpc.server import WorkerServer
 from zconnector.rpc.token import TlsSettings
-from zconnector.runtime import enrol
+from zconnector.runtime import enrol, garbage
 from zconnector.runtime.driver import Driver
 from zconnector.runtime.process import serve_component
 from zconnector.runtime.statedir import remove_socket, socket_path
@@ -52,7 +52,8 @@ def _build(driver: Driver, settings: ConnectorSettings) -> ConnectorMachine:
     store = SqliteQueueStore(settings.state_dir / "queue.db")
     driver.use_store(store)
     queue = LocalQueue(settings.queue, store, rng)
-    queue.restore(scan_all(store), now)
+    with garbage.paused():
+        queue.restore(scan_all(store), now)
     identity = Identity(
         kind="connector",
         tenant=enrolment.tenant,

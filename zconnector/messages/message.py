@@ -90,9 +90,9 @@ def derived_uuid(of: str, event: str) -> str:
 _MAX_DETAIL = 1024
 
 
-def clipped(detail: str) -> str:
+def clipped(detail: str, limit: int = _MAX_DETAIL) -> str:
     """A detail as it may stand in a header: what a peer refuses for its length would tell it nothing."""
-    return detail.encode("utf-8", "replace")[:_MAX_DETAIL].decode("utf-8", "ignore")
+    return detail.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
 def receipt(command: Message, event: str, *, source: str = "", reason: str = "", detail: str = "") -> Message:
