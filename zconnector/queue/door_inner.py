@@ -26,7 +26,7 @@ class InnerDoor:
     Sizes are not looked at: of what comes in `convert` and the core know the limits, and of what goes out the
     queue does (`envelope.unfit`).
 
-    Invariant: a call is in `_pending` while its task awaits the answer; `close` leaves none.
+    Invariant: a call is in `_pending` while its task, or future, awaits the answer; `close` leaves none.
     """
 
     def __init__(self, on_call: OnCall, on_cancel: OnCancel) -> None:
@@ -63,6 +63,33 @@ class InnerDoor:
             raise
         finally:
             self._pending.pop(caller.call, None)
+
+    def ask(
+        self, op: str, args: Mapping[str, Any], payload: bytes = b""
+    ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
+        """As `call`, without a task that waits: a future of the answer, or of its Refusal.
+
+        Cancelling the future takes the call back, unless it has its answer: that is then the asker's.
+        """
+        future: asyncio.Future[tuple[dict[str, Any], bytes]] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.set_exception(Refusal(Reason.SHUTTING_DOWN, "the queue's door is closed"))
+            return future
+        if len(self._pending) >= MAX_PENDING:
+            future.set_exception(Refusal(Reason.BUSY, f"{MAX_PENDING} calls are waiting"))
+            return future
+        self._calls += 1
+        caller = Caller(INNER, self._calls)
+
+        def done(asked: asyncio.Future[tuple[dict[str, Any], bytes]]) -> None:
+            self._pending.pop(caller.call, None)
+            if asked.cancelled():
+                self._on_cancel(caller)
+
+        self._pending[caller.call] = future
+        future.add_done_callback(done)
+        self._on_call(caller, op, args, payload)
+        return future
 
     def respond(self, action: Respond) -> None:
         """Answer one call. An answer to a call that was cancelled meanwhile goes nowhere."""
