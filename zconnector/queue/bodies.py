@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from zconnector.errors import StorageError
 from zconnector.messages import Message
 from zconnector.queue.envelope import unpack
 from zconnector.queue.store import Bodies, Key
 
+AHEAD = 64
+"""Rows behind one that had to be read, read with it where rows are asked for one after the other."""
+AHEAD_MOST = 4_096
+"""Bytes of a body that is read ahead."""
 CACHE_BYTES = 8 << 20
 """A message is mostly read right after it was stored; what is older waits on the disk."""
 
@@ -20,6 +25,8 @@ class Messages:
         self._limit = limit
         self._kept: OrderedDict[tuple[str, Key], bytes] = OrderedDict()
         self._bytes = 0
+        self._last: dict[str, int] = {}
+        """The row of each space that was read last."""
 
     def keep(self, space: str, key: Key, body: bytes) -> None:
         """Remember a body that is, or is about to be, stored."""
@@ -43,10 +50,28 @@ class Messages:
         body = self._kept.get((space, key))
         if body is None:
             body = self._bodies.body(space, key)
+            if isinstance(key, int):
+                self._read_ahead(space, key)
             self.keep(space, key, body)
         else:
             self._kept.move_to_end((space, key))
         return body
+
+    def _read_ahead(self, space: str, key: int) -> None:
+        """A long line is read in the order in which it was stored: one statement for the next rows, as each
+        costs more than what it reads."""
+        last = self._last.get(space, key)
+        if not last < key <= last + AHEAD:
+            self._last[space] = key
+            return
+        self._last[space] = key + AHEAD
+        try:
+            rows = self._bodies.bodies(space, key + 1, key + AHEAD, AHEAD_MOST)
+        except StorageError:
+            return  # whoever needs one of them hears of it
+        for number, body in rows:
+            if (space, number) not in self._kept:
+                self.keep(space, number, body)
 
     def message(self, space: str, key: Key) -> Message:
         """Raises StorageError, also for a damaged body."""
