@@ -62,7 +62,8 @@ class Journal:
         """
         body = pack(message)
         if len(body) > MAX_RECORD:
-            body = pack(Message(message.kind, {**message.header, "cut": len(message.payload)}))
+            message = Message(message.kind, {**message.header, "cut": len(message.payload)})
+            body = pack(message)
         share = 1.0 if reply else COMMAND_SHARE
         count = len(self._records) + len(self._coming) + 1
         full = (
@@ -76,7 +77,7 @@ class Journal:
         self._next += 1
         self._coming[key] = len(body)
         self._bytes += len(body)
-        self._messages.keep(DOCUMENTS, _name(key), body)
+        self._messages.keep(DOCUMENTS, _name(key), body, message)
         self._commits.ride(Put(DOCUMENTS, _name(key), {}, body))
         return key
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from zconnector.errors import StorageError, WireError
 from zconnector.messages import Flag, Kind, Message
 from zconnector.messages.codec import decode, encode_one
-from zconnector.queue.bodies import AHEAD, AHEAD_MOST, Messages
+from zconnector.queue.bodies import AHEAD, AHEAD_MOST, READ, Messages
 from zconnector.queue.envelope import pack, unfit, unpack
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -168,3 +168,30 @@ def test_a_disk_that_reads_one_row_only_is_heard_of_by_who_needs_the_others() ->
 
     cache = Messages(Failing())
     assert [cache.body("commands", key) for key in (1, 2, 3)] == [b"1", b"2", b"3"]
+
+
+def test_a_message_kept_with_its_body_is_not_read_from_it_again() -> None:
+    cache = Messages(Counting())
+    message = Message(Kind.EVENT, {"uuid": "e1"}, b"payload")
+    cache.keep("events", 1, pack(message), message)
+    assert cache.message("events", 1) is message
+    assert cache.body("events", 1) == pack(message)
+    cache.keep("events", 1, pack(message.with_fields(uuid="e2")))
+    assert cache.message("events", 1).uuid == "e2"
+
+
+def test_a_message_counts_for_more_than_its_body() -> None:
+    bodies = Counting()
+    cache = Messages(bodies, limit=4 * READ)
+    message = Message(Kind.EVENT, {"uuid": "e1"})
+    for key in range(4):
+        cache.keep("events", key, pack(message), message)
+    cache.body("events", 3)
+    assert bodies.reads == []
+    cache.body("events", 0)
+    assert bodies.reads == [0]
+    for key in range(1, 4):
+        cache.forget("events", key)
+    cache.keep("events", 9, b"y" * READ)
+    assert cache.body("events", 0) == b"x" * 20, "what is forgotten makes room"
+    assert bodies.reads == [0]
