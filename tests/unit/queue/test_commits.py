@@ -92,7 +92,7 @@ def test_the_riders_of_an_awaited_commit_that_fails_are_kept_and_its_own_writes_
     assert commit_of(commits.tick(LATER)).writes == (put(1, "a"),)
 
 
-def test_a_lazy_flush_holds_up_no_other_and_what_comes_after_it_is_lazy_too() -> None:
+def test_a_lazy_flush_holds_up_no_lease() -> None:
     commits = Commits()
     commits.ride(Delete(COMMANDS, 1))
     first = commit_of(commits.flush(NOW, lazy=True))
@@ -104,6 +104,15 @@ def test_a_lazy_flush_holds_up_no_other_and_what_comes_after_it_is_lazy_too() ->
     assert (first.lazy, lease.lazy) == (True, False)
     assert lease.writes == (Delete(COMMANDS, 2), put(3, "leased"))
     commits.ride(Delete(COMMANDS, 4))
+    assert first.then(LATER, [None]) == []
+    assert commit_of(lease.then(LATER, [None, None])).writes == (Delete(COMMANDS, 4),)
+
+
+def test_what_comes_during_a_lazy_flush_is_lazy_too() -> None:
+    commits = Commits()
+    commits.ride(Delete(COMMANDS, 1))
+    first = commit_of(commits.flush(NOW, lazy=True))
+    commits.ride(Delete(COMMANDS, 2))
     after = commit_of(first.then(LATER, [None]))
-    assert after.lazy and after.writes == (Delete(COMMANDS, 4),)
-    assert lease.then(LATER, [None, None]) == []
+    assert after.lazy
+    assert after.writes == (Delete(COMMANDS, 2),)
