@@ -179,6 +179,7 @@ def test_limits_of_messages() -> None:
     assert numbers(table["message, encoded"]) == [kinds.MAX_MESSAGE]
     assert numbers(table["header"]) == [kinds.MAX_HEADER]
     assert numbers(table["messages per transmission"]) == [kinds.MAX_BATCH]
+    assert numbers(table["messages that we put into one"]) == [kinds.SENT_AT_ONCE]
     assert numbers(table["bytes per transmission"]) == [kinds.MAX_TRANSMISSION]
     assert numbers(table["MAXMSGSIZE (one frame)"]) == [kinds.MAX_FRAME]
     assert kinds.MAX_MESSAGE < kinds.MAX_FRAME, "ZeroMQ closes no connection over a message that is allowed"
