@@ -253,7 +253,8 @@ class Outgoing:
         if verdict is Verdict.NOT_SENT and queued.doubt:
             verdict = Verdict.UNKNOWN
         self.counters[str(verdict)] += 1
-        self._trace(uuid, now, "its sender was told {}", verdict)
+        if verdict is not Verdict.ACCEPTED:  # then the receipt says so
+            self._trace(uuid, now, "its sender was told {}", verdict)
         if verdict is Verdict.ACCEPTED:
             told = [Respond(c, {"uuid": uuid, "outcome": "ACCEPTED"}) for c in senders.callers]
             # An earlier try of the same uuid may have ended UNKNOWN; no FAIL is to follow this one.
