@@ -213,11 +213,14 @@ async def test_a_command_is_sent_and_its_reply_awaited_only_afterwards(
     door: ScriptedDoor, worker: GandalfWorker
 ) -> None:
     sent = pb.CommandMessage(Timeout="2500", UUID="u-9", ConnectorType="Git", Command="A", Payload="{}")
+    before = asyncio.get_running_loop().time()
     call = worker.commands.SendCommandMessage(sent)
     assert (await call).UUID == "u-9"
     assert metadata.value(await call.trailing_metadata(), metadata.OUTCOME) == "ACCEPTED"
     op, args, payload = door.calls[-1]
     assert (op, payload) == ("send_command", b"{}")
+    began = args.pop("began")
+    assert before * 1000 - 1 <= began <= asyncio.get_running_loop().time() * 1000
     assert args == {
         "uuid": "u-9",
         "type": "Git",

@@ -43,6 +43,7 @@ def replay(plan: Plan, mutant: str = "") -> str:
     """The one command that shows a failing seed again."""
     options = " --light" if plan.command_pause else ""
     options += " --streams" if plan.streams else ""
+    options += " --operator" if plan.operator else ""
     options += f" --mutant '{mutant}'" if mutant else ""
     return f"scripts/simulate.sh --seed {plan.seed} --minutes {plan.minutes:g}{options}"
 
@@ -133,6 +134,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--watch", action="append", default=[], help="transcript of what mentions this text")
     parser.add_argument("--light", action="store_true", help="less traffic, as in the test suite")
     parser.add_argument("--streams", action="store_true", help="workers of zconnector.v1, and wishes")
+    parser.add_argument("--operator", action="store_true", help="an operator who asks all, and pauses names")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     given = parser.parse_args()
     if given.minutes <= 0 or given.seeds < 1 or given.jobs < 1:
@@ -191,7 +193,7 @@ def many(given: argparse.Namespace) -> Summary:
 
 
 def _traffic(given: argparse.Namespace) -> dict[str, Any]:
-    return {**(LIGHT if given.light else {}), "streams": given.streams}
+    return {**(LIGHT if given.light else {}), "streams": given.streams, "operator": given.operator}
 
 
 def hunt(given: argparse.Namespace) -> Summary:

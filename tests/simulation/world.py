@@ -21,6 +21,7 @@ from tests.simulation.nodes import (
     Node,
     Surroundings,
 )
+from tests.simulation.operators import Operator
 from tests.simulation.scheduler import MS, SECOND, Scheduler
 from tests.simulation.streams import StreamWorker
 from tests.simulation.topology import TWO_TENANTS, Topology, declare, instance_node
@@ -72,6 +73,8 @@ class Plan:
     """Workers of zconnector.v1 beside those of Gandalf, and commands with priorities, order keys, delays."""
     calm: bool = False
     """No odd clients and workers: what speed is measured on."""
+    operator: bool = False
+    """Somebody asks all that operators can ask, all the time, and pauses and resumes command names."""
 
 
 @dataclass(slots=True)
@@ -174,6 +177,14 @@ class World:
         command_pause = plan.command_pause or self._rng.choice((1.0, 2.0, 4.0))
         event_pause = plan.event_pause or self._rng.choice((2.0, 4.0, 6.0))
         used: dict[str, list[str]] = {tenant: [] for tenant in plan.topology.tenants}
+        self.operator = Operator(
+            self.scheduler,
+            self.connectors,
+            self.nodes["member"],
+            used,
+            self.model,
+            random.Random(f"{plan.seed}/operator"),
+        )
         for node in self.connectors:
             spec = node.spec
             fellows = plan.topology.of_tenant(spec.tenant)
@@ -280,6 +291,8 @@ class World:
             scheduler.after(int(self._rng.random() * 200 * MS), node.start)
         for agent in (*self.workers, *self.subscribers, *self.takers):
             scheduler.after(SECOND, agent.start)
+        if plan.operator:
+            scheduler.after(SECOND, self.operator.start)
         for sender in (*self.clients, *self.publishers):
             scheduler.after(2 * SECOND, sender.start)
         scheduler.at(PROBE, self._probe)
@@ -291,7 +304,7 @@ class World:
             self.heal()
         else:
             scheduler.run_until(max(WARM_UP, end - DRAIN))
-        for each in (*self.clients, *self.publishers):
+        for each in (*self.clients, *self.publishers, self.operator):
             each.quiet = True
         scheduler.run_until(max(end, WARM_UP + DRAIN))
 

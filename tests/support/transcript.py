@@ -46,8 +46,7 @@ def kinds(messages: Iterable[Message]) -> list[Kind]:
 
 def frames_of(*messages: Message) -> list[bytes]:
     """The messages as one transmission."""
-    (frames,) = encode(messages)
-    return frames
+    return [frame for frames in encode(messages) for frame in frames]
 
 
 @dataclass

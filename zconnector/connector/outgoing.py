@@ -93,8 +93,10 @@ class Outgoing:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
         self.counters["sent"] += 1
         self._trace(command.uuid, now, "given by a worker{}", _by(command))
-        ends = now.mono + command.number("timeout") / 1000
+        ends = now.mono + (command.number("timeout") - _waited(args, command, now)) / 1000
         queued = Queued(command, Senders([caller]), ends, self._queue.is_unknown(command.uuid))
+        if ends <= now.mono:
+            return self._tell(queued, _ending_unread(), now)
         if not queued.doubt:
             self._waiting.add(queued)
             return self._let_in(now)
@@ -251,7 +253,8 @@ class Outgoing:
         if verdict is Verdict.NOT_SENT and queued.doubt:
             verdict = Verdict.UNKNOWN
         self.counters[str(verdict)] += 1
-        self._trace(uuid, now, "its sender was told {}", verdict)
+        if verdict is not Verdict.ACCEPTED:  # then the receipt says so
+            self._trace(uuid, now, "its sender was told {}", verdict)
         if verdict is Verdict.ACCEPTED:
             told = [Respond(c, {"uuid": uuid, "outcome": "ACCEPTED"}) for c in senders.callers]
             # An earlier try of the same uuid may have ended UNKNOWN; no FAIL is to follow this one.
@@ -297,11 +300,30 @@ class Outgoing:
         header["timeout"] = min(timeout, self._settings.max_timeout_ms)
         header["accept_until"] = now.wall + header["timeout"]
         command = Message(Kind.COMMAND, header, payload)
+        header["accept_until"] -= _waited(args, command, now)
         try:
             encode_one(command.with_fields(budget=header["timeout"], target="t" * 128))
         except WireError as error:
             raise Refusal(error.reason, error.detail, uuid) from None
         return command
+
+
+def _waited(args: Mapping[str, Any], command: Message, now: Instant) -> int:
+    """Milliseconds of its timeout that a command spent on its way from the sender's call to here.
+
+    A sender's time runs from its call, also while this process is busy with what came before. At most the
+    timeout: what a door client says of its clock, which is ours, can shorten a wait and never lengthen it.
+    """
+    began = args.get("began")
+    if began is None:
+        return 0
+    if type(began) is not int:
+        raise Refusal(Reason.BAD_ARGUMENT, f"began must be int, not {type(began).__name__}", command.uuid)
+    return min(max(0, int(now.mono * 1000) - began), command.number("timeout"))
+
+
+def _ending_unread() -> Ending:
+    return Ending(Verdict.NOT_SENT, None, Reason.BUSY, "its time was over before the router came to it")
 
 
 def _join(command: Message, first: Message, senders: Senders, caller: Caller) -> Actions:

@@ -84,7 +84,7 @@ class WaitingRoom:
         """Remove and return the one that has waited longest of those whose line may go."""
         first: tuple[int, str] | None = None
         for line, entries in list(self._lines.items()):
-            while entries and self._stale(*entries[0]):
+            while entries and self._stale(line, *entries[0]):
                 heapq.heappop(entries)
             if not entries:
                 del self._lines[line]
@@ -92,9 +92,10 @@ class WaitingRoom:
                 first = entries[0]
         return self._queued.pop(first[1]) if first else None
 
-    def _stale(self, number: int, uuid: str) -> bool:
+    def _stale(self, line: Line, number: int, uuid: str) -> bool:
+        """Who came back has its old number, but for fewer instances stands in another line than before."""
         queued = self._queued.get(uuid)
-        return queued is None or queued.number != number
+        return queued is None or queued.number != number or queued.line != line
 
     def take(self, uuid: str) -> Queued | None:
         """Remove and return the one of this uuid."""

@@ -19,6 +19,7 @@ from zconnector.messages.kinds import (
     MAX_HEADER,
     MAX_MESSAGE,
     MAX_TRANSMISSION,
+    SENT_AT_ONCE,
     VERSION,
     Flag,
     Kind,
@@ -61,7 +62,7 @@ def encode_one(message: Message) -> Frames:
 
 
 def encode(messages: Iterable[Message]) -> list[Frames]:
-    """Transmissions that carry the messages in order: as few as the limits allow.
+    """Transmissions that carry the messages in order: as few as the limits allow, with SENT_AT_ONCE in each.
 
     Raises:
         WireError: as `encode_one`.
@@ -72,7 +73,7 @@ def encode(messages: Iterable[Message]) -> list[Frames]:
     for message in messages:
         three = encode_one(message)
         length = len(three[0]) + len(three[1]) + len(three[2])
-        if frames and (len(frames) >= 3 * MAX_BATCH or size + length > MAX_TRANSMISSION):
+        if frames and (len(frames) >= 3 * SENT_AT_ONCE or size + length > MAX_TRANSMISSION):
             transmissions.append(frames)
             frames, size = [], 0
         frames.extend(three)

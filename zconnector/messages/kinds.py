@@ -11,6 +11,8 @@ MAX_MESSAGE = 4_000_000
 """Bytes of one encoded message: the Gandalf client's limit, with room for its own envelope."""
 MAX_HEADER = 65_536
 MAX_BATCH = 256
+SENT_AT_ONCE = 64
+"""Messages that we put into one transmission, which a receiver takes in one step: its timers wait for it."""
 MAX_TRANSMISSION = 8_000_000
 MAX_FRAME = 4_194_304
 

@@ -155,7 +155,7 @@ class Register:
         self._enter(command)
 
     def step(self, command: Command, step: Step, now: Instant | None = None) -> None:
-        """The one place where a command changes its state. `now` None: nobody can ask when it was."""
+        """The one place where a command changes its state. `now` None: its history goes without it."""
         before, after = command.state, TRANSITIONS[command.state, step]
         self.tally.count(command, before, -1)
         if after is None:

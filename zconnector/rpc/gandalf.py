@@ -106,12 +106,14 @@ class GandalfService:
         return str(result.get("boot") or self._boot)
 
     async def send_command(self, request: Any, context: Context) -> Any:
+        began = asyncio.get_running_loop().time()
         args, payload = convert.command_args(
             request,
             self._worker(context),
             definite=_definite(context),
             default_timeout=self._settings.default_timeout_ms,
         )
+        args["began"] = int(began * 1000)
         result, _ = await self._door.call("send_command", args, payload)
         outcome = str(result.get("outcome", "ACCEPTED"))
         context.set_trailing_metadata(((metadata.OUTCOME, outcome),))

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.connector import Connector
@@ -63,6 +63,56 @@ def test_a_receipt_without_a_digest_is_matched_by_its_uuid() -> None:
     ((name, message),) = copies(con)
     con.hear(name, back(message).without("digest"))
     assert con.result(call)["outcome"] == "ACCEPTED"
+
+
+# ---- when the timeout begins
+
+
+def test_the_timeout_counts_from_the_senders_call() -> None:
+    """Four senders heard UNKNOWN up to 386 ms too late: the router was busy when their commands came."""
+    con = ready()
+    call = send(con, began=int(con.now.mono * 1000) - 400)
+    ((_, message), *_) = copies(con)
+    assert message.header["accept_until"] == con.now.wall + 2600
+    assert message.header["budget"] == 2600 // 3
+    con.wait(2.59)
+    assert not con.answered(call)
+    con.wait(0.02)
+    assert con.result(call)["outcome"] == "UNKNOWN"
+
+
+def test_a_command_whose_time_was_over_before_the_router_came_to_it() -> None:
+    con = ready()
+    call = send(con, began=int(con.now.mono * 1000) - 3000)
+    assert con.refusal(call).reason is Reason.BUSY
+    assert not copies(con)
+
+
+def test_one_whose_copy_may_be_stored_somewhere_is_unknown_then() -> None:
+    con = ready()
+    send(con)
+    con.wait(3.1)
+    con.clear()
+    call = send(con, began=int(con.now.mono * 1000) - 3000)
+    con.wait(0.01)
+    assert con.result(call)["outcome"] == "UNKNOWN"
+    assert not copies(con)
+
+
+def test_a_call_that_began_in_the_future_gets_its_timeout_and_no_more() -> None:
+    con = ready()
+    call = send(con, began=int(con.now.mono * 1000) + 60_000)
+    ((_, message), *_) = copies(con)
+    assert message.header["accept_until"] == con.now.wall + 3000
+    con.wait(3.01)
+    assert con.result(call)["outcome"] == "UNKNOWN"
+
+
+@pytest.mark.parametrize("began", ["1", 1.5, True])
+def test_a_begin_that_is_no_time(began: Any) -> None:
+    con = ready()
+    call = send(con, began=began)
+    assert con.refusal(call).reason is Reason.BAD_ARGUMENT
 
 
 # ---- what is sent
@@ -597,6 +647,18 @@ def test_a_drain_whose_only_commands_wait_is_not_over() -> None:
     assert con.stopped is not None
 
 
+@example(
+    [
+        ("send", 94),
+        ("pass", 647),
+        ("send", 56),
+        ("lose", "c"),
+        ("pass", 736),
+        ("send", 17),
+        ("pass", 736),
+        ("pass", 984),
+    ]
+)  # once went round for ever: taken from the line of before it came back
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(

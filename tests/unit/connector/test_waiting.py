@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from zconnector.connector.waiting import Queued, Senders, WaitingRoom
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
+from zconnector.shoset.peers import Peer
 
 
 def queued(uuid: str, ends: float = 100.0) -> Queued:
@@ -133,3 +134,14 @@ def test_like_a_plain_list(steps: list[tuple[str, int, int]]) -> None:
         due = room.deadline()
         assert (due is None) == (soonest is None)
         assert due is None or (now < due <= soonest or step != "pass")  # type: ignore[operator]
+
+
+def test_who_came_back_for_other_instances_is_not_taken_from_its_old_line() -> None:
+    """It would be tried where there is no place, come back, and be taken from there again, without an end."""
+    room = room_of("a")
+    first = room.take_first()
+    assert first is not None
+    first.spent = frozenset({Peer(1, upward=True, kind="aggregator", tenant="t1", name="agg1", instance="1")})
+    room.add(first)
+    assert room.take_first(lambda line: not line[1]) is None
+    assert room.take_first() is first

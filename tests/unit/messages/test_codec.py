@@ -21,6 +21,7 @@ from zconnector.messages.kinds import (
     MAX_HEADER,
     MAX_MESSAGE,
     MAX_TRANSMISSION,
+    SENT_AT_ONCE,
     VERSION,
     Flag,
     Kind,
@@ -95,9 +96,9 @@ def test_fields_that_this_version_does_not_know_are_kept() -> None:
 # ---- transmissions: as few as the limits allow
 
 
-def test_a_transmission_has_at_most_256_messages() -> None:
-    sizes = [len(frames) // 3 for frames in encode([BEAT] * (2 * MAX_BATCH + 1))]
-    assert sizes == [MAX_BATCH, MAX_BATCH, 1]
+def test_a_transmission_that_we_send_is_a_short_step_for_its_receiver() -> None:
+    sizes = [len(frames) // 3 for frames in encode([BEAT] * (2 * SENT_AT_ONCE + 1))]
+    assert sizes == [SENT_AT_ONCE, SENT_AT_ONCE, 1]
 
 
 def test_a_transmission_has_at_most_8_000_000_bytes() -> None:

@@ -283,3 +283,16 @@ def test_a_dead_letter_that_a_full_disk_held_up_is_made_after_the_restart(bench:
     bench.passes(0)
     assert bench.state() == {"READY": 1, "DEAD": 1}
     assert bench.replies() == [("FAIL", "u1", "ATTEMPTS_EXHAUSTED")]
+
+
+def test_many_that_expire_at_one_moment_do_so_in_parts(bench: Bench) -> None:
+    for number in range(1_200):
+        bench.offer(bench.command(f"u{number}", ttl=5_000))
+    bench._to(bench.mono + 5)
+    parts = []
+    while (due := bench.queue.deadline()) is not None and due <= bench.mono:
+        before = bench.state().get("DEAD", 0)
+        bench.do(bench.queue.tick(bench.now))
+        parts.append(bench.state()["DEAD"] - before)
+    assert parts[:3] == [500, 500, 200]
+    assert bench.state() == {"DEAD": 1_200}

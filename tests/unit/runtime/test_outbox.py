@@ -86,12 +86,12 @@ def test_what_a_socket_does_not_take_is_refused_and_nothing_overtakes() -> None:
 def test_a_transmit_that_went_in_part_is_not_called_refused() -> None:
     wire = Wire(room=1)
     outbox = Outbox(wire.send)
-    outbox.add(wire.transmit(1, *(event(f"m{number}") for number in range(300))))
+    outbox.add(wire.transmit(1, *(event(f"m{number}") for number in range(100))))
     outbox.add(wire.transmit(1, event("after")))
     notes = wire.settle(outbox.flush())
     assert wire.refused == ["after"]
     assert [(note.level, note.fields["messages"], note.fields["uuid"]) for note in notes] == [
-        ("warning", 44, "m256")
+        ("warning", 36, "m64")
     ]
 
 
