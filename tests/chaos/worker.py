@@ -1,6 +1,8 @@
 """A worker of the chaos: python worker.py SIDE NAME TIMEOUT_MS ADDRESS[,ADDRESS]
 
-Each thing that it is handed it prints, one JSON line with the time of the machine's monotonic clock.
+Of each side's two workers one speaks zconnector.v1 and one the Gandalf API: on one side the one that goes
+through a front end, on the other side the other. Each thing that it is handed it prints, one JSON line with
+the time of the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ def write(did: str, uuid: str, **more: object) -> None:
     print(json.dumps({"did": did, "uuid": uuid, "at": time.monotonic(), **more}), flush=True)
 
 
-def make(side: str) -> Worker:
-    worker = Worker(major=1, minor=0, concurrency=8)
+GANDALF = ("git-2", "ci-1")
+
+
+def make(side: str, name: str) -> Worker:
+    worker = Worker(major=1, minor=0, concurrency=8, api="gandalf" if name in GANDALF else "v1")
 
     @worker.command(COMMANDS[side])
     async def work(ctx: Context, payload: str) -> dict[str, object]:
@@ -41,5 +46,5 @@ def make(side: str) -> Worker:
 
 
 if __name__ == "__main__":
-    made = make(sys.argv.pop(1))
+    made = make(sys.argv.pop(1), sys.argv[1])
     made.run()
