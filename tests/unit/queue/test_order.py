@@ -283,3 +283,18 @@ def test_a_dead_letter_that_a_full_disk_held_up_is_made_after_the_restart(bench:
     bench.passes(0)
     assert bench.state() == {"READY": 1, "DEAD": 1}
     assert bench.replies() == [("FAIL", "u1", "ATTEMPTS_EXHAUSTED")]
+
+
+def test_nothing_is_dropped_for_a_command_that_is_refused_all_the_same(
+    bench_with: Callable[..., Bench],
+) -> None:
+    bench = bench_with(max_commands=1, overflow="drop_oldest")
+    for number in range(9):
+        bench.offer(bench.command(f"done{number}"))
+        bench.settles(bench.took(), "ack")
+    bench.offer(bench.command("a"))
+    assert bench.offer(bench.command("b")) == Offered("STORED")  # a goes: ten have ended, which is the bound
+    offered = bench.offer(bench.command("c"))
+    assert offered is not None
+    assert offered.reason is Reason.QUEUE_FULL
+    assert order(bench) == ["b"]
