@@ -362,9 +362,14 @@ class LocalQueue(CommandSide):
         """Calls that wait for the final reply to a command sent from here."""
         return self._events.awaiting
 
-    def refused(self, uuid: str, refusal: Refusal) -> Actions:
-        """A command of ours was refused: tell who waits for its reply, unless an earlier copy may be out."""
-        return [] if self._unknowns.holds(uuid) else self.awaiting.refused(uuid, refusal)
+    def refused(self, command: str, uuid: str, refusal: Refusal) -> Actions:
+        """A command of ours (its name, its uuid) was refused: tell who waits for its reply.
+
+        Unless an earlier copy may be out, or was taken: its reply still comes.
+        """
+        if self._unknowns.holds(uuid) or self.is_own(uuid) or self._events.was_taken(command, uuid):
+            return []
+        return self.awaiting.refused(uuid, refusal)
 
     def knows_event(self, uuid: str) -> bool:
         """Whether an event is stored here (announcements are not)."""

@@ -296,3 +296,18 @@ def test_many_that_expire_at_one_moment_do_so_in_parts(bench: Bench) -> None:
         parts.append(bench.state()["DEAD"] - before)
     assert parts[:3] == [500, 500, 200]
     assert bench.state() == {"DEAD": 1_200}
+
+
+def test_nothing_is_dropped_for_a_command_that_is_refused_all_the_same(
+    bench_with: Callable[..., Bench],
+) -> None:
+    bench = bench_with(max_commands=1, overflow="drop_oldest")
+    for number in range(9):
+        bench.offer(bench.command(f"done{number}"))
+        bench.settles(bench.took(), "ack")
+    bench.offer(bench.command("a"))
+    assert bench.offer(bench.command("b")) == Offered("STORED")  # a goes: ten have ended, which is the bound
+    offered = bench.offer(bench.command("c"))
+    assert offered is not None
+    assert offered.reason is Reason.QUEUE_FULL
+    assert order(bench) == ["b"]
