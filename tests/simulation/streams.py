@@ -62,6 +62,10 @@ class StreamWorker(Agent):
         """A new stream, at a connector that may be new too."""
         self._streams += 1
         self._draining = False
+        if self._tidings is not None:  # asked for twice: of two streams of one worker the older one ends
+            self._model.lease_may_end(self.now, self.node.name, self.identity, "")
+            for call in (self._take, self._tidings):
+                self.cancel(call)
         self._take = self._tidings = None
         args = {**self._version, "commands": list(COMMANDS[self.node.spec.type])}
         self.call("register", args, self._registered)
