@@ -15,8 +15,8 @@ from zconnector.rpc.v1.status import item_refusal
 from zconnector.rpc.v1.stream import ANSWERS, FRAME
 from zconnector.rpc.v1.work_convert import fill_delivery
 
-TOGETHER = 500
-"""Acknowledgements of one call."""
+TOGETHER = 400
+"""Acknowledgements of one call: what the door takes, and can answer."""
 MUCH = 4_000_000
 """Bytes put aside for the client beyond which nothing more is taken from the queue."""
 
