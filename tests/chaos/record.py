@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.promises import OLD_HAND_OUTS, Promises
 from tests.simulation.model import Attempt, Model, Violation
 from zconnector.cli.ledger import Ledger
 from zconnector.cli.topology import TENANT
@@ -21,8 +22,8 @@ from zconnector.messages.kinds import Outcome
 from zconnector.messages.message import derived_uuid
 from zconnector.settings import QueueSettings
 
-OLD_HAND_OUTS = 1.5
-"""Seconds after a thaw in which a worker may begin what was handed to it before."""
+IN_DOUBT = 60.0
+"""Seconds before a replay began in which its operator, who was not answered, asked for it."""
 
 
 def node_of(name: str) -> str:
@@ -47,6 +48,9 @@ class Record(Ledger):
         self._file = path.open("w")
         self._lines: list[tuple[float, int, str, tuple[Any, ...]]] = []
         self._warm: set[str] = set()
+        self._replays: dict[str, bool] = {}
+        """Dead letters that are commands again, by their new uuid."""
+        self._finals: set[str] = set()
         self.sent_at: dict[str, float] = {}
         self.receipted_at: dict[str, float] = {}
 
@@ -98,12 +102,30 @@ class Record(Ledger):
             self._line(at, "observed_reply", name, uuid, reference, topic, event)
             if _completes(uuid, reference, event):
                 self.final(reference, uuid)
+                self._finals.add(reference)
 
-    def worked(self, at: float, name: str, worker: str, uuid: str, body: str) -> None:
-        """A worker began a command."""
+    def worked(
+        self,
+        at: float,
+        name: str,
+        worker: str,
+        uuid: str,
+        body: str,
+        of: str = "",
+        command: str = "",
+        attempt: int = 1,
+    ) -> None:
+        """A worker began a command; `of`: the uuid under which it was sent, another one after a replay."""
         if uuid not in self._warm:
-            self._line(at, "worked", name, worker, uuid, body)
+            self._line(at, "worked", name, worker, uuid, body, of or uuid, command, attempt)
             self.executed(uuid)
+            if of not in ("", uuid):
+                self._replays.setdefault(uuid, False)
+
+    def worked_off(self, at: float, worker: str, uuid: str, how: str, pause: float) -> None:
+        """Its handler has ended: done, fail, or retry after a pause. It is about to tell."""
+        if uuid not in self._warm:
+            self._line(at, "worked_off", worker, uuid, how, pause)
 
     def worker_heard(self, at: float, name: str, worker: str, uuid: str) -> None:
         """A worker was handed an event."""
@@ -115,7 +137,56 @@ class Record(Ledger):
         """Replies that a sender was given and the ear beside it was not shown so far."""
         return sum(entry.answered and not entry.finals for entry in self.commands.values())
 
+    # ---- zconnector.v1
+
+    def wished(
+        self, at: float, source: str, target: str, name: str, uuid: str, asked: dict[str, Any]
+    ) -> None:
+        """A command with wishes is about to be sent; `asked`: ttl, delay, order_key, attempts."""
+        self._line(at, "wished", source, target, name, uuid, asked)
+
+    def ended_as(self, at: float, uuid: str, ok: bool, reason: str) -> None:
+        """Its sender is told how it ended."""
+        self._line(at, "ended_as", uuid, ok, reason)
+
+    def delivered(
+        self, at: float, name: str, subscription: str, member: str, uuid: str, attempt: int, ok: bool
+    ) -> None:
+        """A member of a named subscription was handed an event, and (ok) is done with it."""
+        if uuid not in self._warm:
+            self._line(at, "delivered", name, subscription, member, uuid, attempt, ok)
+            if ok:
+                self.saw(uuid, subscription)
+
+    # ---- operators
+
+    def paused(self, since: float, until: float, name: str, command: str) -> None:
+        """A command name was certainly paused there in between."""
+        self._line(since, "paused", until, name, command)
+
+    def replayed(self, asked: float, answered: float, name: str, uuid: str, letter: str) -> None:
+        """A dead letter is a command again."""
+        self._line(asked, "replayed", answered, name, uuid, letter)
+        self._replays[uuid] = True
+
+    def replay_in_doubt(self, at: float, name: str) -> None:
+        """That connector was asked to replay, and did not answer."""
+        self._line(at, "replay_in_doubt", name)
+
+    def refused_operator(self, at: float, name: str, verb: str, why: str) -> None:
+        """An operator was refused."""
+        self._line(at, "refused_operator", name, verb, why)
+
+    @property
+    def open_replays(self) -> int:
+        """Replayed dead letters whose end the ear was not shown so far."""
+        return sum(uuid not in self._finals for uuid in self._replays)
+
     # ---- the runner
+
+    def fault(self, at: float, name: str, begins: bool) -> None:
+        """Something is done to a connector, its front end or one of its workers."""
+        self._line(at, "fault", name, begins)
 
     def warm(self, uuid: str) -> None:
         """A message of the warming up: it does not count."""
@@ -142,16 +213,19 @@ class Record(Ledger):
     def judge(self, at: float, connectors: Iterable[str]) -> Judgement:
         """Tell it all to the model."""
         settings = QueueSettings()
-        model = Model(lease_limit=settings.lease_limit, dedupe_window=settings.dedupe_window)
-        telling = _Telling(model)
+        model = _Model(lease_limit=settings.lease_limit, dedupe_window=settings.dedupe_window)
+        promises = Promises()
+        telling = _Telling(model, promises)
         telling.all(sorted(self._lines, key=lambda line: line[:2]))
         for reader in telling.passing:
             model.unsubscribed(reader)
         model.finish(_us(at), [node_of(name) for name in connectors])
+        violations = [*model.violations, *promises.judge()[:50]]
+        checked, counts = model.checked + promises.checked, model.counts + promises.counts
         return Judgement(
-            tuple(model.violations),
-            dict(sorted((+model.checked).items())),
-            dict(sorted((+model.counts).items())),
+            tuple(sorted(violations, key=lambda violation: violation.at)),
+            dict(sorted(checked.items())),
+            dict(sorted(counts.items())),
         )
 
 
@@ -168,11 +242,31 @@ def _payload(uuid: str, body: str) -> bytes:
     return json.dumps({"uuid": uuid, "body": body}).encode()
 
 
+class _Model(Model):
+    """It sees no disk, so that it takes every dead letter for one whose attempts are used up. Those of
+    commands with wishes have other reasons, too, which `Promises` judges."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.wished: set[str] = set()
+
+    def _check_buried(self, at: int, *about: Any) -> None:
+        if about[-2] not in self.wished:
+            super()._check_buried(at, *about)
+            return
+        about[-1].buried = True
+        self.counts["dead letters"] += 1
+
+
 class _Telling:
     """Each sort of line as the model's events. A method for each."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: _Model, promises: Promises) -> None:
         self._model = model
+        self._promises = promises
+        self._uuids: dict[int, str] = {}
+        """Of each attempt."""
+        self._sent: set[str] = set()
         self._attempts: dict[int, Attempt] = {}
         self._completed: set[str] = set()
         self._thawed_at: dict[str, float] = {}
@@ -180,16 +274,54 @@ class _Telling:
         """Readers that may die with what they were handed: workers."""
 
     def all(self, lines: list[tuple[float, int, str, tuple[Any, ...]]]) -> None:
+        self._find_wished(lines)
         for at, number, what, facts in lines:
             if what == "sending":
                 source, uuid, body, timeout = facts
+                self._uuids[number] = uuid
+                self._sent.add(uuid)
                 self._attempts[number] = self._model.sending(
                     _us(at), node_of(source), uuid, _payload(uuid, body), round(timeout * 1000)
                 )
             else:
                 getattr(self, f"_{what}")(at, *facts)
 
+    def _find_wished(self, lines: list[tuple[float, int, str, tuple[Any, ...]]]) -> None:
+        """What an operator heard last, and a worker told late, must be known first."""
+        for at, _, what, facts in lines:
+            if what == "wished":
+                self._promises.wished(at, *facts)
+                self._model.wished.add(facts[3])
+        for at, _, what, facts in lines:
+            if what == "replayed":
+                answered, name, uuid, letter = facts
+                self._promises.replayed(at, answered, name, uuid, letter)
+        for at, _, what, facts in lines:
+            if what == "worked" and facts[2] != facts[4]:
+                self._promises.replayed(at - IN_DOUBT, None, facts[0], facts[2], facts[4])
+            elif what == "replay_in_doubt":
+                self._promises.replay_in_doubt(facts[0])
+
+    def _wished(self, *_: Any) -> None:
+        """Known already; and so the next ones."""
+
+    _replayed = _replay_in_doubt = _refused_operator = _delivered = _wished
+
+    def _ended_as(self, at: float, uuid: str, ok: bool, reason: str) -> None:
+        self._promises.read(at, uuid, ok, reason)
+
+    def _paused(self, at: float, until: float, name: str, command: str) -> None:
+        self._promises.paused(at, until, name, command)
+
+    def _worked_off(self, at: float, worker: str, uuid: str, how: str, pause: float) -> None:
+        self._promises.ended(at, worker, uuid, how, pause)
+
+    def _fault(self, at: float, name: str, begins: bool) -> None:
+        self._promises.fault(at, name, begins)
+
     def _outcome(self, at: float, attempt: int, outcome: str, uuid: str, stalled: float) -> None:
+        if outcome == "ACCEPTED":
+            self._promises.accepted(at, self._uuids[attempt])
         self._model.outcome(_us(at - stalled), self._attempts[attempt], outcome, uuid)
 
     def _reply_read(self, at: float, source: str, uuid: str, about: str, ok: bool) -> None:
@@ -217,6 +349,10 @@ class _Telling:
     def _observed_reply(
         self, at: float, name: str, uuid: str, reference: str, topic: str, event: str
     ) -> None:
+        if _completes(uuid, reference, event):
+            self._promises.final(at, reference, event)
+        if self._is_a_replay(name, reference):
+            return
         if _completes(uuid, reference, event) and reference not in self._completed:
             self._completed.add(reference)
             # Its source has the reply, so that its completion was accepted before.
@@ -224,8 +360,23 @@ class _Telling:
         meta = {"uuid": uuid, "reference": reference, "topic": topic, "event": event}
         self._model.event_stored(_us(at), node_of(name), {**meta, "directed": True, "source": ""})
 
-    def _worked(self, at: float, name: str, worker: str, uuid: str, body: str) -> None:
+    def _is_a_replay(self, name: str, uuid: str) -> bool:
+        """The model knows of none: whether that is one, or may be one of which an operator did not hear."""
+        known = self._promises.commands.get(uuid)
+        if known is not None:
+            return bool(known.replay_of) and known.source == name
+        return uuid not in self._sent and self._promises.may_be_a_replay()
+
+    def _worked(
+        self, at: float, name: str, worker: str, uuid: str, body: str, of: str, command: str, attempt: int
+    ) -> None:
+        self._promises.began(at, name, command, worker, uuid, attempt)
+        if uuid != of:
+            return
         node = node_of(name)
+        if uuid in self._promises.commands:
+            self._model.executed(_us(at), node, uuid, worker)
+            return
         if at - self._thawed_at.get(name, -OLD_HAND_OUTS) > OLD_HAND_OUTS:  # else nobody knows when it was
             self._model.handed(_us(at), node, uuid, _payload(uuid, body), worker, worker, {})
         self._model.executed(_us(at), node, uuid, worker)
@@ -241,6 +392,7 @@ class _Telling:
 
     def _thawed(self, at: float, name: str) -> None:
         self._thawed_at[name] = at
+        self._promises.thawed(at, name)
 
     def _ended(self, at: float, name: str) -> None:
         self._model.ended(_us(at), node_of(name))
