@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from tests.chaos.operators import READS
+from tests.chaos.operators import READS, listening
 from tests.chaos.record import Record
 from tests.chaos.stalls import Stalls
 from tests.chaos.worker import WISHED
@@ -61,7 +61,9 @@ class Clients:
         addresses: Mapping[str, tuple[str, str]],
         seed: int,
         changed: Callable[[], None],
+        died: Callable[[str], None],
     ) -> None:
+        self._died = died
         self._record = record
         self._stalls = stalls
         self._rng = random.Random(f"traffic {seed}")
@@ -81,11 +83,12 @@ class Clients:
             await client.__aenter__()
         for name, ear in self._ears.items():
             for side in (GIT, CI):
-                self._listening.append(asyncio.create_task(self._hear_events(name, ear, side.topic)))
+                hear = self._hear_events(name, ear, side.topic)
+                self._listening.append(listening(hear, f"ear {name} {side.topic}", self._died))
         for side in (GIT, CI):
             for command in (other(side).command, WISHED[other(side).name], WISHED[side.name]):
                 hear = self._hear_replies(side.name, self._ears[side.name], command)
-                self._listening.append(asyncio.create_task(hear))
+                self._listening.append(listening(hear, f"ear {side.name} {command}", self._died))
         return self
 
     async def __aexit__(self, *_: object) -> None:

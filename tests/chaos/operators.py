@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ READS: dict[str, dict[str, str | None]] = {
     AUDIT: {LISTENS[AUDITED]: EVENTS[AUDITED]},
     BILLING: dict.fromkeys(LISTENS.values()),
 }
-"""Topics of each subscription, all at `AUDITED`, with the event name if only one is wanted. A worker there is a
-member of the first, too."""
+"""Topics of each subscription, all at `AUDITED`, with the event name if only one is wanted. A worker there is
+a member of the first, too."""
 STAYS = (5, 60)
 """Events after which a reader stops without a word about the last one, and comes back."""
 
@@ -91,6 +91,20 @@ class Operator:
         return None
 
 
+def listening(
+    reading: Coroutine[Any, Any, None], who: str, died: Callable[[str], None]
+) -> asyncio.Task[None]:
+    """A task of somebody who listens until it is cancelled: whatever else ends it is told."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            died(f"{who} ended: {task.exception()!r}")
+
+    task = asyncio.create_task(reading)
+    task.add_done_callback(ended)
+    return task
+
+
 class Readers:
     """One of each named subscription."""
 
@@ -100,8 +114,11 @@ class Readers:
         addresses: tuple[str, str],
         seed: int,
         saw: Callable[[str, str], None],
+        died: Callable[[str], None],
     ) -> None:
-        """`addresses` of the connector; `saw` is told uuid and subscription of what was handled."""
+        """`addresses` of the connector; `saw` is told uuid and subscription of what was handled; `died` what
+        ended a reader although nobody ended it."""
+        self._died = died
         self._record = record
         self._addresses = ",".join(addresses)
         self._rng = random.Random(f"readers {seed}")
@@ -109,19 +126,15 @@ class Readers:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Readers:
-        self._tasks = [asyncio.create_task(self._read(name, topics)) for name, topics in READS.items()]
+        self._tasks = [
+            listening(self._read(*each), f"reader {each[0]}", self._died) for each in READS.items()
+        ]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def stop_if_failed(self) -> None:
-        """Raises what ended a reader."""
-        for task in self._tasks:
-            if task.done():
-                task.result()
 
     async def _read(self, subscription: str, topics: Mapping[str, str | None]) -> None:
         wanted = [topic if event is None else (topic, event) for topic, event in topics.items()]

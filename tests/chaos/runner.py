@@ -83,9 +83,9 @@ class Chaos:
         addresses = self._cast.addresses()
         traffic = (self._record, self._stalls, addresses, self._seed, self._changed.set)
         async with (
-            Clients(*traffic) as clients,
+            Clients(*traffic, self._died) as clients,
             Senders(*traffic) as senders,
-            Readers(self._record, addresses[AUDITED], self._seed, clients.saw) as readers,
+            Readers(self._record, addresses[AUDITED], self._seed, clients.saw, self._died),
         ):
             doer = Faults(self._cast, clients, self._record, self._stalls)
             floods = sum(fault.kind == "flood" for fault in faults)
@@ -108,7 +108,6 @@ class Chaos:
                     group.create_task(self._inject(doer, fault, begun))
                 group.create_task(self._progress(begun))
             settled = await self._settle(begun + self._seconds)
-            readers.stop_if_failed()
             ended = loop.time()
         for at in self._stalls.long_ones(LONG_STALL, begun, ended):
             for side in (GIT, CI):
