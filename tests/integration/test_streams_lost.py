@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from tests.support.cable import Cable
 from zconnector.worker.connection import Connection, Stream
 from zconnector.worker.errors import CallFailed
 
@@ -27,30 +28,6 @@ class Sink(grpc.GenericRpcHandler):
                 yield b"read"
 
         return grpc.stream_stream_rpc_method_handler(read)
-
-
-class Cable:
-    """Between a client and a server, each on its socket; it can be torn."""
-
-    def __init__(self, server: Path) -> None:
-        self._server = server
-        self._ends: list[asyncio.StreamWriter] = []
-
-    async def plug(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind, into = await asyncio.open_unix_connection(self._server)
-        self._ends += [writer, into]
-        await asyncio.gather(self._carry(reader, into), self._carry(behind, writer), return_exceptions=True)
-
-    @staticmethod
-    async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-
-    def tear(self) -> None:
-        for end in self._ends:
-            end.transport.abort()
-        self._ends.clear()
 
 
 @asynccontextmanager
