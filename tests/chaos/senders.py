@@ -191,13 +191,16 @@ class Senders:
         while True:
             timeout = self._rng.choice(TIMEOUTS)
             with_reply = self._rng.random() < WAIT_HERE
-            send = self._unary if self._rng.random() < UNARY else self._send
+            unary = self._rng.random() < UNARY
+            send = self._unary if unary else self._send
             begun = self.now()
             number = record.sending(begun, one.source.name, uuid, "one", timeout)
             outcome, named, reply = await send(one, timeout, with_reply)
             heard = self.now()
-            if outcome == "ACCEPTED" and with_reply:
-                heard = min(heard, begun + timeout)  # when the receipt came nobody saw
+            if with_reply and (unary or outcome == "ACCEPTED"):
+                heard = min(
+                    heard, begun + timeout
+                )  # the reply was waited for: when the receipt came nobody saw
             due = begun + timeout
             stalled = self._stalls.within(due - 0.5, heard) if heard > due else 0.0
             record.outcome(heard, number, outcome, named, stalled)
