@@ -288,3 +288,34 @@ async def test_what_a_torn_stream_carried_may_have_been_taken(connector: Connect
             with pytest.raises(OutcomeUnknown):
                 await asyncio.wait_for(sending, 10)
         cable.tear()
+
+
+async def test_an_event_is_acknowledged_when_the_next_is_asked_for(
+    connector: Connector, client: Client
+) -> None:
+    """It was when all that had come with it was read: of a slow reader the leases ended meanwhile."""
+    door = connector.door
+    for number in range(3):
+        await door.event("git", "PUSH", str(number).encode())
+    events = client.subscribe("s", "git", start="oldest")
+    assert [(await anext(events)).payload, (await anext(events)).payload] == ["0", "1"]
+    await door.until(lambda: bool(door.asked("acknowledge")))
+    assert door.queue.subscriptions["s"].acknowledged == {1}
+    await events.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_client_that_leaves_has_acknowledged_what_it_has_done(connector: Connector) -> None:
+    """What it had done of the last frame came again, and again to whoever left as early."""
+    door = connector.door
+    for number in range(8):
+        await door.event("git", "PUSH", str(number).encode())
+    for first in ("0", "3"):
+        async with Client(f"unix:{connector.path}") as client:
+            seen: list[str] = []
+            async for event in client.subscribe("s", "git", start="oldest"):
+                seen.append(event.payload)
+                if len(seen) == 4:
+                    break
+        assert seen[0] == first
+        await door.until(lambda: not door.asking)
+    assert door.queue.subscriptions["s"].acknowledged == {1, 2, 3, 4, 5, 6}
