@@ -18,7 +18,7 @@ from tests.chaos.record import Record
 from tests.chaos.stalls import Stalls
 from tests.chaos.worker import WISHED
 from zconnector.cli.traffic import CI, GIT, Side, other
-from zconnector.errors import REASONS, NotRunningError, Reason
+from zconnector.errors import NotRunningError
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2_grpc
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
 from zconnector.worker import (
@@ -274,19 +274,7 @@ class Senders:
         client = self._sdk[one.source.name]
         if self._rng.random() < 0.5:
             return await client.handle(one.uuid, WISHED[one.target.name]).reply()
-        while True:
-            try:
-                found = await client.sender.reply(one.uuid)
-            except CallFailed as failed:
-                if not failed.passing:
-                    raise
-            else:
-                reason = found.refusal.reason
-                if not reason:
-                    return Reply(found.ok, found.event, found.payload.decode(), found.reason, found.detail)
-                if reason not in REASONS or not REASONS[Reason(reason)].elsewhere:
-                    raise CallFailed("INTERNAL", f"no reply to {one.uuid}: {reason}", reason)
-            await asyncio.sleep(RETRY_FIRST)
+        return await client.await_reply(one.uuid)
 
 
 @dataclass(frozen=True, slots=True)

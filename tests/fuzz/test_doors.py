@@ -95,8 +95,9 @@ def context() -> Any:
 
 @pytest.fixture
 async def served(context: Any, tmp_path: Path) -> AsyncIterator[Served]:
-    made = Served(context, f"ipc://{tmp_path}/door.sock")
+    made = Served(context, "inproc://fuzz")
     made.door.start()
+    made.door.also_at(f"ipc://{tmp_path}/door.sock")
     yield made
     made.door.stop()
 
@@ -139,7 +140,7 @@ def told(rng: random.Random) -> list[tuple[str, str]]:
 async def test_any_request_gets_a_status_and_the_service_goes_on(
     served: Served, seed: int, tmp_path: Path
 ) -> None:
-    client = DoorClient(served.door._context, served.door._endpoint)
+    client = DoorClient(served.door._context, "inproc://fuzz")
     client.start()
     server = WorkerServer(client, "boot", ServiceSettings(hold=0.0))
     (tmp_path / "s").mkdir(mode=0o700)
@@ -198,7 +199,12 @@ OPS = [
         "wait_event",
         "status",
     ),
+    *("take", "settle", "give_back", "adopt", "tidings", "operate", "operate", "operate"),
     *("alive", "nonsense", ""),
+]
+VERBS = [
+    *("queue.ls", "queue.peek", "queue.pause", "queue.resume", "queue.purge", "workers", "cancel", "explain"),
+    *("dead.ls", "dead.show", "dead.edit", "dead.replay", "dead.purge", "nonsense"),
 ]
 NAMES = [
     *(
@@ -216,6 +222,9 @@ NAMES = [
         "definite",
     ),
     *("topic", "event", "reference", "iterator", "kind", "commands", "tenant", "command_type"),
+    *("holder", "limit", "lease", "wait_ms", "outcomes", "leases", "unseen", "delay", "ttl", "retry"),
+    *("priority", "order_key"),
+    *("state", "after", "older_ms", "reason", "all", "payload"),
 ]
 ANYTHING: list[Any] = [
     *(
@@ -239,12 +248,17 @@ ANYTHING: list[Any] = [
         "CLONE",
     ),
     *("command", "event", "SUCCES", "c1", [["a"]] * 50, ["n" * 300]),
+    *([{}], [{"uuid": "c1", "token": "t"}], [{"uuid": "c1", "outcome": "ack", "size": 8}], {"attempts": 2}),
+    *([{"uuid": [], "token": {}}], [{"outcome": "nak", "delay": 2**60}], {"tries": 1}, {"first": True}),
 ]
 
 
 def door_call(rng: random.Random) -> list[bytes]:
     args = {name: rng.choice(ANYTHING) for name in rng.sample(NAMES, rng.randrange(8))}
-    header = {"call": rng.randrange(50), "op": rng.choice(OPS), "args": args}
+    op = rng.choice(OPS)
+    if op == "operate":
+        args["verb"] = rng.choice(VERBS)
+    header = {"call": rng.randrange(50), "op": op, "args": args}
     return encode_one(Message(rng.choice((Kind.CALL, Kind.CALL, Kind.CANCEL)), header, rng.randbytes(8)))
 
 
@@ -278,7 +292,7 @@ async def test_any_frames_at_the_door_and_the_next_client_is_served(
 
 OPERATIONS = [
     *("status", "secret_create", "secret_list", "secret_rebind", "secret_revoke", "pivot_put", "pivot_show"),
-    *("config_set", "config_get", "nonsense", ""),
+    *("config_set", "config_get", "explain", "nonsense", ""),
 ]
 ARGUMENTS: dict[str, list[Any]] = {
     "tenant": ["acme", "beta", ""],
@@ -288,6 +302,7 @@ ARGUMENTS: dict[str, list[Any]] = {
     "type": ["Git", "Ci"],
     "aggregator": ["agg"],
     "product": ["P", ""],
+    "uuid": ["c1", ""],
     "permissions": [["*"], ["Git:CLONE"], ["é"]],
     "endpoints": [[{"instance": "a", "endpoint": "tcp://a", "key": "k" * 40}], [{}]],
     "values": [{"a": 1}, {"x": "y" * 2_000_000}],

@@ -105,7 +105,7 @@ async def test_a_thousand_sends_share_one_stream(connector: Connector, client: C
     assert connector.server is not None
     assert connector.server.v1 is not None
     assert len(connector.server.v1) == 1
-    assert client.sender._receipts == client.sender._replies == {}
+    assert client.sender._receipts == client.sender._replies == client.sender._wanted == {}
 
 
 async def test_all_wishes_travel(connector: Connector, client: Client) -> None:
@@ -195,6 +195,18 @@ async def test_a_reply_that_nobody_waits_for_is_forgotten(connector: Connector, 
     await asyncio.gather(waiting, return_exceptions=True)
     await connector.door.until(lambda: connector.door.waiting == 0)
     assert client.sender._replies == {}
+
+
+async def test_a_reply_may_be_asked_for_by_its_uuid(connector: Connector, client: Client) -> None:
+    with pytest.raises(NoReply):
+        await client.await_reply("u-1", 0.2)
+    waiting = [asyncio.ensure_future(client.await_reply("u-1")) for _ in range(2)]
+    await connector.door.until(lambda: connector.door.waiting == 1)
+    with pytest.raises(NoReply):  # who gives up, or sends it again, takes it from nobody
+        await client.await_reply("u-1", 0.2)
+    await client.send("Git", "CREATE", uuid="u-1")
+    await replied(connector, "u-1", b"done")
+    assert [reply.payload for reply in await asyncio.gather(*waiting)] == ["done", "done"]
 
 
 async def test_publish_tells_what_was_refused(connector: Connector, client: Client) -> None:

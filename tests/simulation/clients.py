@@ -433,7 +433,7 @@ class Taker(Agent):
                 body = payload[at : at + event["size"]]
                 at += event["size"]
                 self._model.delivered(self.now, self.node.name, self._key, str(event["uuid"]), body)
-            self.after(self.some(0, 300 * MS), self._settle, holder, told["events"])
+            self.after(self.some(0, 600 * MS), self._settle, holder, told["events"])
 
         args = {"subscription": "news", "holder": holder, "limit": 1 + int(self.rng.random() * 5)}
         self.call("take_events", {**args, "wait_ms": 0 if self.rng.random() < 0.7 else 2_000}, given)
@@ -446,6 +446,9 @@ class Taker(Agent):
             self._take()
             return
         uuids = {int(event["id"]): str(event["uuid"]) for event in events}
+        for one in said:
+            if one["ok"]:
+                self._model.acknowledging(self._key, uuids[int(one["id"])])
 
         def answered(told: Args, _: bytes, error: Refusal | None) -> None:
             for one, result in zip(said, told.get("results", ()), strict=False):

@@ -141,8 +141,10 @@ class Model:
         self._commands: dict[tuple[str, str], _Command] = {}
         self._events: dict[tuple[str, str], _Event] = {}
         self._readers: dict[str, _Reader] = {}
+        self._asked: dict[str, set[str]] = {}
+        """By subscription: events that a holder said it is done with, whatever it heard of that."""
         self._acknowledged: set[tuple[str, str]] = set()
-        """(subscription, uuid)"""
+        """(subscription, uuid) of those that it was told are stored as such."""
         self._may_end: dict[tuple[str, str, str], int] = {}
         """(node, worker, iterator) -> order of the last thing by which such leases end."""
         self._ends: dict[str, list[int]] = {}
@@ -351,6 +353,11 @@ class Model:
         if (key, uuid) in self._acknowledged:
             self._broken(at, "event twice", uuid, f"{key}: {uuid} came again after its acknowledgement")
         reader.shown.setdefault(uuid, at)
+        self._asked.setdefault(key, set())
+
+    def acknowledging(self, key: str, uuid: str) -> None:
+        """A holder says that it is done with an event: until then the subscription has to show it again."""
+        self._asked[key].add(uuid)
 
     def acknowledged(self, at: int, key: str, uuid: str) -> None:
         """A holder is told that its acknowledgement is stored."""
@@ -536,6 +543,11 @@ class Model:
                 self.checked["missed event"] += 1
                 if uuid not in reader.shown:
                     text = f"iterator {iterator} of {reader.node} was never shown {uuid} of {event.node}"
+                    self._broken(at, "missed event", uuid, text)
+                elif uuid not in self._asked.get(iterator, reader.shown):
+                    text = (
+                        f"{iterator} was shown {uuid} of {event.node}, and never again till somebody had it"
+                    )
                     self._broken(at, "missed event", uuid, text)
 
 

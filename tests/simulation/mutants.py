@@ -18,6 +18,7 @@ from zconnector.aggregator.machine import AggregatorMachine
 from zconnector.aggregator.router import AggregatorRouter
 from zconnector.clock import Instant
 from zconnector.cluster.router import ClusterRouter
+from zconnector.connector.journalling import Journalling
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import Outgoing
 from zconnector.connector.workers import Gone, Workers
@@ -34,6 +35,7 @@ from zconnector.queue.outcomes import Completed, OnCompleted, OnOffered, OnPubli
 from zconnector.queue.returns import Returns
 from zconnector.queue.states import ENDED, State
 from zconnector.queue.store import COMMANDS, OUTBOX, Bodies, Delete, Row
+from zconnector.queue.subscriptions import Subscriptions
 from zconnector.settings import QueueSettings
 from zconnector.shoset.dispatch import Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches
@@ -334,6 +336,36 @@ class CursorAheadOfEvents(_QueueVariant):
     made = _CountsEarly
 
 
+# ---- subscriptions, and commands to the own connector
+
+
+class _ForgetsOutstanding(Subscriptions):
+    def restore(self, name: str, meta: dict[str, Any], now: Instant) -> int:
+        return super().restore(name, {**meta, "open": []}, now)
+
+
+class OutstandingForgottenOnRestart(Variant):
+    """A restart takes what a subscription has handed out for acknowledged."""
+
+    def queue(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> LocalQueue:
+        queue = super().queue(settings, bodies, rng)
+        become(queue.subscriptions, _ForgetsOutstanding)
+        return queue
+
+
+class _AsGoodAsTold(Journalling):
+    def _send(self, peer: Peer, now: Instant) -> Actions:
+        actions = super()._send(peer, now)
+        return actions + self._queue.journal.told(self._keys, now)
+
+
+class JournalClearedOnSend(Variant):
+    """A record leaves the connector when it was handed to a socket, before a member has it."""
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.journalling, _AsGoodAsTold)
+
+
 MUTANTS: Mapping[str, type[Variant]] = {
     "receipt before commit": ReceiptBeforeCommit,
     "shared receipt channel": SharedReceiptChannel,
@@ -349,4 +381,6 @@ MUTANTS: Mapping[str, type[Variant]] = {
     "retry without bound": RetryWithoutBound,
     "confirm before commit": ConfirmBeforeCommit,
     "cursor ahead of events": CursorAheadOfEvents,
+    "outstanding forgotten on restart": OutstandingForgottenOnRestart,
+    "journal cleared on send": JournalClearedOnSend,
 }

@@ -325,3 +325,54 @@ def test_what_belongs_to_another_tenant() -> None:
     assert story.broken() == ["cross-tenant"]
     story.model.shown(story.now, "t2/git", "i1", "e1", BODY)
     assert story.broken() == ["cross-tenant"] * 2
+
+
+# ---- named subscriptions
+
+
+SUBSCRIPTION = f"subscription at {B}"
+
+
+def subscribed() -> Story:
+    """An event that is stored at B, where there is a subscription."""
+    story = Story().at(1)
+    story.model.subscribed(story.now, B, SUBSCRIPTION)
+    story.at(2).model.publishing(story.now, A, "e1")
+    story.model.published(story.now, A, "e1")
+    for node in (A, B):
+        story.store(node, "e1")
+    return story
+
+
+def deliver(story: Story) -> None:
+    story.model.delivered(story.now, B, SUBSCRIPTION, "e1", BODY)
+
+
+def test_an_event_that_comes_until_somebody_has_it_breaks_nothing() -> None:
+    story = subscribed()
+    deliver(story.at(3))
+    deliver(story.at(9))
+    story.model.acknowledging(SUBSCRIPTION, "e1")
+    deliver(story.at(15))  # the acknowledgement was lost with the connector
+    story.model.acknowledging(SUBSCRIPTION, "e1")
+    story.model.acknowledged(story.now, SUBSCRIPTION, "e1")
+    assert story.at(100).finish() == []
+
+
+def test_an_event_that_never_comes_to_a_subscription_is_missed() -> None:
+    assert subscribed().at(100).finish() == ["missed event"]
+
+
+def test_an_event_that_nobody_had_and_that_never_comes_again_is_missed() -> None:
+    story = subscribed()
+    deliver(story.at(3))
+    assert story.at(100).finish() == ["missed event"]
+
+
+def test_an_event_that_comes_after_its_acknowledgement_was_told_is_one_too_many() -> None:
+    story = subscribed()
+    deliver(story.at(3))
+    story.model.acknowledging(SUBSCRIPTION, "e1")
+    story.model.acknowledged(story.now, SUBSCRIPTION, "e1")
+    deliver(story.at(9))
+    assert story.broken() == ["event twice"]

@@ -21,6 +21,7 @@ from tests.simulation.nodes import (
     Node,
     Surroundings,
 )
+from tests.simulation.operators import Operator
 from tests.simulation.scheduler import MS, SECOND, Scheduler
 from tests.simulation.topology import TWO_TENANTS, Topology, declare, instance_node
 from tests.simulation.trace import Trace
@@ -33,7 +34,7 @@ from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import _MAX_IN_FLIGHT
 from zconnector.queue.awaiting import MAX_AWAITING
-from zconnector.queue.register import REMEMBERED_PER_ROOM
+from zconnector.queue.room import REMEMBERED_PER_ROOM
 from zconnector.queue.store import EVENTS, Put
 from zconnector.queue.subscriptions import MAX_SUBSCRIPTIONS
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
@@ -69,6 +70,8 @@ class Plan:
     """End at the first broken promise."""
     calm: bool = False
     """No odd clients and workers: what speed is measured on."""
+    operator: bool = False
+    """Somebody asks all that operators can ask, all the time, and pauses and resumes command names."""
 
 
 @dataclass(slots=True)
@@ -169,6 +172,14 @@ class World:
         command_pause = plan.command_pause or self._rng.choice((1.0, 2.0, 4.0))
         event_pause = plan.event_pause or self._rng.choice((2.0, 4.0, 6.0))
         used: dict[str, list[str]] = {tenant: [] for tenant in plan.topology.tenants}
+        self.operator = Operator(
+            self.scheduler,
+            self.connectors,
+            self.nodes["member"],
+            used,
+            self.model,
+            random.Random(f"{plan.seed}/operator"),
+        )
         for node in self.connectors:
             spec = node.spec
             fellows = plan.topology.of_tenant(spec.tenant)
@@ -273,6 +284,8 @@ class World:
             scheduler.after(int(self._rng.random() * 200 * MS), node.start)
         for agent in (*self.workers, *self.subscribers, *self.takers):
             scheduler.after(SECOND, agent.start)
+        if plan.operator:
+            scheduler.after(SECOND, self.operator.start)
         for sender in (*self.clients, *self.publishers):
             scheduler.after(2 * SECOND, sender.start)
         scheduler.at(PROBE, self._probe)
@@ -284,7 +297,7 @@ class World:
             self.heal()
         else:
             scheduler.run_until(max(WARM_UP, end - DRAIN))
-        for each in (*self.clients, *self.publishers):
+        for each in (*self.clients, *self.publishers, self.operator):
             each.quiet = True
         scheduler.run_until(max(end, WARM_UP + DRAIN))
 

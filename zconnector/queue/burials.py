@@ -78,7 +78,8 @@ class Burials:
             return []
         self._register.step(command, Step.BURY, now)
         command.reply = draft.entry.uuid
-        put = Put(COMMANDS, command.key, command.as_meta(State.DEAD), draft.write.body)
+        meta = {**command.as_meta(State.DEAD), "at": now.wall}
+        put = Put(COMMANDS, command.key, meta, draft.write.body)
         writes: list[Write] = [put, letter, draft.write]
 
         def then(now: Instant) -> Actions:

@@ -255,6 +255,23 @@ class Client:
         """
         return await sending.send(self, type, command, payload, reply=reply, **options)
 
+    async def await_reply(self, uuid: str, timeout: float | None = None) -> Reply:  # noqa: ASYNC109
+        """The reply to a command that was sent from this connector, perhaps by another process and long ago.
+
+        Raises:
+            NoReply: not within `timeout` seconds (None: without limit); ask again.
+            Unsupported: the connector does not serve zconnector.v1; see `handle`.
+        """
+        self.sender.want(uuid)
+        try:
+            return await sending.reply_to(self, uuid, timeout)
+        except CallFailed as failed:
+            if failed.absent:
+                raise Unsupported("waiting for a reply by its uuid alone") from None
+            raise
+        finally:
+            self.sender.forget(uuid)
+
     async def publish(
         self,
         topic: str,

@@ -202,13 +202,16 @@ class Stream:
     def __init__(self, call: grpc.aio.StreamStreamCall[Any, Any], lost: Callable[[], None]) -> None:
         self._call = call
         self._lost = lost
+        self._writing = asyncio.Lock()
+        """gRPC takes one write at a time, and ends the stream when two meet."""
 
     async def write(self, frame: bytes) -> None:
         """Raises:
         CallFailed: the stream is over.
         """
         try:
-            await self._call.write(frame)
+            async with self._writing:
+                await self._call.write(frame)
         except grpc.aio.AioRpcError as error:
             raise self._failed(error) from None
         except asyncio.InvalidStateError as error:

@@ -50,6 +50,8 @@ class Sender:
         self._replies: dict[str, asyncio.Future[Any]] = {}
         self._published: dict[str, asyncio.Future[Any]] = {}
         self._askers: Counter[asyncio.Future[Any]] = Counter()
+        self._wanted: Counter[str] = Counter()
+        """How many want the reply to a command."""
 
     async def close(self) -> None:
         await self._submit.close()
@@ -79,8 +81,16 @@ class Sender:
         """The reply to a command that is about to be submitted with `reply` will be wanted."""
         self._replies.setdefault(uuid, asyncio.get_running_loop().create_future())
 
+    def want(self, uuid: str) -> None:
+        """One more wants the reply to that command, until it says `forget`."""
+        self._wanted[uuid] += 1
+
     def forget(self, uuid: str) -> None:
-        """Nobody wants that reply any more."""
+        """One of those who wanted that reply has it, or has given up; the last one gives it up."""
+        self._wanted[uuid] -= 1
+        if self._wanted[uuid] > 0:
+            return
+        del self._wanted[uuid]
         if (future := self._replies.pop(uuid, None)) is not None:
             if not future.done():
                 future.cancel()
@@ -157,7 +167,13 @@ def _fail(waiting: dict[str, asyncio.Future[Any]], failed: CallFailed) -> None:
 
 def _submissions(items: list[Any]) -> bytes:
     frame = commands_pb2.SubmitRequest()
-    for item in together(items, FRAME, _size):
+    # A frame's `forget` is looked at first: one that was said after something else begins the next frame.
+    said = next((place for place, item in enumerate(items) if not isinstance(item, str)), len(items))
+    after = next((place for place in range(said, len(items)) if isinstance(items[place], str)), len(items))
+    rest, items[after:] = items[after:], []
+    first = together(items, FRAME, _size)
+    items += rest
+    for item in first:
         if isinstance(item, str):
             frame.forget.append(item)
         elif isinstance(item, pb.Submission):

@@ -75,15 +75,16 @@ async def send(
         )
         try:
             if reply:
-                client.sender.expect(uuid)
+                client.sender.want(uuid)
             try:
                 await _receipt(client, submission, timeout)
                 client._v1 = True
                 if not reply:
                     return client.handle(uuid, command)
-                return await _reply(client, uuid, reply_timeout)
+                return await reply_to(client, uuid, reply_timeout)
             finally:
-                client.sender.forget(uuid)
+                if reply:
+                    client.sender.forget(uuid)
         except CallFailed as failed:
             if not failed.absent or client._v1:
                 raise
@@ -145,7 +146,7 @@ def _ended(uuid: str, receipt: Any, doubtful: bool) -> bool:
     raise NotSent(uuid, refusal.reason, refusal.detail)
 
 
-async def _reply(client: Client, uuid: str, seconds: float | None) -> Reply:
+async def reply_to(client: Client, uuid: str, seconds: float | None) -> Reply:
     """Wait for the reply, over one stream after another."""
     from zconnector.worker.client import Reply  # each needs the other
 

@@ -268,3 +268,46 @@ def test_a_drop_that_cannot_be_stored_leaves_everything_as_it_was(bench_with: Ca
     assert bench.state() == {"READY": 1}
     assert bench.offer(bench.command("c")) == Offered("STORED")
     assert order(bench) == ["c"]
+
+
+def test_a_dead_letter_that_a_full_disk_held_up_is_made_after_the_restart(bench: Bench) -> None:
+    policy = RetryPolicy(attempts=1)
+    bench.do(bench.queue.offer(bench.command("u1"), bench.now, bench.hear(), policy))
+    bench.took(lease_ms=1_000)
+    bench.full = True
+    bench.passes(1)
+    bench.full = False
+    bench.offer(bench.command("u2"))  # whose commit takes along that u1 is with nobody
+    bench.restart()
+    assert bench.state() == {"READY": 2}
+    bench.passes(0)
+    assert bench.state() == {"READY": 1, "DEAD": 1}
+    assert bench.replies() == [("FAIL", "u1", "ATTEMPTS_EXHAUSTED")]
+
+
+def test_many_that_expire_at_one_moment_do_so_in_parts(bench: Bench) -> None:
+    for number in range(1_200):
+        bench.offer(bench.command(f"u{number}", ttl=5_000))
+    bench._to(bench.mono + 5)
+    parts = []
+    while (due := bench.queue.deadline()) is not None and due <= bench.mono:
+        before = bench.state().get("DEAD", 0)
+        bench.do(bench.queue.tick(bench.now))
+        parts.append(bench.state()["DEAD"] - before)
+    assert parts[:3] == [500, 500, 200]
+    assert bench.state() == {"DEAD": 1_200}
+
+
+def test_nothing_is_dropped_for_a_command_that_is_refused_all_the_same(
+    bench_with: Callable[..., Bench],
+) -> None:
+    bench = bench_with(max_commands=1, overflow="drop_oldest")
+    for number in range(9):
+        bench.offer(bench.command(f"done{number}"))
+        bench.settles(bench.took(), "ack")
+    bench.offer(bench.command("a"))
+    assert bench.offer(bench.command("b")) == Offered("STORED")  # a goes: ten have ended, which is the bound
+    offered = bench.offer(bench.command("c"))
+    assert offered is not None
+    assert offered.reason is Reason.QUEUE_FULL
+    assert order(bench) == ["b"]
