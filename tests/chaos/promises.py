@@ -19,6 +19,7 @@ from zconnector.messages.kinds import Outcome
 
 WISHED_RULES: dict[str, str] = {
     "end without cause": "each SUCCES, FAIL and dead letter of what had wishes has its cause",
+    "refused and run": "what was refused whenever it was tried has not been taken",
     "second end": "sender, ear and replays agree on one end",
     "replay lost": "a replayed dead letter ends, and its source is told",
     "order key": "of one name and key, nothing begins before what arrived earlier has ended",
@@ -35,6 +36,8 @@ MARGIN = 0.5
 """Seconds after a fault in which what it did may still show."""
 EARLY = 0.01
 """Seconds: clocks of milliseconds are rounded."""
+PERHAPS = frozenset({"ACCEPTED", "UNKNOWN", "LOST"})
+"""Outcomes of what may have been taken."""
 ATTEMPTS = 5
 """Of commands whose sender says nothing."""
 
@@ -68,11 +71,17 @@ class Wished:
     replay_of: str = ""
     accepted: float | None = None
     """It had arrived by then (when its receipt was heard)."""
+    tries: list[tuple[float, float, str]] = field(default_factory=list)
+    """When it was handed over, when that was answered, and how."""
     runs: list[Run] = field(default_factory=list)
     read: tuple[float, bool, str] | None = None
     """What its sender was told: when, ok, reason."""
     finals: list[tuple[float, str]] = field(default_factory=list)
     """When its source had SUCCES or FAIL."""
+
+    def before(self, at: float) -> list[tuple[float, float, str]]:
+        """Tries that had been begun by then."""
+        return [each for each in self.tries if each[0] <= at]
 
     @property
     def arrived(self) -> float:
@@ -125,9 +134,12 @@ class Promises:
         """An operator was not answered."""
         self._doubtful.add(target)
 
-    def accepted(self, at: float, uuid: str) -> None:
-        if (known := self.commands.get(uuid)) is not None and known.accepted is None:
-            known.accepted = at
+    def tried(self, begun: float, heard: float, uuid: str, outcome: str) -> None:
+        """A sender handed it over (again), and was told."""
+        if (known := self.commands.get(uuid)) is not None:
+            known.tries.append((begun, heard, outcome))
+            if outcome == "ACCEPTED" and known.accepted is None:
+                known.accepted = heard
 
     def began(self, at: float, target: str, name: str, worker: str, uuid: str, attempt: int) -> None:
         self._began.append((at, target, name, uuid))
@@ -235,6 +247,11 @@ class Promises:
         if not each.runs:
             return
         first = each.runs[0].began
+        if not each.replay_of:
+            self.checked["refused and run"] += 1
+            if all(heard < first and outcome not in PERHAPS for begun, heard, outcome in each.before(first)):
+                text = f"{each.uuid} began although all that its sender was told until then were refusals"
+                self._broken(first, "refused and run", each.uuid, text)
         if each.delay:
             self.checked["delay"] += 1
             early = each.after + each.delay - first
