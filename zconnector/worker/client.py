@@ -6,6 +6,7 @@ import asyncio
 import random
 import uuid as uuid_module
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Literal, overload
 
@@ -27,7 +28,7 @@ from zconnector.worker.errors import (
 from zconnector.worker.payload import encode
 from zconnector.worker.results import Event, Reply, event_of
 from zconnector.worker.sender import Sender
-from zconnector.worker.subscriber import Delivered, read, wish
+from zconnector.worker.subscriber import Delivered, Reader, read, wish
 
 SPARE = 0.08
 """Seconds beyond a command's timeout that the connector has to say how it ended."""
@@ -88,6 +89,8 @@ class Client:
         self._sender: Sender | None = None
         self._v1: bool | None = None
         """Whether the connector serves zconnector.v1; None: nobody has asked yet."""
+        self._reading: set[Reader] = set()
+        """Streams of subscriptions that are open."""
         self._awaited: set[str] = set()
         """uuids whose replies are awaited on the common iterator: it has one reader for each."""
 
@@ -100,6 +103,9 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
+        # A generator left by `break` is closed only later, when there is no connection.
+        while self._reading:
+            await self._reading.pop().close()
         if self._sender is not None:
             await self._sender.close()
         if self._own and self._open is not None:
@@ -271,8 +277,10 @@ class Client:
             name, topics, oldest=start == "oldest", credits=credits, max_unacked=max_unacked, lease=lease
         )
         try:
-            async for delivered in read(self._connection, asked, self._closing, Backoff(self._rng)):
-                yield delivered
+            events = read(self._connection, asked, self._closing, Backoff(self._rng), self._reading)
+            async with aclosing(events):  # type: ignore[type-var]
+                async for delivered in events:
+                    yield delivered
         except CallFailed as failed:
             if failed.absent:
                 raise Unsupported("a durable subscription") from None

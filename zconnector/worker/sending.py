@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zconnector.worker.client import Client, Handle
     from zconnector.worker.sender import RetryPolicy
 
-SPARE = 0.2
+SPARE = 0.08
 """Seconds beyond a command's timeout that the connector has to say how it ended."""
 
 
@@ -105,7 +105,8 @@ async def _receipt(client: Client, submission: Any, seconds: float) -> None:
     backoff = Backoff(client._rng, limit=0.5)
     doubtful = False
     detail = "no connector answers"
-    while (left := deadline - loop.time()) > 0:
+    while (left := deadline - loop.time()) > 0 and await client._connection.ready(left):
+        left = max(0.001, deadline - loop.time())
         submission.timeout_ms = max(1, round(left * 1000))
         if submission.reply:
             client.sender.expect(submission.uuid)
@@ -117,7 +118,7 @@ async def _receipt(client: Client, submission: Any, seconds: float) -> None:
         except CallFailed as failed:
             if failed.absent or not failed.passing:
                 raise
-            doubtful = doubtful or failed.code != "UNAVAILABLE" or bool(failed.reason)
+            doubtful = True  # the stream that was lost may have carried it
             detail = failed.detail
         else:
             if receipt.outcome == pb.Receipt.ACCEPTED:
