@@ -175,10 +175,10 @@ class SubmitStream(Stream):
         del self._receipts[:ANSWERS]
         if self._receipts:
             return bytes(reply.SerializeToString())
-        size = taken = 0
+        size, taken = 200 * len(reply.receipts), 0
         for each in self._replies:
             size += len(each.payload) + 200
-            if taken and size > FRAME:
+            if (taken or reply.receipts) and size > FRAME:
                 break
             reply.replies.append(each)
             taken += 1

@@ -309,7 +309,7 @@ class WorkStream(Stream):
                 break  # the next frame
             if (missed := reader.missed()) is not None:
                 reply.missed.append(missed)
-            size += reader.fill(reply)
+            size = reader.fill(reply, size)
         self._measure()
         encoded: bytes = reply.SerializeToString()
         if not encoded and not self.blank:
