@@ -30,6 +30,8 @@ class Door:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.replies = b""
+        """Payload of every reply; empty: the test answers."""
         self.pending: dict[str, asyncio.Future[Answer]] = {}
         self._asked = asyncio.Event()
 
@@ -43,6 +45,8 @@ class Door:
         self.log.append(" ".join([op, *(lease["uuid"] for lease in args.get("leases", ()))]))
         self.pending[op] = asked
         self._asked.set()
+        if op == "await_reply" and self.replies:
+            asked.set_result(({"event": "SUCCES"}, self.replies))
         if op == "acknowledge":
             error = {"code": "NOT_FOUND", "detail": "no such event"}
             asked.set_result(({"results": [{"error": error} for _ in args["events"]]}, b""))
@@ -222,5 +226,27 @@ async def test_receipts_and_a_large_reply_too() -> None:
         assert sum(len(reply.receipts) for reply in replies) == 1_900
         assert sum(len(reply.replies) for reply in replies) == 1
         assert max(map(len, client.written)) <= CLIENTS_TAKE
+
+    await serving(sender, check)
+
+
+async def test_replies_that_nobody_reads_stay_at_the_queue_and_come_in_the_end() -> None:
+    uuids = [f"c{number}" for number in range(20)]
+
+    def sender(door: Door, client: Client) -> Stream:
+        door.replies = b"x" * 1_000_000
+        client.say(c.SubmitRequest(awaits=[c.AwaitRequest(uuid=uuid) for uuid in uuids]))
+        return SubmitStream(door, client, ServiceSettings())  # type: ignore[arg-type]
+
+    async def check(door: Door, client: Client, stream: Stream) -> None:
+        await settled()
+        assert isinstance(stream, SubmitStream)
+        assert stream.unread <= 5_000_000
+        client.reads.set()
+        await settled()
+        replies = [reply for frame in client.written for reply in c.SubmitReply.FromString(frame).replies]
+        assert sorted(reply.uuid for reply in replies) == sorted(uuids)
+        assert {len(reply.payload) for reply in replies} == {1_000_000}
+        assert not stream.busy()
 
     await serving(sender, check)

@@ -12,13 +12,11 @@ from zconnector.rpc.port import DoorPort
 from zconnector.rpc.v1.feed import Feed, Item
 from zconnector.rpc.v1.settling import refusal_of
 from zconnector.rpc.v1.status import item_refusal
-from zconnector.rpc.v1.stream import ANSWERS, FRAME
+from zconnector.rpc.v1.stream import ANSWERS, FRAME, MUCH
 from zconnector.rpc.v1.work_convert import fill_delivery
 
 TOGETHER = 400
 """Acknowledgements of one call: what the door takes, and can answer."""
-MUCH = 4_000_000
-"""Bytes put aside for the client beyond which nothing more is taken from the queue."""
 
 
 class Reader:
