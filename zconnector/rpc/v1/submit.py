@@ -74,8 +74,8 @@ class SubmitStream(Stream):
 
     Replies beyond `MUCH` unread bytes stay at the queue, which keeps them: they are asked for again.
 
-    Invariant: `_sending` and `_waiting` hold exactly the calls at the door that are not answered yet; a uuid is
-    in one of `_waiting` and `_put_off`; `_bytes` are the payloads of `_replies`.
+    Invariant: `_sending` and `_waiting` hold exactly the calls at the door that are not answered yet; no uuid
+    is both in `_waiting` and in `_put_off`; `_bytes` are those of the payloads of `_replies`.
     """
 
     def __init__(self, door: DoorPort, context: Context, settings: ServiceSettings) -> None:
