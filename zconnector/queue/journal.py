@@ -74,7 +74,8 @@ class Journal:
             cut: dict[str, Any] = {"cut": len(message.payload)}
             if not reply:
                 cut["digest"] = body_digest(message)  # by which a copy is known to be the same command
-            body = pack(Message(message.kind, {**message.header, **cut}))
+            message = Message(message.kind, {**message.header, **cut})
+            body = pack(message)
         share = 1.0 if reply else COMMAND_SHARE
         count = len(self._records) + len(self._coming) + 1
         full = (
@@ -88,7 +89,7 @@ class Journal:
         self._next += 1
         self._coming[key] = len(body)
         self._bytes += len(body)
-        self._messages.keep(DOCUMENTS, _name(key), body)
+        self._messages.keep(DOCUMENTS, _name(key), body, message)
         return key, Put(DOCUMENTS, _name(key), {}, body)
 
     def accept(self, key: int | None) -> None:

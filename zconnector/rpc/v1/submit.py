@@ -26,12 +26,14 @@ Asked = asyncio.Future[tuple[dict[str, Any], bytes]]
 
 async def send(door: DoorPort, request: Any, settings: ServiceSettings) -> Any:
     """One command with its receipt, and its reply if that is asked for."""
+    began = asyncio.get_running_loop().time()
     try:
         between_reply(request.reply_timeout_ms)
         args, payload = convert.submission_args(request, settings.default_timeout_ms)
     except Refusal as refusal:
         return pb.SendReply(receipt=convert.refused_receipt(request.uuid, refusal))
     uuid = str(args["uuid"])
+    args["began"] = int(began * 1000)
     try:
         result, _ = await door.call("send_command", args, payload)
     except Refusal as refusal:
@@ -117,6 +119,7 @@ class SubmitStream(Stream):
             self._receipts.append(convert.refused_receipt(command.uuid, refusal))
             self.put()
             return
+        args["began"] = int(asyncio.get_running_loop().time() * 1000)
         asked = self._door.ask("send_command", args, payload)
         self._sending.add(asked)
         reply = command.reply_timeout_ms if command.reply else None
