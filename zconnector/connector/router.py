@@ -377,6 +377,7 @@ class ConnectorRouter:
             "latest": self.replication.latest,
             "in_flight": len(self.outgoing),
             "workers": self.workers.status(now),
+            "streams": len(self.tidings),
             "versions": [str(version) for version in self.incoming.catalogue.versions],
             "counters": {
                 **self.outgoing.counters,

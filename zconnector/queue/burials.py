@@ -147,6 +147,9 @@ class Burials:
         for command, again in postponed:
             if command.state in WAITING or command.state is State.LEASED:
                 actions += again(now)
+            elif command.state is State.COMPLETING:  # another end of it is being stored, which may fail too
+                self._postponed.append((command, again))
+                self._retry_at = now.mono + RETRY
         return actions
 
     def deadline(self) -> float | None:

@@ -218,17 +218,18 @@ class LocalQueue(CommandSide):
         """
         if self.knows_command(command.uuid):
             return self.offer(command, now, done, retry)
-        record = self.journal.add(command, reply=False)
-        if record is None:
+        draft = self.journal.draft(command, reply=False)
+        if draft is None:
             detail = "the cluster's journal is too far behind: too many records wait for it"
             return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
+        record, write = draft
 
         def decided(now: Instant, offered: Offered) -> Actions:
             settle = self.journal.accept if offered.outcome == "STORED" else self.journal.withdraw
             settle(record)
             return done(now, offered)
 
-        return self._commands.offers.offer(command, now, decided, retry, along=along)
+        return self._commands.offers.offer(command, now, decided, retry, along=[*along, write])
 
     def _offer_again(
         self,

@@ -7,11 +7,8 @@ import random
 import uuid as uuid_module
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, overload
-
-import orjson
 
 from zconnector.errors import REASONS, Reason
 from zconnector.messages.kinds import Outcome
@@ -29,6 +26,7 @@ from zconnector.worker.errors import (
     Unsupported,
 )
 from zconnector.worker.payload import encode
+from zconnector.worker.results import Event, Reply, event_of
 from zconnector.worker.sender import Sender
 from zconnector.worker.subscriber import Delivered, Reader, read, wish
 
@@ -41,43 +39,6 @@ REPLIES_PER_ITERATOR = 1_000
 
 _OUTCOMES = (Outcome.SUCCESS, Outcome.FAIL)
 _RECEIPTS = (Outcome.ON_GOING, Outcome.REJECTED, Outcome.NO_ROUTE)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """How a command ended."""
-
-    ok: bool
-    event: str
-    """`SUCCES` or `FAIL`."""
-    payload: str
-    reason: str = ""
-    """Of a FAIL that no worker made: one of the reasons of WIRE.md section 10."""
-    detail: str = ""
-    data: bytes = b""
-    """The payload as it came, where zconnector.v1 carried it: it need not be text."""
-
-    def json(self) -> Any:
-        """The payload, parsed. Raises orjson.JSONDecodeError."""
-        return orjson.loads(self.payload)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event as it arrived."""
-
-    uuid: str
-    topic: str
-    event: str
-    payload: str
-    reference: str
-    """uuid of the message that it is about; "" for a plain event."""
-    timestamp: int
-    """Seconds since 1970; 0 when unknown."""
-
-    def json(self) -> Any:
-        """The payload, parsed. Raises orjson.JSONDecodeError."""
-        return orjson.loads(self.payload)
 
 
 class Handle:
@@ -495,14 +456,6 @@ class Client:
             method, request = "WaitEventMessage", pb.EventMessageWait(Event=event, **fields)
         reply, trailing = await self._connection.call(method, request, seconds=seconds, said=said)
         return event_of(reply), trailing
-
-
-def event_of(message: Any) -> Event:
-    """An EventMessage as the SDK shows it."""
-    timestamp = int(message.Timestamp) if message.Timestamp.isdigit() else 0
-    return Event(
-        message.UUID, message.Topic, message.Event, message.Payload, message.ReferenceUUID, timestamp
-    )
 
 
 def _send_error(uuid: str, failed: CallFailed, doubtful: bool) -> SendError:

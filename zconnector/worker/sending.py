@@ -18,9 +18,10 @@ from zconnector.worker.errors import (
     Unsupported,
 )
 from zconnector.worker.payload import encode_bytes
+from zconnector.worker.results import Reply
 
 if TYPE_CHECKING:
-    from zconnector.worker.client import Client, Handle, Reply
+    from zconnector.worker.client import Client, Handle
     from zconnector.worker.sender import RetryPolicy
 
 SPARE = 0.08
@@ -148,8 +149,6 @@ def _ended(uuid: str, receipt: Any, doubtful: bool) -> bool:
 
 async def reply_to(client: Client, uuid: str, seconds: float | None) -> Reply:
     """Wait for the reply, over one stream after another."""
-    from zconnector.worker.client import Reply  # each needs the other
-
     backoff = Backoff(client._rng, limit=0.5)
     try:
         async with asyncio.timeout(seconds):

@@ -311,3 +311,19 @@ def test_nothing_is_dropped_for_a_command_that_is_refused_all_the_same(
     assert offered is not None
     assert offered.reason is Reason.QUEUE_FULL
     assert order(bench) == ["b"]
+
+
+def test_an_expired_command_is_buried_although_its_burial_and_its_completion_could_not_be_stored(
+    bench: Bench,
+) -> None:
+    bench.offer(bench.command("c1", ttl=1_000))
+    bench.full = True
+    bench.passes(1.1)
+    bench.held = True
+    bench.complete("c1")  # by uuid, over the Gandalf API
+    bench.passes(1.1)  # the burial is tried again, and finds it COMPLETING
+    bench.held = False
+    bench.settle()
+    bench.full = False
+    bench.passes(1.1)
+    assert [letter["reason"] for letter in bench.letters()] == ["EXPIRED"]
