@@ -53,7 +53,7 @@ class EventHandler:
 
 @dataclass(slots=True)
 class Registry:
-    """The handlers of one worker. Invariant: one for each command name, and each (topic, event, subscription)."""
+    """The handlers of one worker. Invariant: one for each command name, and (topic, event, subscription)."""
 
     commands: dict[str, CommandHandler] = field(default_factory=dict)
     events: dict[tuple[str, str | None, str], EventHandler] = field(default_factory=dict)
