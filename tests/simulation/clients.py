@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -40,6 +40,10 @@ class Manners:
     """Names another tenant than that of its connector."""
     borrowed: float = 0.0
     """Uses a uuid that the other tenant has used."""
+    wishes: float = 0.4
+    """With a time to live, a delay, a priority, an order key, a lease, or a retry policy."""
+    awaits: float = 0.4
+    """The reply is awaited by one call, not read through an iterator."""
     admin: float = 0.03
     """For the admin worker of a connector, which answers FAIL. Not every connector may send them."""
 
@@ -58,6 +62,7 @@ class Job:
     resent: bool = False
     done: bool = False
     admin: bool = False
+    wishes: dict[str, Any] = field(default_factory=dict)
 
 
 class Client(Agent):
@@ -112,6 +117,8 @@ class Client(Agent):
             job.tenant = "t2" if self.node.spec.tenant == "t1" else "t1"
         elif odd > 1 - manners.admin:
             job.admin, job.command = True, rng.choice(ADMIN_COMMANDS)
+        elif rng.random() < manners.wishes:
+            job.wishes = self._wishes()
         self._used.append(uuid)
         del self._used[:-20]
         self.open[job] = None
@@ -120,6 +127,28 @@ class Client(Agent):
     def _body(self, **more: Any) -> bytes:
         mark = {"n": self._number, "tenant": self.node.spec.tenant, "by": self.node.name}
         return orjson.dumps({**mark, **more})
+
+    def _wishes(self) -> dict[str, Any]:
+        """What a sender may ask for, some of it."""
+        rng = self.rng
+        wishes: dict[str, Any] = {}
+        if rng.random() < 0.25:
+            wishes["ttl"] = rng.choice((2_000, 6_000, 15_000))
+        if rng.random() < 0.25:
+            wishes["delay"] = rng.choice((200, 1_500, 5_000))
+        if rng.random() < 0.4:
+            wishes["priority"] = rng.randint(1, 9)
+        if rng.random() < 0.4:
+            wishes["order_key"] = rng.choice(("left", "right"))
+        if rng.random() < 0.2:
+            wishes["lease"] = rng.choice((2_000, 5_000))
+        if rng.random() < 0.4:
+            wishes["retry"] = {
+                "attempts": rng.randint(1, 4),
+                "first": rng.choice((200, 1_000)),
+                "factor": rng.choice((1, 2.5)),
+            }
+        return wishes
 
     # ---- sending
 
@@ -131,12 +160,15 @@ class Client(Agent):
             "timeout": job.timeout,
             "major": 0,
             "worker": self.name,
+            **job.wishes,
         }
         if job.tenant:
             args["tenant"] = job.tenant
         if job.admin:
             args["admin"] = True
-        attempt = self._model.sending(self.now, self.node.name, job.uuid, job.payload, job.timeout)
+        attempt = self._model.sending(
+            self.now, self.node.name, job.uuid, job.payload, job.timeout, job.wishes
+        )
 
         def answered(result: Args, _: bytes, error: Refusal | None) -> None:
             outcome = _outcome(result, error)
@@ -194,6 +226,9 @@ class Client(Agent):
         if job.resent:
             self._close(job)
             return
+        if self.rng.random() < self._manners.awaits:
+            self._await_final(job)
+            return
 
         def made(result: Args, _: bytes, error: Refusal | None) -> None:
             if error is None:
@@ -202,6 +237,29 @@ class Client(Agent):
                 self.after(self.some(300 * MS, SECOND), self._read, job)
 
         self.call("create_iterator", {"kind": "event"}, made)
+
+    def _await_final(self, job: Job) -> None:
+        """One call, which is answered with the reply that ends the command."""
+        if self.node.door is None:
+            self.after(self.some(300 * MS, SECOND), self._read, job)
+            return
+        awaiter = self._model.awaiting(self.now, self.node.name, job.uuid)
+
+        def given(event: Args, _: bytes) -> None:
+            self._model.heard(self.now, awaiter, str(event["reference"]))
+
+        def answered(event: Args, _: bytes, error: Refusal | None) -> None:
+            if error is None:
+                self._model.reply_read(
+                    self.now, self.node.name, job.uuid, str(event["reference"]), str(event["event"])
+                )
+                self._replied(job)
+                return
+            self._model.let_down(self.now, awaiter, str(error.reason), gone=is_gone(error))
+            self.after(self.some(300 * MS, SECOND), self._read, job)
+
+        args = {"uuid": job.uuid, "timeout": self.rng.choice((0, 20_000))}
+        self.call("await_reply", args, answered, given=given)
 
     def _await_reply(self, job: Job, iterator: str) -> None:
         args = {"iterator": iterator, "topic": job.command, "reference": job.uuid, "worker": self.name}
