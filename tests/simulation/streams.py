@@ -33,7 +33,7 @@ class Ways:
     fails: float = 0.06
     naks: float = 0.15
     progress: float = 0.15
-    slow: float = 0.04
+    slow: float = 0.12
     """Run for up to SLOW, which is beyond some leases."""
     late: float = 0.5
     """Of those that were lost meanwhile: settled all the same."""
