@@ -136,3 +136,16 @@ def test_a_pause_is_there_after_reopening(opener: Open) -> None:
     shell = reopened(shell, opener)
     assert shell.queue.operators.pauses.names() == []
     shell.store.close()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "pause/x", "üñ🎉", "'; DROP TABLE documents; --"])
+def test_a_name_is_a_name_whatever_its_letters(opener: Open, name: str) -> None:
+    shell = Shell(opener())
+    shell.do(shell.queue.operators.pause(name, NOW, shell.hear))
+    assert shell.heard == [None]
+    shell = reopened(shell, opener)
+    assert shell.queue.operators.pauses.names() == [name]
+    shell.do(shell.queue.operators.resume(name, NOW, shell.hear))
+    shell = reopened(shell, opener)
+    assert shell.queue.operators.pauses.names() == []
+    shell.store.close()

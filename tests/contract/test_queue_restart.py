@@ -19,15 +19,19 @@ from zconnector.actions import Actions, Caller, Commit, Respond
 from zconnector.clock import Instant
 from zconnector.errors import StorageError
 from zconnector.messages import Kind, Message
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.lanes import LaneKey
+from zconnector.queue.leases import Version
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.memory import MemoryQueueStore
+from zconnector.queue.settling import Settlement
 from zconnector.queue.sqlite import SqliteQueueStore
 from zconnector.queue.store import QueueStore, scan_all
 from zconnector.queue.subscription import Terms
 from zconnector.settings import QueueSettings
 
 NOW = Instant(100.0, 1_700_000_000_000)
+POLICY = RetryPolicy(attempts=9)
 Open = Callable[[], QueueStore]
 
 
@@ -81,6 +85,20 @@ class Shell:
         self.do(self.queue.wait_event(caller, iterator, "T", None, "", "w", NOW))
         return self.responses.get(caller)
 
+    def take(self, call: int) -> dict[str, Any]:
+        """The one command that there is for a stream of v1."""
+        caller = Caller(b"c", call)
+        self.do(self.queue.take_commands(caller, ["BUILD"], "w", Version(0, 0), NOW, wait_ms=-1))
+        (entry,) = self.responses[caller].args["commands"]
+        return dict(entry)
+
+    def settle(self, lease: dict[str, Any], outcome: Any, **more: Any) -> str:
+        """Empty when it was taken, else the reason why not."""
+        settlement = Settlement(lease["uuid"], lease["token"], outcome, **more)
+        self.do(self.queue.settle([settlement], NOW, self.hear))
+        (refusal,) = self.heard.pop()
+        return str(refusal.reason) if refusal else ""
+
 
 def command(uuid: str, payload: bytes = b"{}") -> Message:
     header = {"uuid": uuid, "type": "Git", "command": "BUILD", "source": "ci", "tenant": "acme"}
@@ -131,6 +149,45 @@ def test_everything_is_there_after_reopening(opener: Open) -> None:
     again = after.wait_command(commands, 3)
     assert again is not None
     assert (again.args["uuid"], again.payload) == ("leased", b"leased")
+    store.close()
+
+
+def test_wishes_leases_and_dead_letters_are_there_after_reopening(opener: Open) -> None:
+    store = opener()
+    before = Shell(store)
+
+    def offer(uuid: str, payload: bytes = b"{}", **fields: Any) -> None:
+        before.do(before.queue.offer(command(uuid, payload).with_fields(**fields), NOW, before.hear, POLICY))
+
+    offer("held", b"\xff\x00", lease=5_000)
+    held = before.take(1)
+    offer("dead")
+    before.settle(before.take(2), "fail", error="no")
+    offer("again")
+    before.settle(before.take(3), "nak", delay=60_000, error="busy")
+    offer("late", delay=30_000, priority=7)
+    offer("first", order_key="k", priority=1)
+    offer("second", order_key="k", ttl=90_000)
+    depths = before.queue.depths()
+    store.close()
+
+    store = opener()
+    after = Shell(store)
+    assert after.queue.depths()["commands"] == depths["commands"]
+    assert after.queue.depths()["dead"] == depths["dead"]
+    again, late = after.queue.find_command("again"), after.queue.find_command("late")
+    assert again is not None
+    assert late is not None
+    assert (again.state, again.error, again.attempt, again.policy) == ("DELAYED", "busy", 1, POLICY)
+    assert (late.due, late.priority) == (NOW.wall + 30_000, 7)
+    first = after.take(4)
+    assert (first["uuid"], first["attempt"]) == ("first", 1)
+    assert after.settle({**held, "token": "wrong"}, "ack") == "FENCED"
+    assert after.settle(held, "ack") == ""
+    assert after.settle(first, "ack") == ""
+    assert after.take(5)["uuid"] == "second"
+    replies = {(e.message.reference, e.message.text("event")) for e in after.queue.outbox_due(NOW)}
+    assert replies == {("dead", "FAIL"), ("held", "SUCCES"), ("first", "SUCCES")}
     store.close()
 
 
@@ -261,4 +318,36 @@ def test_a_subscription_goes_on_where_it_was(opener: Open) -> None:
     after.do(subscriptions.take(Caller(b"c", 2), "s", "other", 64, None, NOW))
     events = after.responses[Caller(b"c", 2)].args["events"]
     assert [(item["uuid"], item["attempt"]) for item in events] == [("e0", 2), ("e2", 2)]
+    store.close()
+
+
+def test_a_command_to_ourselves_its_reply_and_their_records(opener: Open) -> None:
+    store = opener()
+    before = Shell(store)
+    before.queue.at_home("ci")
+    for uuid in ("c1", "c2"):
+        before.do(before.queue.offer_own(command(uuid, uuid.encode()), NOW, before.hear))
+    reply = event("r1", reference="c1").with_fields(event="SUCCES")
+    before.do(before.queue.complete(reply, NOW, before.hear))
+    store.close()
+
+    store = opener()
+    after = Shell(store)
+    after.queue.at_home("ci")
+    assert (after.queue.is_own("c1"), after.queue.is_own("c2")) == (True, True)
+    after.do(after.queue.awaiting.wait(Caller(b"c", 1), "c1", None, NOW))
+    answer = after.responses[Caller(b"c", 1)]
+    assert (answer.args["uuid"], answer.args["source"], answer.payload) == ("r1", "ci", b"payload")
+    ready = after.wait_command(after.iterator("command"), 2)
+    assert ready is not None
+    assert (ready.args["uuid"], ready.payload) == ("c2", b"c2")
+    records, _ = after.queue.journal.first(10)
+    assert [message.uuid for _, message in records] == ["c1", "c2", "r1"]
+    after.do(after.queue.journal.told([key for key, _ in records[:2]], NOW))
+    store.close()
+
+    store = opener()
+    last = Shell(store)
+    records, _ = last.queue.journal.first(10)
+    assert [(message.uuid, message.payload) for _, message in records] == [("r1", b"payload")]
     store.close()

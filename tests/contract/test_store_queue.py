@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from zconnector.errors import StorageError, StoreVersionError
 from zconnector.queue.memory import MemoryQueueStore
@@ -26,6 +28,7 @@ from zconnector.queue.store import (
     Put,
     QueueStore,
     Row,
+    Write,
     scan_all,
 )
 
@@ -104,6 +107,48 @@ def test_delete_takes_row_and_body(opener: Open) -> None:
         store.body(COMMANDS, 1)
     store.commit([Put(COMMANDS, 1, {})])
     assert store.body(COMMANDS, 1) == b"", "the deleted body must not come back"
+    store.close()
+
+
+WRITES = st.lists(
+    st.one_of(
+        st.builds(
+            Put,
+            st.sampled_from((COMMANDS, EVENTS)),
+            st.integers(1, 6),
+            st.fixed_dictionaries({"n": st.integers(0, 99)}),
+            st.sampled_from((None, b"", b"body", b"another", b"x" * 70_000)),
+        ),
+        st.builds(Delete, st.sampled_from((COMMANDS, EVENTS)), st.integers(1, 6)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(WRITES)
+def test_one_transaction_leaves_what_its_writes_one_by_one_would(tmp_path: Path, writes: list[Write]) -> None:
+    store = SqliteQueueStore(tmp_path / "queue.db")
+    store.commit([Delete(space, key) for space in (COMMANDS, EVENTS) for key in range(1, 7)])
+    expected = MemoryQueueStore()
+    for write in writes:
+        expected.commit([write])
+    store.commit(writes)
+    assert list(scan_all(store)) == list(scan_all(expected))
+    for row in scan_all(expected):
+        assert store.body(row.space, row.key) == expected.body(row.space, row.key)
+    store.close()
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 21, 63, 64, 65, 300])
+def test_a_transaction_of_any_number_of_rows(opener: Open, count: int) -> None:
+    store = opener()
+    store.commit([Put(EVENTS, key, {"n": key}, b"%d" % key) for key in range(count)])
+    assert [(row.key, row.meta, store.body(EVENTS, row.key)) for row in rows(store, EVENTS)] == [
+        (key, {"n": key}, b"%d" % key) for key in range(count)
+    ]
+    store.commit([Delete(EVENTS, key) for key in range(count)])
+    assert rows(store, EVENTS) == []
     store.close()
 
 

@@ -103,7 +103,7 @@ async def test_explained_paused_run_cancelled_replayed_and_done(make_dev: MakeDe
     whats = [(step["where"].split(":")[0], step["what"]) for step in told["history"]]
     assert ("connector ci", "stored and receipted") in whats
     assert ("cluster member 1", "resolved to connector ci") in whats
-    assert ("connector git", "its sender was told ACCEPTED") in whats
+    assert any(who == "connector git" and what.startswith("receipt ON_GOING") for who, what in whats)
     times = [step["at"] for step in told["history"]]
     assert times == sorted(times)
     code, output, _ = await operator("explain", uuid)
@@ -122,7 +122,8 @@ async def test_explained_paused_run_cancelled_replayed_and_done(make_dev: MakeDe
             while not [row for row in await operator.lines("workers") if row["waits"]]:
                 continue
         (row,) = (r for r in await operator.lines("workers") if r["waits"])
-        assert (row["connector"], row["worker"], row["major"]) == ("ci", "ci-worker", 1)
+        assert (row["connector"], row["major"]) == ("ci", 1)
+        assert row["worker"].startswith("ci-worker")
         assert "BUILD" in row["commands"]
         assert row["last_beat_ms"] < 5_000
         told = await operator.one("explain", uuid)
@@ -136,7 +137,8 @@ async def test_explained_paused_run_cancelled_replayed_and_done(make_dev: MakeDe
         await dev.kill("ci")
         await dev.said("ci: restarted, pid ")
         # The pause is still there, and so is the command.
-        assert (await operator.one("explain", uuid))["waits_for"].startswith("paused")
+        told = await operator.until(uuid, lambda told: "in its queue" in told["where"])
+        assert told["waits_for"] == "paused: `zconnector queue resume 'BUILD'`"
         (peeked,) = await operator.lines("queue", "peek", "BUILD")
         assert (peeked["uuid"], peeked["state"], peeked["source"]) == (uuid, "READY", "git")
         assert (await operator("queue", "resume", "BUILD", "--connector", "ci"))[0] == 0

@@ -32,7 +32,7 @@ async def door() -> ScriptedDoor:
 @pytest.fixture
 async def server(door: ScriptedDoor, tmp_path: Path) -> AsyncIterator[WorkerServer]:
     # A hold that no test could sit out: our client must never be held.
-    made = WorkerServer(door, "boot-1", ServiceSettings(hold=60.0))
+    made = WorkerServer(door, "boot-1", ServiceSettings(hold=60.0, v1=False))
     await made.start(f"unix:{tmp_path / 'grpc' / 'w.sock'}")
     yield made
     await made.stop(0)

@@ -1,4 +1,4 @@
-"""Workers made with the SDK, against the real service over unix sockets."""
+"""Workers made with the SDK, against a service that has only the Gandalf API, over unix sockets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Connector:
 
     async def start(self) -> None:
         self._boots += 1
-        self._server = WorkerServer(self.door, f"boot-{self._boots}", ServiceSettings(hold=0.1))
+        self._server = WorkerServer(self.door, f"boot-{self._boots}", ServiceSettings(hold=0.1, v1=False))
         await self._server.start(self.address)
 
     async def stop(self) -> None:

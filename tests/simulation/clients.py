@@ -63,6 +63,8 @@ class Job:
     done: bool = False
     admin: bool = False
     wishes: dict[str, Any] = field(default_factory=dict)
+    target: str = ""
+    """"self": for its own connector."""
 
 
 class Client(Agent):
@@ -92,6 +94,8 @@ class Client(Agent):
         self._number = 0
         self.open: dict[Job, None] = {}
         """Jobs whose end is not known."""
+        self.kept: set[str] = set()
+        """Uuids that its own connector took when they were sent to itself."""
         self.quiet = False
 
     def start(self) -> None:
@@ -166,6 +170,8 @@ class Client(Agent):
             args["tenant"] = job.tenant
         if job.admin:
             args["admin"] = True
+        if job.target:
+            args["target"] = job.target
         attempt = self._model.sending(
             self.now, self.node.name, job.uuid, job.payload, job.timeout, job.wishes
         )
@@ -283,6 +289,38 @@ class Client(Agent):
             again = replace(job, began=self.now, resent=True, done=False)
             self.open[again] = None
             self.after(self.some(0, 30 * SECOND), self._send, again)
+
+
+class OwnClient(Client):
+    """Sends commands to its own connector, some of them once more by way of the cluster."""
+
+    def start(self) -> None:
+        self.name = f"own {self.name}"
+        self.rng = self.node.around.rng(f"agent {self.name}")
+        super().start()
+
+    def _next(self) -> None:
+        if self.quiet:
+            return
+        self.after(self.some(0, int(2 * self._pause * SECOND)), self._next)
+        self._number += 1
+        kind, rng = self.node.spec.type, self.rng
+        uuid, timeout = fresh_uuid(rng), rng.choice(TIMEOUTS)
+        job = Job(uuid, kind, rng.choice(COMMANDS[kind]), self._body(), timeout, self.now, target="self")
+        if rng.random() < self._manners.bad_payload:
+            job.payload = b'{"n":"no number"}'
+        elif rng.random() < self._manners.wishes:
+            job.wishes = self._wishes()
+        self.open[job] = None
+        self._send(job)
+
+    def _heard(self, job: Job, outcome: str) -> None:
+        super()._heard(job, outcome)
+        if outcome == "ACCEPTED" and job.target:
+            self.kept.add(job.uuid)
+        if outcome == "ACCEPTED" and job.target and self.rng.random() < 0.2:
+            copy = replace(job, target="", resent=True, done=True)
+            self.after(self.some(0, 20 * SECOND), self._send, copy)
 
 
 def _outcome(result: Args, error: Refusal | None) -> str:

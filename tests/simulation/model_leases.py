@@ -1,8 +1,8 @@
 """The model's part on leases: who has a command, until when, and which token settles it.
 
-A Gandalf lease has no token: what ends it is its worker's silence, a cancelled wait of its iterator, the limit, or
-(since nobody knows whether it was durable) the end of the process. A lease of zconnector.v1 has one, is durable
-as soon as its row is, and then outlives the process.
+A Gandalf lease has no token: what ends it is its worker's silence, a cancelled wait of its iterator, the
+limit, or (since nobody knows whether it was durable) the end of the process. A lease of zconnector.v1 has one, is
+durable as soon as its row is, and then outlives the process.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class LeaseRules(RowRules):
         if before is not None and at < before.until:
             self.checked["overlapping leases"] += 1
             if not self._is_over(before):
-                text = f"{uuid} was handed out at {node} again, {(at - before.at) / MS:.0f} ms after {before.worker}"
+                after = f"{(at - before.at) / MS:.0f} ms after {before.worker}"
+                text = f"{uuid} was handed out at {node} again, {after}"
                 self._broken(at, "overlapping leases", uuid, text)
         if before is not None and before.token:
             self._tokens[node].pop(before.token, None)

@@ -1,7 +1,7 @@
 """The model's part on what is on a connector's disk of its commands: order, time, ends, dead letters, pauses.
 
-The disk is a witness: a row says when a command was stored, which state is durable, and what became of it. What
-is handed out is held against that.
+The disk is a witness: a row says when a command was stored, which state is durable, and what became of it.
+What is handed out is held against that.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class RowRules(SubscriptionRules):
     """What commands go through, as the disk shows it."""
 
     def __init__(self, *, policy: RetryPolicy, retries: Mapping[str, Mapping[str, Any]], drops: bool) -> None:
-        """`policy`: of the settings; `retries`: wishes of the pivots, by command; `drops`: full queues drop."""
+        """`policy`: of the settings; `retries`: pivots' wishes, by command; `drops`: full queues drop."""
         super().__init__()
         self._policy = policy
         self._retries = retries
@@ -99,6 +99,7 @@ class RowRules(SubscriptionRules):
     def wrote(self, at: int, node: str, writes: Sequence[Write]) -> None:
         """A transaction of a connector's queue is durable."""
         replies: set[str] = set()
+        events: list[Mapping[str, Any]] = []
         ends: list[tuple[str, CommandRow, str]] = []
         letters: dict[str, tuple[str, int]] = {}
         for write in writes:
@@ -107,13 +108,13 @@ class RowRules(SubscriptionRules):
                     self._command_put(at, node, write, ends)
                 elif write.space == EVENTS:
                     if write.body is not None:
-                        self.event_stored(at, node, write.meta)
+                        events.append(write.meta)
+                        replies.add(str(write.meta["uuid"]))  # to a command of its own
                 elif write.space == OUTBOX:
                     replies.add(str(write.meta["uuid"]))
-                elif write.space == DEAD and write.meta.get("kind") == Kind.COMMAND.name:
-                    if not write.meta.get("edited"):
-                        letters[str(write.meta["uuid"])] = str(write.meta["reason"]), int(write.key)
-                        self._letters[node, int(write.key)] = str(write.meta["uuid"])
+                elif write.space == DEAD and _is_new_letter(write.meta):
+                    letters[str(write.meta["uuid"])] = str(write.meta["reason"]), int(write.key)
+                    self._letters[node, int(write.key)] = str(write.meta["uuid"])
             elif type(write) is Delete and write.space == DEAD:
                 self._letters.pop((node, int(write.key)), None)
         for uuid, row, reply in ends:
@@ -126,6 +127,8 @@ class RowRules(SubscriptionRules):
                     )
         for uuid, (reason, key) in letters.items():
             self._letter_stored(at, node, uuid, reason, key)
+        for event in events:
+            self.event_stored(at, node, event)
 
     def event_stored(self, at: int, node: str, meta: Mapping[str, Any]) -> None:
         """An event is durable at a connector."""
@@ -456,3 +459,8 @@ class RowRules(SubscriptionRules):
                 self._broken(
                     at, "dead letters", uuid, f"{uuid} is DEAD at {node}, and {row.source} was never told"
                 )
+
+
+def _is_new_letter(meta: Mapping[str, Any]) -> bool:
+    """Whether a stored letter is one of a command, and was just made."""
+    return meta.get("kind") == Kind.COMMAND.name and not meta.get("edited")

@@ -1,4 +1,4 @@
-"""The promises that are watched, and what each part of the model has of the world: crashes, troubles, clocks."""
+"""The promises that are watched, and what each part of the model knows of the world."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ RULES: dict[str, str] = {
     "redelivery": "nothing is handed out again after its end: completed, or a dead letter",
     "overlapping leases": "a command is handed out again only after its lease has ended by a rule",
     "fencing": "only the token of the lease that lasts settles it, and that one does, over restarts too",
-    "attempts": "attempts are counted, those that nobody saw are not, and there are no more than the policy says",
+    "attempts": "attempts are counted, unseen ones are not, and there are no more than the policy says",
     "order key": "a command begins after all that came before it under its name and order key have ended",
     "priority": "of what is ready under one name the first by priority and arrival is handed out first",
     "delay": "nothing delayed or put off is handed out over 100 ms too early, or ready over 100 ms too late",
     "time to live": "nothing begins or is done after its time to live, and nothing expires before",
-    "dead letters": "DEAD, its letter and its FAIL are one commit, for a reason that there is; one letter each",
+    "dead letters": "DEAD, its one letter and its FAIL are one commit, for a reason that there is",
     "replay": "a replayed letter is a command with a fresh uuid, and no letter any more",
     "pause": "nothing of a paused name is handed out, over restarts too",
     "wishes kept": "a command is stored with the wishes that its sender had",
-    "subscription": "each event comes to each subscription, is with one holder at a time, never after its ack",
+    "subscription": "each event comes to each subscription, to one holder at a time, never after its ack",
     "unheard": "who awaits the reply to a command hears it when it is there",
     "wrong uuid": "every answer and reply is about what was asked, and goes to who asked",
     "missed event": "every connector of the tenant has every published event, every iterator shows it",
@@ -33,6 +33,7 @@ RULES: dict[str, str] = {
     "slow failover": "with one of three instances silent a receipt comes within T/n + 200 ms",
     "unbounded": "every queue keeps its bound, and is empty once all is quiet",
     "lease kept": "a lease does not outlive its holder",
+    "not journalled": "what a connector sent to itself is in the journal afterwards",
     "cross-tenant": "nothing of a tenant is seen in another",
     "stale configuration": "a pivot put while all runs reaches every connector of its type",
     "silent drop": "whatever a socket does not take is told to the core",

@@ -1,8 +1,8 @@
 """Workers of zconnector.v1, each with its front end: a stream that takes, settles, and lives by its tidings.
 
-They come back after a restart of the router with what they have in hand, and adopt it. Their faults: to die, to
-hang, to cancel a take, to hold on beyond the lease, to settle late, twice, with another token, to give back and
-to settle all the same.
+They come back after a restart of the router with what they have in hand, and adopt it. Their faults: to die,
+to hang, to cancel a take, to hold on beyond the lease, to settle late, twice, with another token, to give
+back and to settle all the same.
 """
 
 from __future__ import annotations

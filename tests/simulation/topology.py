@@ -68,8 +68,8 @@ TWO_TENANTS = Topology(
         ConnectorSpec("t2", "git1", "Git", (True,)),
     ),
 )
-"""Gandalf workers alone, v1 workers alone, and both; a worker that does not name itself; two connectors of one
-type; and a second tenant with the same names."""
+"""Two connectors of one type, and a second tenant with names of the first; Gandalf workers alone (one that
+does not name itself), v1 workers alone, and both."""
 
 COMMANDS = {"Git": ("CLONE", "MERGE"), "Ci": ("BUILD",)}
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.simulation.clients import TOPIC, Client, Manners, Publisher, Subscriber
+from tests.simulation.clients import TOPIC, Client, Manners, OwnClient, Publisher, Subscriber
 from tests.simulation.faults import FAULTS, Injector
 from tests.simulation.holders import Holder
 from tests.simulation.model import Model, Violation
@@ -36,6 +36,7 @@ from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import _MAX_IN_FLIGHT
 from zconnector.messages.retry import RetryPolicy
+from zconnector.queue.awaiting import MAX_AWAITING
 from zconnector.queue.history import MAX_STEPS
 from zconnector.queue.overflow import DROP_OLDEST
 from zconnector.queue.register import REMEMBERED_PER_ROOM
@@ -210,6 +211,8 @@ class World:
                     pause=command_pause * share,
                 )
             )
+            own = OwnClient(node, self.model, mine, types, [], [], pause=command_pause * share * 2)
+            self.clients.append(own)
             node.on_serve = AdminWorker(node, self.model).start
             self.publishers.append(Publisher(node, self.model, pause=event_pause * share))
             for number, named in enumerate(spec.workers):
@@ -414,6 +417,7 @@ class World:
     def _judge(self) -> None:
         now, model = self.scheduler.now, self.model
         model.finish(now, [node.name for node in self.connectors])
+        self._judge_journal(now)
         self._judge_drained(now)
         self._judge_configuration(now)
         refused = self.network.refused
@@ -439,6 +443,17 @@ class World:
             if node.machine.router.incoming.catalogue.to_dict() != declared:
                 text = f"{node.name} does not have the pivots of {node.spec.type} in force"
                 self.model.broken(now, "stale configuration", node.name, text)
+
+    def _judge_journal(self, now: int) -> None:
+        """What connectors sent to themselves has a line, and the connector as its resolution."""
+        (member,) = (node for node in self.nodes.values() if isinstance(node, MemberNode))
+        for client in self.clients:
+            for uuid in sorted(client.kept):
+                self.model.checked["not journalled"] += 1
+                resolved = member.store.resolution(client.node.spec.tenant, uuid)
+                if resolved is None or resolved.target != client.node.spec.name:
+                    text = f"{uuid} was taken by {client.node.name}; the cluster says {resolved}"
+                    self.model.broken(now, "not journalled", uuid, text)
 
     def _judge_drained(self, now: int) -> None:
         model = self.model
@@ -482,6 +497,8 @@ def bounded(machine: Machine) -> Iterator[tuple[str, int, int]]:
         for command in queue._register.live():
             yield f"bytes of the history of {command.uuid}", len(command.history), 8 * MAX_STEPS
         yield "outbox entries", queue._outbox.depths()["count"], QUEUE.max_outbox
+        yield "records for the journal", len(queue.journal), QUEUE.max_outbox
+        yield "calls that await a reply", len(queue.awaiting), MAX_AWAITING
         yield "events", queue._events.depths()["count"], QUEUE.max_events
         yield "iterators", len(queue._iterators), QUEUE.max_iterators
         yield "unknown outcomes", len(queue._unknowns), QUEUE.max_commands
@@ -513,6 +530,7 @@ def _left(role: str, status: dict[str, Any]) -> list[tuple[str, int]]:
     left += [
         ("outbox entries", queue["outbox"]["count"]),
         ("unknown outcomes", queue["unknown"]),
+        ("records for the journal", queue["journal"]["count"]),
         ("events to catch up with", (status["latest"] or 0) - (status["cursor"] or 0)),
     ]
     return left

@@ -193,6 +193,7 @@ def beat(**fields: Any) -> Message:
 UPWARD = [
     Message(Kind.CONFIRM, {"entries": [["e1", 0]], "recipient": "ci"}),
     Message(Kind.FETCH, {"uuid": "f1", "after": 0, "upto": 9}),
+    Message(Kind.JOURNAL, {"uuid": "j1", "entries": [{"uuid": "c1", "kind": "COMMAND", "size": 2}]}, b"{}"),
     Message(Kind.CONFIG, {"uuid": "k1", "command": "GET"}),
     Message(Kind.CONFIGURATION, {"uuid": "k1", "command": "SAVE"}, b"{}"),
 ]

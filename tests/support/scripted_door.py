@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tests.support.scripted_queue import OPS, ScriptedQueue
 from zconnector.errors import Reason, Refusal
 
 Answer = tuple[dict[str, Any], bytes]
@@ -29,6 +30,8 @@ class ScriptedDoor:
         self.shown: set[tuple[str, str]] = set()
         self.registered: set[tuple[str, int, int]] = set()
         self.missing: list[str] = []
+        self.queue = ScriptedQueue()
+        self.asking: set[asyncio.Future[Answer]] = set()
         self.draining = False
         self.cancelled = 0
         self.waiting = 0
@@ -52,12 +55,14 @@ class ScriptedDoor:
         """A command arrives."""
         header = {"command": name, "uuid": f"c-{next(self._numbers)}", "major": 0, **fields}
         self.commands.append((header, payload))
+        self.queue.add(header, payload)
         await self.wake()
 
     async def event(self, topic: str, event: str, payload: bytes = b"", **fields: Any) -> None:
         """An event arrives."""
         uuid = f"e-{next(self._numbers)}"
         self.events.append(({"topic": topic, "event": event, "uuid": uuid, **fields}, payload))
+        self.queue.stored.append(self.events[-1])
         await self.wake()
 
     async def wake(self) -> None:
@@ -91,14 +96,33 @@ class ScriptedDoor:
             return {"uuid": args["uuid"], "outcome": "ACCEPTED"}, b""
         if op == "send_event":
             self.events.append((dict(args), payload))
+            self.queue.stored.append(self.events[-1])
             await self.wake()
             return {"uuid": args["uuid"]}, b""
+        if op in OPS:
+            return await self._v1(op, args, payload)
         if args["iterator"] not in self.iterators:
             raise Refusal(Reason.NOT_FOUND, f"iterator {args['iterator']} is unknown")
         if op == "wait_event" and "seen" in args:
             self._resume(args)
         take = self._take_command if op == "wait_command" else self._take_event
         return await self._held(lambda: take(args))
+
+    def ask(self, op: str, args: Mapping[str, Any], payload: bytes = b"") -> asyncio.Future[Answer]:
+        asked = asyncio.ensure_future(self.call(op, args, payload))
+        self.asking.add(asked)
+        asked.add_done_callback(self.asking.discard)
+        return asked
+
+    async def _v1(self, op: str, args: Mapping[str, Any], payload: bytes) -> Answer:
+        try:
+            answer = await self._held(lambda: self.queue.answer(op, args, payload))
+        except asyncio.CancelledError:
+            if op == "tidings":
+                self.queue.gone(args["holder"])
+            raise
+        await self.wake()
+        return answer
 
     async def _held(self, take: Callable[[], Answer | None]) -> Answer:
         found: list[Answer] = []

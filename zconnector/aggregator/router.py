@@ -9,7 +9,7 @@ every message are set here from the session it came by.
 | connector | COMMAND | serial try over the members |
 | connector | broadcast EVENT | one member, and every other connector |
 | connector | receipt | the member that the command came from |
-| connector | reply, CONFIRM, FETCH, CONFIG, CONFIGURATION | one member |
+| connector | reply, CONFIRM, FETCH, CONFIG, CONFIGURATION, JOURNAL | one member |
 | member | COMMAND | the connector `target`; no session: NO_ROUTE back |
 | member | receipt | whoever waits for it here, else the connector `recipient` |
 | member | EVENT, CONFIRM, answers with `recipient` | that connector |
@@ -49,7 +49,7 @@ _NEAR_THE_LIMIT = MAX_MESSAGE - MAX_HEADER
 _LONGEST = "x" * 128
 _MARGIN = 1.25
 """A connector keeps to the pace itself; what it sends may arrive in lumps."""
-_UP = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH, Kind.CONFIRM))
+_UP = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH, Kind.CONFIRM, Kind.JOURNAL))
 
 
 class AggregatorRouter:
@@ -153,7 +153,8 @@ class AggregatorRouter:
         if message.kind is Kind.COMMAND:
             return self._command_up(peer, stamped, now)
         if message.kind is Kind.EVENT:  # its number is the cluster's to give
-            return self._event_up(peer, stamped.without("seq"), now)
+            event = stamped.without("seq") if "seq" in stamped.header else stamped
+            return self._event_up(peer, event, now)
         if message.kind in _UP:
             typed = stamped.with_fields(type=peer.type) if peer.type else stamped.without("type")
             return self._to_a_member(peer, typed, now)
@@ -219,7 +220,8 @@ class AggregatorRouter:
 
     def _from_member(self, peer: Peer, message: Message, now: Instant) -> Actions:
         kind = message.kind
-        if message.text("tenant") not in ("", self.identity.tenant):
+        tenant = message.text("tenant")
+        if tenant and tenant != self.identity.tenant:
             self.counters["other_tenant"] += 1
             return [Note("error", "message of another tenant", {"uuid": message.uuid})]
         if kind is Kind.COMMAND:
@@ -296,10 +298,10 @@ class AggregatorRouter:
     # ---- sending
 
     def _members(self) -> list[Peer]:
-        return self.shoset.peers(kind="member")
+        return self.shoset.peers(upward=True)
 
     def _connectors(self) -> list[Peer]:
-        return self.shoset.peers(kind="connector")
+        return self.shoset.peers(upward=False)
 
     def _connector(self, name: str) -> Peer | None:
         return next((peer for peer in self._connectors() if peer.name == name), None)

@@ -57,7 +57,11 @@ def _which(uuid: str, wanted: dict[str, Any], every: bool) -> dict[str, Any]:
     return {"uuid": uuid} if uuid else {"all": True} if every else wanted
 
 
-@click.group("dead", context_settings=CONTEXT)
+@click.group(
+    "dead",
+    context_settings=CONTEXT,
+    epilog="Examples: zconnector dead ls --reason EXPIRED;  zconnector dead replay 6f1c2e0a-...",
+)
 def command() -> None:
     """Dead letters: commands that ended without a worker, or whose attempts are used up."""
 

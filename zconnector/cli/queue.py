@@ -25,7 +25,11 @@ from zconnector.cli.operate import (
 from zconnector.cli.output import emit
 
 
-@click.group("queue", context_settings=CONTEXT)
+@click.group(
+    "queue",
+    context_settings=CONTEXT,
+    epilog="Examples: zconnector queue ls;  zconnector queue pause BUILD --connector ci",
+)
 def command() -> None:
     """The local queue of a connector: what waits there, and for whom."""
 

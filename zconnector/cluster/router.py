@@ -9,6 +9,7 @@ It only sends each message to the part that owns what it is about:
 | reply, CONFIRM | `Replies` |
 | broadcast EVENT, FETCH | `Events` |
 | CONFIG, CONFIGURATION | `Configure` |
+| JOURNAL | `Journalling` |
 | PRESENCE | `Presence` |
 
 The tenant of everything is that of the session it came by; nothing of a tenant is ever sent to an instance
@@ -32,6 +33,7 @@ from zconnector.cluster.context import Context
 from zconnector.cluster.events import Events
 from zconnector.cluster.explaining import Explaining
 from zconnector.cluster.health import Commits
+from zconnector.cluster.journalling import Journalling
 from zconnector.cluster.operations import Operations
 from zconnector.cluster.presence import Presence
 from zconnector.cluster.replies import Replies, is_reply
@@ -46,7 +48,7 @@ from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 
-_ANSWERED = (Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH)
+_ANSWERED = (Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH, Kind.JOURNAL)
 """What is answered to the connector in `source`."""
 _DRAIN_LIMIT = 3.0
 """Seconds that SIGTERM waits for commits under way."""
@@ -86,6 +88,7 @@ class ClusterRouter:
         self._commands = Commands(self._context, settings.max_in_flight)
         self._replies = Replies(self._context, settings.max_in_flight)
         self._events = Events(self._context, settings.max_in_flight)
+        self._journalling = Journalling(self._context, settings.max_in_flight)
         self._configure = Configure(self._context, strict=settings.strict)
         self._admission = Admission(self._context)
         own = Endpoint(identity.instance, identity.endpoint, identity.server_key)
@@ -154,6 +157,8 @@ class ClusterRouter:
             return self._replies.confirmed(peer, message, now)
         if kind is Kind.FETCH and not message.is_answer:
             return self._events.fetch(peer, message, now)
+        if kind is Kind.JOURNAL and not message.is_answer:
+            return self._journalling.received(peer, message, now)
         if kind in (Kind.CONFIG, Kind.CONFIGURATION) and not message.is_answer:
             return self._configure.received(peer, message, now)
         if kind is Kind.PRESENCE:

@@ -108,6 +108,8 @@ class Explaining:
             what = "ended" if command.state in ENDED else "arrived"
             history = [(command.at, f"{what} (this connector has been restarted since)")]
         state = str(command.state)
+        if command.lease is not None and history and command.state is State.LEASED:
+            history[-1] = (history[-1][0], f"leased to {command.lease.worker or 'an unnamed worker'}")
         if command.state not in ENDED:
             return state, history, self._reasons.queued(command, now)
         waits = self._queue.operators.reply_waits(command.reply, now)

@@ -21,7 +21,9 @@ MAX_BATCH = 64
 """Commands of one take."""
 MAX_LEASE_MS = 86_400_000
 MIN_LEASE_MS = 1_000
-_MAX_SETTLED = 512
+_MAX_SETTLED = 256
+_MAX_DETAIL = 96
+"""Bytes: that many results have to fit into one header."""
 _MAX_LEASES = 4_096
 _MAX_NAMES = 1_000
 _MAX_WAIT_MS = 86_400_000
@@ -114,7 +116,7 @@ def _version(args: Args) -> Version:
 
 def _leases(args: Args) -> list[tuple[str, str]]:
     return [
-        (arguments.text(item, "uuid"), arguments.text(item, "token"))
+        (arguments.text(item, "uuid", limit=64), arguments.text(item, "token", limit=64))
         for item in arguments.objects(args, "leases", _MAX_LEASES)
     ]
 
@@ -128,8 +130,8 @@ def _settlement(item: Args, payload: bytes) -> Settlement:
     if event in ("SUCCES", "FAIL"):
         raise Refusal(Reason.BAD_ARGUMENT, f"event must not be {event}: say ack or fail")
     return Settlement(
-        uuid=arguments.text(item, "uuid"),
-        token=arguments.text(item, "token"),
+        uuid=arguments.text(item, "uuid", limit=64),
+        token=arguments.text(item, "token", limit=64),
         outcome=cast(Verb, outcome),
         delay=arguments.number(item, "delay", 0, MAX_PAUSE_MS, 0) if "delay" in item else None,
         error=clipped(arguments.text(item, "error", limit=65_536)),
@@ -142,4 +144,5 @@ def _settlement(item: Args, payload: bytes) -> Settlement:
 def _result(uuid: str, refusal: Refusal | None) -> dict[str, Any]:
     if refusal is None:
         return {"uuid": uuid}
-    return {"uuid": uuid, "error": {"code": str(refusal.reason), "detail": clipped(refusal.detail)}}
+    detail = clipped(refusal.detail, _MAX_DETAIL)
+    return {"uuid": uuid, "error": {"code": str(refusal.reason), "detail": detail}}

@@ -62,7 +62,7 @@ class Incoming:
             if self.draining:
                 refused = Offered("FAILED", Reason.DRAINING, "the connector is stopping")
                 return self._answer(peer, command, refused, now)
-            refusal = self._check(command, now)
+            refusal = self.check(command, now)
             if refusal is not None:
                 refused = Offered("REFUSED", refusal.reason, refusal.detail)
                 return self._answer(peer, command, refused, now)
@@ -78,7 +78,8 @@ class Incoming:
         theirs, ours = command.header.get("retry"), self.catalogue.retry(command)
         return self._retry.over({**ours, **(theirs or {})}) if theirs or ours else None
 
-    def _check(self, command: Message, now: Instant) -> Refusal | None:
+    def check(self, command: Message, now: Instant) -> Refusal | None:
+        """Why a command that is not known here must not be taken."""
         late = now.wall - command.number("accept_until") - GRACE_MS
         if late > 0:
             detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"

@@ -19,6 +19,8 @@ from zconnector.actions import Actions, Caller, ControlReply, Respond
 from zconnector.clock import Instant
 from zconnector.connector.arguments import Args, text
 from zconnector.errors import Reason, Refusal
+from zconnector.messages.depth import MAX_HEADER_DEPTH, is_deeper
+from zconnector.messages.fields import is_unicode
 
 MAX_ARGS = 60_000
 """Bytes of JSON that a result may have in the header of a RESULT, beside what else is there."""
@@ -44,6 +46,11 @@ class Operating:
     def __init__(self, *groups: Mapping[str, Verb]) -> None:
         self._verbs: dict[str, Verb] = {name: verb for group in groups for name, verb in group.items()}
 
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(sorted(self._verbs))
+
     def call(self, caller: Caller, args: Args, payload: bytes, now: Instant) -> Actions:
         """A verb through the door. Raises Refusal."""
 
@@ -52,7 +59,7 @@ class Operating:
                 return [Respond(caller, error=answer)]
             content = orjson.dumps(answer.result)
             shown = answer.payload or b""
-            if len(content) <= MAX_ARGS:
+            if len(content) <= MAX_ARGS and not is_deeper(answer.result, MAX_HEADER_DEPTH - 1):
                 return [Respond(caller, answer.result, shown)]
             return [Respond(caller, {"json": len(content)}, content + shown)]
 
@@ -74,7 +81,7 @@ class Operating:
         verb = args.get("verb")
         perform = self._verbs.get(verb) if isinstance(verb, str) else None
         if perform is None:
-            known = ", ".join(sorted(self._verbs))
+            known = ", ".join(self.verbs)
             raise Refusal(Reason.BAD_ARGUMENT, f"a connector has no verb {verb!r:.60} (there: {known})")
         return perform(args, payload, now, done)
 
@@ -107,4 +114,6 @@ def needed(args: Args, name: str, *, limit: int = 256) -> str:
     value = text(args, name, limit=limit)
     if not value:
         raise Refusal(Reason.BAD_ARGUMENT, f"{name} is missing")
+    if not is_unicode(value):  # what becomes a row's key
+        raise Refusal(Reason.BAD_ARGUMENT, f"{name} is no Unicode text: {value!r:.80}")
     return value

@@ -73,6 +73,10 @@ class Outgoing:
         """Whether a command of that uuid is here, without an outcome yet."""
         return self._tries.get(uuid) is not None or self._waiting.get(uuid) is not None
 
+    def compose(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
+        """The command that a worker asks to send. Raises Refusal: BAD_ARGUMENT, TOO_LARGE."""
+        return self._command(args, payload, now)
+
     def send(self, caller: Caller, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """A worker sends a command; `caller` is answered with the outcome.
 
@@ -249,7 +253,8 @@ class Outgoing:
         if verdict is Verdict.NOT_SENT and queued.doubt:
             verdict = Verdict.UNKNOWN
         self.counters[str(verdict)] += 1
-        self._trace(uuid, now, "its sender was told {}", verdict)
+        if verdict is not Verdict.ACCEPTED:  # then the receipt says so
+            self._trace(uuid, now, "its sender was told {}", verdict)
         if verdict is Verdict.ACCEPTED:
             told = [Respond(c, {"uuid": uuid, "outcome": "ACCEPTED"}) for c in senders.callers]
             # An earlier try of the same uuid may have ended UNKNOWN; no FAIL is to follow this one.

@@ -7,18 +7,20 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+from zconnector.actions import Respond
 from zconnector.clock import Instant
 from zconnector.connector.admin import AdminWorker
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.errors import ConfigError
-from zconnector.queue.door import DoorClient, DoorServer
+from zconnector.queue.door import DoorServer
+from zconnector.queue.door_inner import INNER, InnerDoor
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.sqlite import SqliteQueueStore
 from zconnector.queue.store import scan_all
 from zconnector.rpc.gandalf import ServiceSettings
 from zconnector.rpc.server import WorkerServer
 from zconnector.rpc.token import TlsSettings
-from zconnector.runtime import enrol
+from zconnector.runtime import enrol, garbage
 from zconnector.runtime.driver import Driver
 from zconnector.runtime.process import serve_component
 from zconnector.runtime.statedir import remove_socket, socket_path
@@ -27,7 +29,6 @@ from zconnector.shoset.enrolment import Enrolment
 from zconnector.shoset.identity import Identity, boot_id
 from zconnector.shoset.uplinks import Target
 
-_DOOR = "inproc://queue"
 DOOR_SOCKET = "door.sock"
 """In the connector's state directory: where front ends in processes of their own find the door."""
 DEDUPE_BEYOND_TIMEOUT = 60.0
@@ -52,7 +53,8 @@ def _build(driver: Driver, settings: ConnectorSettings) -> ConnectorMachine:
     store = SqliteQueueStore(settings.state_dir / "queue.db")
     driver.use_store(store)
     queue = LocalQueue(settings.queue, store, rng)
-    queue.restore(scan_all(store), now)
+    with garbage.paused():
+        queue.restore(scan_all(store), now)
     identity = Identity(
         kind="connector",
         tenant=enrolment.tenant,
@@ -121,26 +123,29 @@ class _Workers:
         self._machine = machine
         self._settings = settings
         self._enrolment = enrolment
-        self._door = DoorServer(driver.context, _DOOR, driver.call, driver.cancel)
-        self._client = DoorClient(driver.context, _DOOR)
+        self._inner = InnerDoor(driver.call, driver.cancel)
+        endpoint = f"ipc://{socket_path(settings.state_dir, DOOR_SOCKET)}"
+        self._door = DoorServer(driver.context, endpoint, driver.call, driver.cancel)
         service = ServiceSettings(default_timeout_ms=settings.default_timeout_ms)
-        self._server = WorkerServer(self._client, boot, service)
+        self._server = WorkerServer(self._inner, boot, service)
         self._admin: asyncio.Task[None] | None = None
 
     def wire(self) -> None:
-        self._driver.on_respond(self._door.respond)
+        self._driver.on_respond(self._respond)
         self._driver.serve = self._serve
         self._driver.at_close(self._close)
-        self._door.start()
-        self._client.start()
+
+    def _respond(self, action: Respond) -> None:
+        door = self._inner if action.caller.client == INNER else self._door
+        door.respond(action)
 
     async def _serve(self) -> None:
         """The core says that workers may be served."""
         enrol.keep(self._settings.state_dir, self._enrolment)
-        self._door.also_at(f"ipc://{socket_path(self._settings.state_dir, DOOR_SOCKET)}")
+        self._door.start()
         address = await self._server.start(self._settings.grpc, tls=_tls(self._settings))
         self._driver.feed(self._machine.serving(address, self._now()))
-        self._admin = asyncio.create_task(AdminWorker(self._client).run())
+        self._admin = asyncio.create_task(AdminWorker(self._inner).run())
         self._driver.feed(self._machine.admin_running(self._now()))
 
     async def _close(self) -> None:
@@ -148,7 +153,7 @@ class _Workers:
             self._admin.cancel()
             await asyncio.gather(self._admin, return_exceptions=True)
         await self._server.stop(_STOP_GRACE)
-        self._client.close()
+        self._inner.close()
         self._door.stop()
         remove_socket(self._settings.state_dir, DOOR_SOCKET)
 

@@ -82,10 +82,11 @@ class QueueVerbs:
         return found
 
     def _waits(self) -> Counter[tuple[str, int]]:
-        """Pending waits by name and major."""
+        """Pending waits by name and major; not those of the admin worker, which every connector has."""
         return Counter(
             (name, waiter.major)
             for waiter in self._queue.command_waiters()
+            if not waiter.admin
             for name in waiter.names or (waiter.name,)
         )
 

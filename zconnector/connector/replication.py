@@ -57,7 +57,7 @@ class Replication:
 
     def flush(self, now: Instant) -> Actions:
         """Send whatever is due in the outbox, as far as pace and room allow; replies wait for no event."""
-        actions: Actions = []
+        actions = self._queue.come_home(now)
         paced = self._resume_at is not None and now.mono < self._resume_at
         if not paced:
             self._resume_at = None

@@ -9,7 +9,8 @@
 | aggregator | CONFIRM, FETCH answer | `Replication` |
 | aggregator | PRESENCE | replies for who has returned are sent |
 | aggregator | CONFIG, CONFIGURATION | `Setup` |
-| worker | send_command | `Outgoing` |
+| aggregator | JOURNAL answer | `Journalling` |
+| worker | send_command | `Outgoing`; to "self": `Own` |
 | worker | send_event | completion of a command, reply to an event, or broadcast |
 | worker | wait_*, create_iterator | local queue |
 | worker | await_reply | the event queue, where it waits for the final reply by uuid |
@@ -35,8 +36,10 @@ from zconnector.connector.explaining import Explaining
 from zconnector.connector.holding import Holding
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation
+from zconnector.connector.journalling import Journalling
 from zconnector.connector.operating import Operating
 from zconnector.connector.outgoing import Outgoing
+from zconnector.connector.own import Own
 from zconnector.connector.queue_verbs import QueueVerbs
 from zconnector.connector.reasons import Reasons
 from zconnector.connector.replication import Replication
@@ -84,6 +87,9 @@ class ConnectorRouter:
             identity, self.shoset, queue, queue.retry_policy, self.replication.flush, traces
         )
         self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
+        self.journalling = Journalling(self.shoset, queue, rng)
+        self.own = Own(identity, queue, self.incoming, self.outgoing, self.journalling.flush)
+        queue.at_home(identity.name)
         self.requests = Requests(self.shoset, rng)
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
@@ -117,6 +123,7 @@ class ConnectorRouter:
         actions += self.requests.session_up(now)
         actions += self.outgoing.room_again(now)
         self.queue.outbox_wake()
+        actions += self.journalling.room_again(now)
         return actions + self.replication.flush(now) + self.replication.look(now)
 
     def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
@@ -124,10 +131,11 @@ class ConnectorRouter:
             Note("info", "session ended", {"peer": str(peer), "why": why}),
             *self.outgoing.session_down(peer, now),
             *self.requests.session_down(peer, now),
+            *self.journalling.session_down(peer, now),
         ]
 
     def room_again(self, peer: Peer, now: Instant) -> Actions:
-        return self.outgoing.room_again(now) + self.replication.flush(now)
+        return self.outgoing.room_again(now) + self.replication.flush(now) + self.journalling.room_again(now)
 
     def refused(self, peer: Peer, refusal: Refusal, now: Instant) -> Actions:
         """The cluster does not want us (any more): what was kept for a fast start must not serve."""
@@ -142,7 +150,8 @@ class ConnectorRouter:
         return {}  # a connector binds no shoset
 
     def welcomed_again(self, peer: Peer, now: Instant) -> Actions:
-        return self.setup.validated(now)  # a push may have missed the instance: ask again
+        # A push may have missed the instance: ask again. And what no member took may go now.
+        return self.setup.validated(now) + self.journalling.wake(now)
 
     def heard_beat(self, peer: Peer, header: Mapping[str, Any], now: Instant) -> Actions | None:
         instances = header.get("instances")
@@ -175,6 +184,8 @@ class ConnectorRouter:
             return self.replication.flush(now)
         if kind is Kind.FETCH and message.is_answer:
             return self.replication.answered(message, now)
+        if kind is Kind.JOURNAL and message.is_answer:
+            return self.journalling.answered(message, now)
         if kind in (Kind.CONFIG, Kind.CONFIGURATION):
             if message.is_answer:
                 return self.requests.answer(message, peer, now)
@@ -212,7 +223,8 @@ class ConnectorRouter:
         if op == "send_command":
             if self.incoming.draining:
                 raise Refusal(Reason.DRAINING, "the connector is stopping")
-            return self.outgoing.send(caller, args, payload, now)
+            sender = self.own if self.own.is_for_us(args) else self.outgoing
+            return sender.send(caller, args, payload, now)
         if op == "send_event":
             return self.sending.send(caller, args, payload, now)
         if op == "wait_command":
@@ -326,7 +338,7 @@ class ConnectorRouter:
         actions += self.requests.tick(now)
         actions += self.queue.tick(now)
         actions += self.replication.look(now)
-        return actions + self.replication.flush(now)
+        return actions + self.replication.flush(now) + self.journalling.flush(now)
 
     def _set_aside(self, worker: str, now: Instant) -> None:
         """Hand nothing to the waits of a worker that is silent, until it is heard again."""
@@ -342,6 +354,7 @@ class ConnectorRouter:
             self.requests.deadline(),
             self.queue.deadline(),
             self.replication.deadline(),
+            self.journalling.deadline(),
         )
 
     def serve_from_cache(self, now: Instant) -> Actions:
@@ -364,6 +377,8 @@ class ConnectorRouter:
             "versions": [str(version) for version in self.incoming.catalogue.versions],
             "counters": {
                 **self.outgoing.counters,
+                **self.own.counters,
+                **self.journalling.counters,
                 **self.incoming.counters,
                 **self.sending.counters,
                 **self.replication.counters,

@@ -97,12 +97,13 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
     Kind.PRESENCE: ("number", "entries"),
     Kind.FETCH: ("uuid", "after", "upto"),
     Kind.ERROR: ("reason", "detail"),
+    Kind.JOURNAL: ("uuid", "entries"),
     Kind.CALL: ("call", "op"),
     Kind.RESULT: ("call",),
     Kind.CANCEL: ("call",),
 }
 
-ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH))
+ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH, Kind.JOURNAL))
 """Kinds that have answers. On any other the flag excuses nothing: readers of a field rely on REQUIRED."""
 
 NAMES = ("tenant", "source", "target", "type", "recipient", "name", "instance", "product")
@@ -150,6 +151,9 @@ def is_unicode(text: str) -> bool:
 
 def check_field(name: str, value: object) -> str:
     """The rule that a known field breaks, in words; "" when it keeps them all."""
+    # As in `check_header`: most are told at once, and every argument of every call of a worker comes by here.
+    if type(value) is str and len(value) <= _TEXTS.get(name, -1) and value.isascii():
+        return ""
     rule = FIELDS.get(name)
     if rule is None:
         return ""
@@ -196,15 +200,15 @@ def check_header(kind: Kind, flags: Flag, header: dict[str, Any]) -> None:
     for name, value in header.items():
         # What most fields are is told at once; `check_field` knows all the rest.
         form = type(value)
-        if form is int:
-            if name in _INTS and 0 <= value <= _INTS[name]:
-                continue
-        elif form is str:
-            if name in _TEXTS:
-                if value.isascii() and len(value) <= _TEXTS[name]:
+        if form is str:
+            limit = _TEXTS.get(name)
+            if limit is not None:
+                if len(value) <= limit and value.isascii():
                     continue
             elif name in _NAMES and is_name(value):
                 continue
+        elif form is int and 0 <= value <= _INTS.get(name, -1):
+            continue
         broken = check_field(name, value)
         if broken:
             raise WireError(Reason.BAD_HEADER, broken, _readable_uuid(header))

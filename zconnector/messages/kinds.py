@@ -32,6 +32,7 @@ class Kind(IntEnum):
     PRESENCE = 21
     FETCH = 22
     ERROR = 23
+    JOURNAL = 24
     CALL = 32
     RESULT = 33
     CANCEL = 34

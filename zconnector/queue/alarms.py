@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 _SLACK = 64
+AT_ONCE = 500
+"""Alarms at one tick: what a hundred thousand commands do at one moment must not stop everything else."""
 
 
 class Alarms(Generic[K]):
@@ -38,10 +40,10 @@ class Alarms(Generic[K]):
         """Do not ring for this key."""
         self._times.pop(key, None)
 
-    def due(self, now: float) -> list[K]:
-        """Remove and return the keys whose time has come, the earliest first."""
+    def due(self, now: float, limit: int = AT_ONCE) -> list[K]:
+        """Remove and return keys whose time has come, the earliest first. More may be due: ask again."""
         found: list[K] = []
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and len(found) < limit:
             at, number, key = heapq.heappop(self._heap)
             if self._times.get(key) == (at, number):
                 del self._times[key]

@@ -4,7 +4,7 @@ A client sends CALL and gets exactly one RESULT, unless it sends CANCEL. A CANCE
 RESULT is passed on too: the caller is gone without having used the answer, so what the answer carried
 must go back. A client over ipc says `alive` each second: ZeroMQ tells nobody that a ROUTER's peer
 has gone, so the calls of a client that was silent for `SILENCE` are cancelled. Over inproc client and
-door are one process, and nothing of that is needed.
+door are one process, and nothing of that is needed; the connector's own clients use `door_inner` instead.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class DoorServer:
         """Bind and begin to take calls. Must be called on the running loop.
 
         Raises:
-            zmq.ZMQError: the endpoint cannot be bound.
+            ConfigError: the endpoint cannot be bound.
         """
         self._loop = asyncio.get_running_loop()
         socket = self._context.socket(zmq.ROUTER)
@@ -85,25 +85,12 @@ class DoorServer:
         socket.setsockopt(zmq.RCVHWM, 0)
         try:
             socket.bind(self._endpoint)
-        except zmq.ZMQError:
+        except zmq.ZMQError as error:
             socket.close()
-            raise
+            raise ConfigError(f"cannot bind the door {self._endpoint}: {error}") from None
         self._socket = socket
         self._drain = Drain(socket, self._received, self._loop)
         self._drain.start()
-
-    def also_at(self, endpoint: str) -> None:
-        """Take calls at another endpoint too, once started.
-
-        Raises:
-            ConfigError: it cannot be bound.
-        """
-        if self._socket is None:
-            return
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            raise ConfigError(f"cannot bind the door {endpoint}: {error}") from None
 
     def stop(self) -> None:
         """Answer what waits with SHUTTING_DOWN, and close."""

@@ -10,7 +10,7 @@ import zmq
 
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import decode, encode_one
-from zconnector.messages.kinds import MAX_FRAME, Kind
+from zconnector.messages.kinds import MAX_FRAME, MAX_TRANSMISSION, Kind
 from zconnector.messages.message import Message
 from zconnector.shoset.drain import Drain
 
@@ -22,6 +22,8 @@ SILENCE = 3.0
 """Seconds after which a client (or, for a client, the door) that said nothing is gone."""
 MAX_PENDING = 100_000
 """Calls of one client that may wait at once."""
+MAX_TOGETHER = 32
+"""Messages of one transmission: the door takes one at a go, so not as many as the protocol allows."""
 
 
 class DoorClient:
@@ -54,6 +56,8 @@ class DoorClient:
         self._beat_timer: asyncio.TimerHandle | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._drain: Drain | None = None
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
 
     def start(self) -> None:
         """Connect and begin to listen. Must be called on the running loop."""
@@ -81,6 +85,41 @@ class DoorClient:
         Raises:
             Refusal: what the queue answered; SHUTTING_DOWN when the door is closed or goes away; BUSY.
         """
+        number, future = self._begin(op, args, payload)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # Also when the answer had just come: the caller will never see it.
+            self._take_back(number)
+            raise
+        finally:
+            self._pending.pop(number, None)
+
+    def ask(
+        self, op: str, args: Mapping[str, Any], payload: bytes = b""
+    ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
+        """As `call`, without a task that waits: a future of the answer, or of its Refusal.
+
+        Cancelling the future takes the call back, unless it has its answer: that is then the asker's.
+        """
+        try:
+            number, future = self._begin(op, args, payload)
+        except Refusal as refusal:
+            refused: asyncio.Future[tuple[dict[str, Any], bytes]] = self._loop.create_future()
+            refused.set_exception(refusal)
+            return refused
+
+        def done(asked: asyncio.Future[tuple[dict[str, Any], bytes]]) -> None:
+            self._pending.pop(number, None)
+            if asked.cancelled():
+                self._take_back(number)
+
+        future.add_done_callback(done)
+        return future
+
+    def _begin(
+        self, op: str, args: Mapping[str, Any], payload: bytes
+    ) -> tuple[int, asyncio.Future[tuple[dict[str, Any], bytes]]]:
         if self._socket is None:
             raise Refusal(Reason.SHUTTING_DOWN, "the queue's door is closed")
         if len(self._pending) >= MAX_PENDING:
@@ -91,14 +130,10 @@ class DoorClient:
         future: asyncio.Future[tuple[dict[str, Any], bytes]] = self._loop.create_future()
         self._pending[number] = future
         self._send(frames)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            # Also when the answer had just come: the caller will never see it.
-            self._send(encode_one(Message(Kind.CANCEL, {"call": number})))
-            raise
-        finally:
-            self._pending.pop(number, None)
+        return number, future
+
+    def _take_back(self, number: int) -> None:
+        self._send(encode_one(Message(Kind.CANCEL, {"call": number})))
 
     def _open(self) -> None:
         socket = self._context.socket(zmq.DEALER)
@@ -117,11 +152,29 @@ class DoorClient:
     def _shut(self) -> None:
         if self._socket is None or self._drain is None:
             return
+        self._flush()
         self._drain.stop()
         self._socket.close(linger=0)
         self._socket = None
 
     def _send(self, frames: list[bytes]) -> None:
+        """Send with what else is said in this turn of the loop: a burst is one transmission or few."""
+        if self._socket is None:
+            return
+        size = sum(map(len, frames))
+        if self._unsent and (
+            len(self._unsent) >= 3 * MAX_TOGETHER or self._unsent_bytes + size > MAX_TRANSMISSION
+        ):
+            self._flush()
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent += frames
+        self._unsent_bytes += size
+
+    def _flush(self) -> None:
+        if not self._unsent:
+            return
+        frames, self._unsent, self._unsent_bytes = self._unsent, [], 0
         if self._socket is not None and self._drain is not None:
             self._socket.send_multipart(frames, zmq.NOBLOCK)
             self._drain.rearm()

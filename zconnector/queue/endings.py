@@ -62,7 +62,7 @@ class Endings:
         draft = self._finish.reply(command, reply, now)
         if draft is None:
             return done(now, Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", command.uuid))
-        self._register.step(command, Step.ANSWERED, now)
+        self._register.step(command, Step.ANSWERED)
         command.reply = draft.entry.uuid
         put = Put(COMMANDS, command.key, command.as_meta(State.DONE), draft.write.body)
 

@@ -20,7 +20,9 @@ from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
 from zconnector.queue.envelope import pack, unfit, unpack
+from zconnector.queue.home import Home
 from zconnector.queue.iterators import Iterators
+from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.outbox import Draft, Outbox
 from zconnector.queue.outcomes import OnPublished, Published
@@ -65,10 +67,20 @@ class Events:
         self.subscriptions = Subscriptions(commits, messages, self._retained, self._poisoned)
         self.awaiting = Awaiting(commits, messages, self._retained)
         self._streams = Streams(commits, STREAMS_PER_ITERATOR * settings.max_iterators)
+        self._home: Home | None = None
         self._waits: dict[LaneKey, OrderedDict[Caller, _Wait]] = {}
         self._by_caller: dict[Caller, _Wait] = {}
         self._unreadable: dict[LaneKey, None] = {}
         self._retry_at: float | None = None
+
+    def at_home(self, name: str, journal: Journal) -> None:
+        """This connector's name: replies to it go straight into the event queue."""
+        self._home = Home(name, self._messages, self._retained, journal, self._wake_each)
+        self._outbox.home = self._home
+
+    def come_home(self, now: Instant) -> Actions:
+        """Show the replies to ourselves that were stored meanwhile to whoever waits for them."""
+        return [] if self._home is None else self._home.wake(now)
 
     def restore_event(self, key: int, meta: dict[str, Any], size: int, now: Instant) -> None:
         self._retained.restore(key, meta, size, now)
@@ -103,6 +115,12 @@ class Events:
         names = (Outcome.ON_GOING, Outcome.SUCCESS, Outcome.FAIL)
         return any(self._retained.after(LaneKey(command, name, uuid), 0) is not None for name in names)
 
+    def taken_by_another(self, command: str, uuid: str, own: str) -> bool:
+        """As `was_taken`, by a connector of another name than `own`; or by nobody knows whom."""
+        names = (Outcome.ON_GOING, Outcome.SUCCESS, Outcome.FAIL)
+        found = [self._retained.after(LaneKey(command, name, uuid), 0) for name in names]
+        return any(event is not None and event.source != own for event in found)
+
     def publish(self, message: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and what must be sent of it, in one commit; then show it to waiters."""
         known = self._retained.find(message.uuid)
@@ -121,7 +139,7 @@ class Events:
             refusal = Refusal(Reason.QUEUE_FULL, "no room for the event", message.uuid)
             return done(now, Published("REFUSED", refusal))
         draft: Draft | None = None
-        if outbox and message.uuid not in self._outbox:
+        if outbox and not self._outbox.holds(message.uuid):
             draft = self._outbox.draft(message, now)
             if draft is None:
                 shown = self._retained.abandon(event)
@@ -228,7 +246,12 @@ class Events:
         return self._serve_lane(stream.lane, now) + self._commits.flush(now)
 
     def tick(self, now: Instant) -> Actions:
-        actions = self._retained.tick(now) + self.subscriptions.tick(now) + self.awaiting.tick(now)
+        actions = (
+            self.come_home(now)
+            + self._retained.tick(now)
+            + self.subscriptions.tick(now)
+            + self.awaiting.tick(now)
+        )
         if self._retry_at is not None and now.mono >= self._retry_at:
             self._retry_at = None
             lanes, self._unreadable = self._unreadable, {}
@@ -237,6 +260,8 @@ class Events:
         return actions
 
     def deadline(self) -> float | None:
+        if self._home is not None and self._home.due:
+            return 0.0
         return earliest(
             self._retained.deadline(),
             self.subscriptions.deadline(),

@@ -1,8 +1,8 @@
 """What happened to a command, with times: eight bytes a step, in memory, as long as the command is known.
 
 Bounded: beyond `MAX_STEPS` the oldest steps after the first `_FIRST` go (a command that has been leased a
-hundred times still says when it came). After a restart the history begins anew; state, attempts, lease and
-arrival are on the disk.
+hundred times still says when it came). ANSWERED is not noted: COMPLETED follows at once, or UNDONE. After a
+restart the history begins anew; state, attempts, lease and arrival are on the disk.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from zconnector.queue.states import Step
 MAX_STEPS = 32
 _FIRST = 4
 _STEP = struct.Struct(">Q")
-_CODES = {step: code for code, step in enumerate(Step)}
 _STEPS = list(Step)
+_CODES = {id(step): code for code, step in enumerate(_STEPS)}
+"""By identity: an Enum member's own hash is computed in Python, at every look."""
+_BOUND = MAX_STEPS * _STEP.size
+_pack = _STEP.pack
 
 _TOLD: dict[Step, str] = {
     Step.STORED: "stored and receipted",
@@ -23,7 +26,6 @@ _TOLD: dict[Step, str] = {
     Step.DUE: "its delay is over: ready",
     Step.LEASE: "leased to a worker",
     Step.LEASE_ENDED: "its lease ended without an answer: ready again",
-    Step.ANSWERED: "answered by its worker: being stored",
     Step.NAK: "given back by its worker (nak): being stored",
     Step.BURY: "becomes a dead letter: being stored",
     Step.COMPLETED: "done: its reply is stored",
@@ -37,8 +39,8 @@ _TOLD: dict[Step, str] = {
 
 def noted(history: bytes, step: Step, wall: int) -> bytes:
     """A history with one more step, at `wall` (ms)."""
-    longer = history + _STEP.pack(max(0, wall) << 8 | _CODES[step])
-    if len(longer) <= MAX_STEPS * _STEP.size:
+    longer = history + _pack((wall << 8 if wall > 0 else 0) | _CODES[id(step)])
+    if len(longer) <= _BOUND:
         return longer
     first = _FIRST * _STEP.size
     return longer[:first] + longer[first + _STEP.size :]

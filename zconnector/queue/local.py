@@ -10,7 +10,7 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,9 +20,10 @@ from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue import cursor as cursors
-from zconnector.queue import documents, pauses, register, unknowns
+from zconnector.queue import documents, journal, pauses, register, unknowns
 from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
+from zconnector.queue.command_side import CommandSide
 from zconnector.queue.commands import Commands
 from zconnector.queue.commits import Commits
 from zconnector.queue.cursor import Cursor
@@ -30,15 +31,15 @@ from zconnector.queue.dead import DeadLetters
 from zconnector.queue.documents import Documents
 from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
+from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Waiter
 from zconnector.queue.operators import Operators
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
-from zconnector.queue.outcomes import Completed, Done, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
 from zconnector.queue.pauses import Pauses
 from zconnector.queue.replays import Replays
-from zconnector.queue.settling import Settled, Settlement, all_of
 from zconnector.queue.store import (
     COMMANDS,
     DEAD,
@@ -52,7 +53,6 @@ from zconnector.queue.store import (
     Row,
 )
 from zconnector.queue.subscriptions import Subscriptions
-from zconnector.queue.tally import Tally
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
 
@@ -67,7 +67,7 @@ __all__ = [
 ]
 
 
-class LocalQueue:
+class LocalQueue(CommandSide):
     """Commands, events, outbox, cursor and small documents of one connector."""
 
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
@@ -94,7 +94,10 @@ class LocalQueue:
         self._unknowns = Unknowns(
             self._commits, self._publish_here, self._events.was_taken, settings.max_commands
         )
+        self._own = ""
         self._documents = Documents(self._commits)
+        self.journal = Journal(settings, self._commits, messages)
+        """What the cluster's journal is still to be told."""
         self._pauses = Pauses(self._commits)
         replays = Replays(self._commits, self._dead, self._commands.offers.offer, rng)
         self.operators = Operators(
@@ -136,15 +139,17 @@ class LocalQueue:
             for row in rows.of(DEAD):
                 self._dead.restore(int(row.key), row.meta, row.size)
             for row in rows.of(DOCUMENTS):
-                self._restore_document(str(row.key), row.meta, now)
+                self._restore_document(str(row.key), row.meta, row.size, now)
 
-    def _restore_document(self, key: str, meta: dict[str, Any], now: Instant) -> None:
+    def _restore_document(self, key: str, meta: dict[str, Any], size: int, now: Instant) -> None:
         if key == cursors.KEY:
             self._cursor.restore(meta["value"], meta["missed"])
         elif key.startswith(register.FLOOR):
             self._register.restore_floor(key.removeprefix(register.FLOOR), meta["accept_until"])
         elif key.startswith(unknowns.PREFIX):
             self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
+        elif key.startswith(journal.PREFIX):
+            self.journal.restore(key.removeprefix(journal.PREFIX), size)
         elif key.startswith(pauses.PREFIX):
             self._pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
         elif key.startswith(documents.PREFIX):
@@ -197,6 +202,45 @@ class LocalQueue:
         """That of the settings."""
         return self._commands.policy
 
+    def offer_own(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> Actions:
+        """As `offer`, for a command of this connector to itself: a record for the journal goes with it.
+
+        REFUSED with QUEUE_FULL also when the journal has too much to hear.
+        """
+        if self.knows_command(command.uuid):
+            return self.offer(command, now, done, retry)
+        record = self.journal.add(command, reply=False)
+        if record is None:
+            detail = "the cluster's journal is too far behind: too many records wait for it"
+            return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
+
+        def decided(now: Instant, offered: Offered) -> Actions:
+            settle = self.journal.accept if offered.outcome == "STORED" else self.journal.withdraw
+            settle(record)
+            return done(now, offered)
+
+        return self.offer(command, now, decided, retry)
+
+    def at_home(self, name: str) -> None:
+        """This connector's name. Replies to commands of its own come without a turn through the outbox."""
+        self._own = name
+        self._events.at_home(name, self.journal)
+
+    def come_home(self, now: Instant) -> Actions:
+        """Show such replies that were stored meanwhile to whoever waits; `tick` does so too."""
+        return self._events.come_home(now)
+
+    def is_own(self, uuid: str) -> bool:
+        """Whether a command of this uuid, sent by this connector, is here."""
+        command = self._register.find(uuid)
+        return command is not None and bool(self._own) and command.source == self._own
+
+    def taken_elsewhere(self, command: str, uuid: str) -> bool:
+        """Whether another connector is known to have taken a command (its name, its uuid) of ours."""
+        return self._events.taken_by_another(command, uuid, self._own)
+
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
         return self._register.find(uuid) is not None
@@ -239,116 +283,9 @@ class LocalQueue:
         """
         return self._commands.endings.complete(reply, now, done)
 
-    def take_commands(
-        self,
-        caller: Caller,
-        names: Iterable[str],
-        worker: str,
-        version: Version,
-        now: Instant,
-        *,
-        holder: str = "",
-        limit: int = 1,
-        lease_ms: int = 0,
-        wait_ms: int = 0,
-    ) -> Actions:
-        """Respond with `commands`, up to `limit` of these names (1 at least), as soon as there is one.
-
-        Each has the token of its lease, which belongs to the stream `holder` ("": ended by time alone); the
-        payloads follow one another. With none within `wait_ms` (0: no limit, -1: at once) the list is empty.
-        """
-        names = tuple(dict.fromkeys(names))
-        return self._commands.handing.take(
-            caller,
-            names,
-            worker,
-            version,
-            now,
-            holder=holder,
-            limit=limit,
-            lease_ms=lease_ms,
-            wait_ms=wait_ms,
-        )
-
-    def settle(self, settlements: Sequence[Settlement], now: Instant, done: Settled) -> Actions:
-        """A holder tells what became of its leases; `done` hears of all, in order, after the commits."""
-        if not settlements:
-            return done(now, [])
-        of = all_of(len(settlements), done)
-        actions: Actions = []
-        for index, settlement in enumerate(settlements):
-            actions += self._commands.settling.settle(settlement, now, of(index))
-        return actions
-
-    def adopt(
-        self, caller: Caller, leases: Iterable[tuple[str, str]], holder: str, worker: str, now: Instant
-    ) -> tuple[list[str], Actions]:
-        """A stream takes up leases (uuid, token) of an earlier one; the uuids of those that last."""
-        adopt = self._commands.settling.adopt
-        valid = [uuid for uuid, token in leases if adopt(uuid, token, holder, worker, caller.client, now)]
-        return valid, self._commits.flush(now)
-
-    def give_back(
-        self, leases: Sequence[tuple[str, str]], why: str, now: Instant, *, unseen: bool
-    ) -> tuple[int, Actions]:
-        """These leases are over. `unseen`: no worker saw the commands, so they cost no attempt."""
-        return self._commands.settling.give_back(leases, why, now, unseen=unseen)
-
-    def give_back_all(self, holder: str, why: str, now: Instant, *, unseen: bool) -> tuple[int, Actions]:
-        """All leases of a stream are over."""
-        held = self._register.held_by(f"holder/{holder}") if holder else []
-        return len(held), self._commands.returns.give_back(held, why, now, unseen=unseen)
-
-    def end_takes(self, why: Refusal, now: Instant, holder: str | None = None) -> Actions:
-        """Refuse what a stream (None: everybody) waits for with `take_commands`."""
-        if holder is None:
-            return self._commands.handing.end_takes(why, now)
-        return self._commands.handing.end_waits(f"holder/{holder}", why, now)
-
-    def on_lost(self, told: Callable[[Command, Lease, str, Instant], Actions]) -> None:
-        """Tell this of leases of streams that ended without their doing: limit, EXPIRED, CANCELLED, ..."""
-        self._register.on_lost = told
-
     def release(self, holder: Callable[[Lease], bool], why: str, now: Instant) -> Actions:
         """Give what matching leases of iterators hold back to the queue: the worker is gone."""
         return self._commands.returns.release(holder, why, now)
-
-    def find_command(self, uuid: str) -> Command | None:
-        """What is in memory of a command, live or ended and not forgotten yet; to be read only."""
-        return self._register.find(uuid)
-
-    def live_commands(self, name: str | None = None) -> Iterator[Command]:
-        """The live commands of a name, or all, in order of arrival. Walks all: for operators only."""
-        return self._register.live(name)
-
-    def command_body(self, command: Command) -> Message:
-        """A live command with header and payload. Raises StorageError."""
-        return self._messages.message(COMMANDS, command.key)
-
-    @property
-    def tally(self) -> Tally:
-        """Commands by (name, major, state), and bytes of the live ones by (name, major)."""
-        return self._register.tally
-
-    def cancel_command(self, uuid: str, reason: Reason, detail: str, now: Instant, done: Done) -> Actions:
-        """Make a live command a dead letter: CANCELLED, PURGED. Its stream, if one holds it, is told.
-
-        `done` hears None after the commit, else why it was not done: NOT_FOUND, FENCED (it has
-        ended), STORAGE_FAILED.
-        """
-        return self._commands.burials.cancel(uuid, reason, detail, now, done)
-
-    def hold_back(self, held: Callable[[str], bool]) -> None:
-        """Ask this before each hand-out whether commands of that name are held back (paused)."""
-        self._commands.picking.held = held
-
-    def wake(self, name: str | None, now: Instant) -> Actions:
-        """Commands of a name (None: of all) are no longer held back: serve who waits for them."""
-        return self._commands.handing.wake(name, now)
-
-    def command_waiters(self) -> list[Waiter]:
-        """Everybody who waits for a command, in the order in which they came."""
-        return self._commands.handing.waiters()
 
     def pass_over(self, worker: str, now: Instant) -> list[Waiter]:
         """Take the waits of a worker that is silent out of their lines, and return them."""
@@ -507,9 +444,12 @@ class LocalQueue:
                 **self._register.depths(),
                 "waiting": self._commands.handing.waiting,
                 "late": self._commands.endings.late,
+                "fenced": self._commands.settling.fenced,
+                "dropped": self._commands.overflow.dropped,
             },
             "events": self._events.depths(),
             "outbox": self._outbox.depths(),
+            "journal": self.journal.depths(),
             "iterators": {"count": len(self._iterators), "evicted": self._iterators.evicted},
             "cursor": self.cursor,
             "missed": self._cursor.missed,

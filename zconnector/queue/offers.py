@@ -83,8 +83,7 @@ class Offers:
 
         state = State.DELAYED if command.delay else State.READY
         put = Put(COMMANDS, command.key, command.as_meta(state), body)
-        writes = [put, *along]
-        return [*room, Reach("target.before_commit"), self._commits.commit(writes, then, failed)]
+        return [*room, Reach("target.before_commit"), self._commits.commit([put, *along], then, failed)]
 
     def _new(self, message: Message, size: int, retry: RetryPolicy | None, now: Instant) -> Command:
         """Its record, STORING. Delay and time to live begin with its arrival."""

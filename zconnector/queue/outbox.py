@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Protocol
 
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
@@ -24,6 +24,7 @@ from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
 from zconnector.queue.envelope import pack
+from zconnector.queue.retained import Event
 from zconnector.queue.store import OUTBOX, Delete, Put
 from zconnector.settings import QueueSettings
 
@@ -42,7 +43,9 @@ class OutboxEntry:
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class Entry:
+    """One message that is to be confirmed by somebody else."""
+
     key: int
     uuid: str
     name: str
@@ -61,11 +64,35 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Homecoming:
+    """A reply that is for this connector itself: an event here, and a record for the journal."""
+
+    event: Event
+    record: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """An entry whose commit is still to come: commit `write`, then `accept` or `abandon`."""
 
-    entry: _Entry
+    entry: Entry
     write: Put
+    coming: Homecoming | None = None
+    """Set: it is no entry of the outbox, but an event."""
+
+
+class AtHome(Protocol):
+    """Who takes what is for this connector itself (`home.py`)."""
+
+    name: str
+
+    def knows(self, uuid: str) -> bool: ...
+
+    def draft(self, message: Message, now: Instant, *, force: bool) -> Draft | None: ...
+
+    def accept(self, coming: Homecoming, write: Put) -> None: ...
+
+    def abandon(self, coming: Homecoming) -> None: ...
 
 
 class Outbox:
@@ -78,7 +105,7 @@ class Outbox:
         self._commits = commits
         self._messages = messages
         self._dead = dead
-        self._entries: dict[int, _Entry] = {}
+        self._entries: dict[int, Entry] = {}
         self._keys: dict[str, int] = {}
         self._drafts: dict[str, Draft] = {}
         self._due: dict[bool, OrderedDict[int, None]] = {True: OrderedDict(), False: OrderedDict()}
@@ -92,6 +119,7 @@ class Outbox:
         self._next = 1
         self._count = 0
         self._bytes = 0
+        self.home: AtHome | None = None
         self.expired = 0
         self.gone = 0
         """Replies that became dead letters."""
@@ -100,6 +128,11 @@ class Outbox:
         return len(self._entries)
 
     def __contains__(self, uuid: str) -> bool:
+        """Whether a message of that uuid is here, or went home."""
+        return self.holds(uuid) or (self.home is not None and self.home.knows(uuid))
+
+    def holds(self, uuid: str) -> bool:
+        """Whether a message of that uuid is to be confirmed, or about to be."""
         return uuid in self._keys or uuid in self._drafts
 
     def waits(self, uuid: str, now: Instant) -> tuple[int, float] | None:
@@ -111,7 +144,7 @@ class Outbox:
         return entry.attempts, max(0.0, entry.due - now.mono) if entry.due else 0.0
 
     def restore(self, key: int, meta: dict[str, Any], size: int, now: Instant) -> None:
-        entry = _Entry(key, meta["uuid"], meta["name"], meta["to"], meta["lasting"], meta["at"], size)
+        entry = Entry(key, meta["uuid"], meta["name"], meta["to"], meta["lasting"], meta["at"], size)
         self._next = max(self._next, key + 1)
         self._reserve(entry)
         left = meta["at"] / 1000 + self._retention(entry) - now.wall / 1000
@@ -121,8 +154,10 @@ class Outbox:
         self, message: Message, now: Instant, *, lasting: bool = False, force: bool = False
     ) -> Draft | None:
         """Reserve room for a message; None when there is none (`force`: beyond the bound if need be)."""
-        body = pack(message)
         recipient = message.text("recipient")
+        if self.home is not None and recipient == self.home.name:
+            return self.home.draft(message, now, force=force)
+        body = pack(message)
         share = 1.0 if recipient else BROADCAST_SHARE
         full = (
             self._count + 1 > self._settings.max_outbox * share
@@ -130,7 +165,7 @@ class Outbox:
         )
         if full and not force:
             return None
-        entry = _Entry(
+        entry = Entry(
             self._next, message.uuid, message.text("topic"), recipient, lasting, now.wall, len(body)
         )
         self._next += 1
@@ -148,6 +183,9 @@ class Outbox:
 
     def accept(self, draft: Draft, now: Instant) -> None:
         """The draft is stored: it is due now."""
+        if draft.coming is not None and self.home is not None:
+            self.home.accept(draft.coming, draft.write)
+            return
         self._unseen = True
         self._drafts.pop(draft.entry.uuid, None)
         self._messages.keep(OUTBOX, draft.entry.key, draft.write.body or b"")
@@ -155,6 +193,9 @@ class Outbox:
 
     def abandon(self, draft: Draft) -> None:
         """The draft was not stored."""
+        if draft.coming is not None and self.home is not None:
+            self.home.abandon(draft.coming)
+            return
         self._drafts.pop(draft.entry.uuid, None)
         self._release(draft.entry)
 
@@ -265,18 +306,18 @@ class Outbox:
             "source_gone": self.gone,
         }
 
-    def _retention(self, entry: _Entry) -> float:
+    def _retention(self, entry: Entry) -> float:
         return self._settings.reply_retention if entry.lasting else self._settings.event_retention
 
-    def _reserve(self, entry: _Entry) -> None:
+    def _reserve(self, entry: Entry) -> None:
         self._count += 1
         self._bytes += entry.size
 
-    def _release(self, entry: _Entry) -> None:
+    def _release(self, entry: Entry) -> None:
         self._count -= 1
         self._bytes -= entry.size
 
-    def _enter(self, entry: _Entry, expires: float) -> None:
+    def _enter(self, entry: Entry, expires: float) -> None:
         entry.expires = expires
         self._entries[entry.key] = entry
         self._keys[entry.uuid] = entry.key
@@ -285,7 +326,7 @@ class Outbox:
             self._directed.setdefault(entry.recipient, {})[entry.key] = None
         self._expiring[entry.lasting].append(entry.key)
 
-    def _drop(self, entry: _Entry) -> None:
+    def _drop(self, entry: Entry) -> None:
         del self._entries[entry.key]
         self._keys.pop(entry.uuid, None)
         self._queue_of(entry).pop(entry.key, None)
@@ -297,19 +338,19 @@ class Outbox:
         self._messages.forget(OUTBOX, entry.key)
         self._release(entry)
 
-    def _make_due(self, entry: _Entry) -> None:
+    def _make_due(self, entry: Entry) -> None:
         entry.due = 0.0
         self._queue_of(entry)[entry.key] = None
 
-    def _queue_of(self, entry: _Entry) -> OrderedDict[int, None]:
+    def _queue_of(self, entry: Entry) -> OrderedDict[int, None]:
         return self._due[bool(entry.recipient)]
 
-    def _put_off(self, entry: _Entry, until: float) -> None:
+    def _put_off(self, entry: Entry, until: float) -> None:
         self._queue_of(entry).pop(entry.key, None)
         entry.due = until
         heapq.heappush(self._later, (until, entry.key))
 
-    def _give_up(self, entry: _Entry, now: Instant) -> None:
+    def _give_up(self, entry: Entry, now: Instant) -> None:
         """Its bytes are no message any more: to read them again would not help."""
         entry.damaged = True
         entry.expires = now.mono
@@ -333,14 +374,14 @@ class Outbox:
             queue.popleft()
         return bool(queue)
 
-    def _past(self, *, lasting: bool, now: Instant) -> list[_Entry]:
+    def _past(self, *, lasting: bool, now: Instant) -> list[Entry]:
         queue = self._expiring[lasting]
-        past: list[_Entry] = []
+        past: list[Entry] = []
         while self._head(queue) and self._entries[queue[0]].expires <= now.mono:
             past.append(self._entries[queue.popleft()])
         return past
 
-    def _source_gone(self, entry: _Entry, now: Instant) -> Actions:
+    def _source_gone(self, entry: Entry, now: Instant) -> Actions:
         """Make it a dead letter and take it out, in one commit; until then it may still be confirmed."""
         try:
             body = self._messages.body(OUTBOX, entry.key)
@@ -372,7 +413,7 @@ class Outbox:
 
         return [self._commits.commit([letter, Delete(OUTBOX, entry.key)], then, failed)]
 
-    def _again(self, entry: _Entry, now: Instant, error: StorageError) -> Actions:
+    def _again(self, entry: Entry, now: Instant, error: StorageError) -> Actions:
         self._hold_expiry = now.mono + RETRY
         if entry.key in self._entries:
             self._expiring[entry.lasting].appendleft(entry.key)

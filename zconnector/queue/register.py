@@ -190,7 +190,7 @@ class Register:
         self._enter(command)
 
     def step(self, command: Command, step: Step, now: Instant | None = None) -> None:
-        """The one place where a command changes its state. `now` None: nobody can ask when it was."""
+        """The one place where a command changes its state. `now` None: its history goes without it."""
         before, after = command.state, TRANSITIONS[command.state, step]
         self.tally.count(command, before, -1)
         if after is None:
@@ -198,10 +198,10 @@ class Register:
             return
         command.state = after
         self.tally.count(command, after, 1)
-        if after in WAITING:
-            self.on_waiting(command)
         if now is not None:
             command.history = noted(command.history, step, now.wall)
+        if after in WAITING:
+            self.on_waiting(command)
 
     def drop(self, command: Command, now: Instant) -> Actions:
         """NOT_STORED: it is as if it had never come. Then the next one of its order key may go."""

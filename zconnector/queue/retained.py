@@ -164,11 +164,14 @@ class Retained:
         key = None if keys is None else keys.after(position)
         return None if key is None else self._events[key]
 
-    def admit(self, message: Message, size: int, now: Instant) -> Event | None:
-        """Reserve room for an event that is about to be stored; None: it is larger than all room."""
-        if size > self._settings.max_event_bytes or self._settings.max_events < 1:
+    def admit(self, message: Message, size: int, now: Instant, *, force: bool = False) -> Event | None:
+        """Reserve room for an event that is about to be stored; None: it is larger than all room.
+
+        `force`: it is taken, beyond the bound if need be.
+        """
+        if not force and (size > self._settings.max_event_bytes or self._settings.max_events < 1):
             return None
-        if not self._make_room(1, size):
+        if not self._make_room(1, size) and not force:
             return None  # all room is taken by what is being stored just now
         event = self._make(message, size, now.mono + self._settings.event_retention)
         self._by_uuid[event.uuid] = event

@@ -31,14 +31,31 @@ MIGRATIONS = ("".join(_tables(space) for space in SPACES),)
 """Version 1: the seven spaces. Migrations are only ever added."""
 
 
+_AT_ONCE = (64, 16, 4, 1)
+"""Rows of one statement: a few sizes, so that each is prepared once."""
+
+
+_LARGE = 65_536
+"""Bytes of a value that has a statement of its own: SQLite copies what is bound to one, all at once."""
+
+
+class _Table:
+    """The SQL that changes one table, by the number of rows."""
+
+    def __init__(self, name: str, column: str) -> None:
+        self.put = {
+            size: f"INSERT OR REPLACE INTO {name} (key, {column}) VALUES {', '.join(['(?, ?)'] * size)}"
+            for size in _AT_ONCE
+        }
+        self.drop = {size: f"DELETE FROM {name} WHERE key IN ({', '.join('?' * size)})" for size in _AT_ONCE}
+
+
 class _Statements:
     """The SQL of one space."""
 
     def __init__(self, space: str) -> None:
-        self.put_meta = f"INSERT OR REPLACE INTO {space} (key, meta) VALUES (?, ?)"
-        self.put_body = f"INSERT OR REPLACE INTO {space}_body (key, body) VALUES (?, ?)"
-        self.drop_meta = f"DELETE FROM {space} WHERE key = ?"
-        self.drop_body = f"DELETE FROM {space}_body WHERE key = ?"
+        self.meta = _Table(space, "meta")
+        self.bodies = _Table(f"{space}_body", "body")
         joined = f"FROM {space} AS m LEFT JOIN {space}_body AS b ON b.key = m.key"
         self.body = f"SELECT b.body {joined} WHERE m.key = ?"
         self.scan = f"SELECT m.key, m.meta, ifnull(length(b.body), 0) {joined} ORDER BY m.key"
@@ -62,9 +79,12 @@ class SqliteQueueStore:
         self.database = Database(path, MIGRATIONS, max_bytes=max_bytes)
 
     def commit(self, writes: Sequence[Write]) -> list[Any]:
+        spaces = _folded(writes)
         with self.database.transaction() as transaction:
-            for write in writes:
-                _perform(transaction, write)
+            for space, (metas, bodies) in spaces.items():
+                statements = _statements(space)
+                _perform(transaction, statements.meta, metas)
+                _perform(transaction, statements.bodies, bodies)
         return [None] * len(writes)
 
     def body(self, space: str, key: Key) -> bytes:
@@ -93,15 +113,47 @@ def _about(space: str, key: Key) -> bytes:
     return f"{space}/{key}".encode("utf-8", "surrogatepass")
 
 
-def _perform(transaction: Transaction, write: Write) -> None:
-    statements = _statements(write.space)
-    match write:
-        case Put(_, key, meta, body):
-            transaction.execute(statements.put_meta, (key, seal(encode_meta(meta), _about(write.space, key))))
-            if body:
-                transaction.execute(statements.put_body, (key, body))
-            elif body is not None:
-                transaction.execute(statements.drop_body, (key,))
-        case Delete(_, key):
-            transaction.execute(statements.drop_meta, (key,))
-            transaction.execute(statements.drop_body, (key,))
+_Changes = dict[Key, bytes | None]
+"""What becomes of a table's rows; None: the row goes."""
+
+
+def _folded(writes: Sequence[Write]) -> dict[str, tuple[_Changes, _Changes]]:
+    """By space, what writes make of its metas and bodies: how a transaction leaves a row is all that counts.
+
+    A statement for each write would cost more than what it does: the thread gives Python's lock away for
+    each, and has to get it back from a busy event loop.
+    """
+    spaces: dict[str, tuple[_Changes, _Changes]] = {}
+    for write in writes:
+        changes = spaces.get(write.space)
+        if changes is None:
+            changes = spaces[write.space] = ({}, {})
+        metas, bodies = changes
+        match write:
+            case Put(space, key, meta, body):
+                metas[key] = seal(encode_meta(meta), _about(space, key))
+                if body is not None:
+                    bodies[key] = body or None
+            case Delete(_, key):
+                metas[key] = bodies[key] = None
+    return spaces
+
+
+def _perform(transaction: Transaction, table: _Table, changes: _Changes) -> None:
+    rows = [(key, value) for key, value in changes.items() if value is not None]
+    for part in _parts([row for row in rows if len(row[1]) <= _LARGE]):
+        transaction.execute(table.put[len(part)], [each for row in part for each in row])
+    for row in rows:
+        if len(row[1]) > _LARGE:
+            transaction.execute(table.put[1], row)
+    for keys in _parts([key for key, value in changes.items() if value is None]):
+        transaction.execute(table.drop[len(keys)], keys)
+
+
+def _parts(items: list[Any]) -> Iterator[list[Any]]:
+    """The items in parts of the sizes that there are statements for."""
+    start = 0
+    for size in _AT_ONCE:
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size

@@ -90,7 +90,7 @@ def command_args(request: Any, worker: str, *, definite: bool, default_timeout: 
     }
     if not args["command"]:
         raise Refusal(Reason.BAD_ARGUMENT, "Command must not be empty", args["uuid"])
-    return _checked(args, request.Payload.encode())
+    return checked(args, request.Payload.encode())
 
 
 def event_args(request: Any, worker: str, *, default_timeout: int) -> tuple[Args, bytes]:
@@ -110,7 +110,7 @@ def event_args(request: Any, worker: str, *, default_timeout: int) -> tuple[Args
         "worker": worker,
         **_given(tenant=request.Tenant),
     }
-    return _checked(args, request.Payload.encode())
+    return checked(args, request.Payload.encode())
 
 
 def register_args(request: Any, worker: str) -> Args:
@@ -153,7 +153,7 @@ def wait_command_args(request: Any, worker: str) -> Args:
         "major": version("Major", request.Major),
         "worker": worker or request.WorkerSource,
     }
-    return _checked(args, b"")[0]
+    return checked(args, b"")[0]
 
 
 def wait_event_args(request: Any, worker: str, *, any_event: bool) -> Args:
@@ -172,7 +172,7 @@ def wait_event_args(request: Any, worker: str, *, any_event: bool) -> Args:
     }
     if not any_event:
         args["event"] = request.Event
-    return _checked(args, b"")[0]
+    return checked(args, b"")[0]
 
 
 def command_message(header: Mapping[str, Any], payload: bytes) -> Any:
@@ -257,7 +257,12 @@ def _check(name: str, value: object) -> None:
         raise Refusal(Reason.BAD_ARGUMENT, broken)
 
 
-def _checked(args: Args, payload: bytes) -> tuple[Args, bytes]:
+def checked(args: Args, payload: bytes) -> tuple[Args, bytes]:
+    """The same, held to the rules of the header's fields and of a message's size.
+
+    Raises:
+        Refusal: BAD_ARGUMENT or TOO_LARGE.
+    """
     for name, value in args.items():
         _check(name, value)
     header = len(orjson.dumps(args)) + HEADROOM

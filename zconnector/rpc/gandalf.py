@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -26,23 +25,14 @@ from zconnector.errors import Reason, Refusal
 from zconnector.rpc import convert, metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
 from zconnector.rpc.port import DoorPort
+from zconnector.rpc.settings import ServiceSettings
+
+__all__ = ["SERVICES", "GandalfService", "ServiceSettings"]
 
 SERVICES = ("gogrpc.Connector", "gogrpc.ConnectorCommand", "gogrpc.ConnectorEvent")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceSettings:
-    """Times of the worker service."""
-
-    hold: float = 1.0
-    """Seconds from the call's begin until a definite error of SendCommandMessage is told."""
-    default_timeout_ms: int = 10_000
-    """Timeout of a message that carries none."""
-    worker: str = ""
-    """Identity of the worker that this socket belongs to; empty: a shared socket."""
 
 
 class GandalfService:

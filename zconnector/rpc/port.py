@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -16,5 +17,14 @@ class DoorPort(Protocol):
 
         Raises:
             Refusal: the queue said no.
+        """
+        ...
+
+    def ask(
+        self, op: str, args: Mapping[str, Any], payload: bytes = b""
+    ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
+        """As `call`, without a task that waits: a future of the answer, or of its Refusal.
+
+        Cancelling the future takes the call back, unless it has its answer: that is then the asker's.
         """
         ...

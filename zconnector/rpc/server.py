@@ -1,4 +1,4 @@
-"""The process's gRPC server for workers: one address, the Gandalf API, health and reflection."""
+"""The process's gRPC server for workers: one address, both APIs, health and reflection."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from grpc_reflection.v1alpha import reflection
 
 from zconnector.errors import ConfigError
 from zconnector.messages.kinds import MAX_FRAME
+from zconnector.rpc import gandalf
 from zconnector.rpc.address import OwnedSocket, usable_path
-from zconnector.rpc.gandalf import SERVICES, GandalfService, ServiceSettings
+from zconnector.rpc.gandalf import GandalfService
 from zconnector.rpc.port import DoorPort
+from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.token import TlsSettings, TokenInterceptor
+from zconnector.rpc.v1 import service as v1
+from zconnector.rpc.v1.service import V1Service
 
 MAX_CALLS = 50_000
 """Calls held at once: a waiting one costs some 17 KB."""
+MAX_CALLS_OF_ONE = 20_000
+"""Calls and streams of one connection; a client keeps what is beyond until others have ended."""
 
 _OPTIONS = (
     # Twice what we take: what is too large then reaches the service, which says so in its own words.
@@ -32,10 +38,9 @@ _OPTIONS = (
     # Clients may ping as they like: to be cut off for it would leave a worker deaf.
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.max_concurrent_streams", MAX_CALLS_OF_ONE),
     ("grpc.so_reuseport", 0),
 )
-
-HEALTH_SERVICES = ("", *SERVICES)
 
 
 class WorkerServer:
@@ -46,7 +51,10 @@ class WorkerServer:
     """
 
     def __init__(self, door: DoorPort, boot: str, settings: ServiceSettings | None = None) -> None:
-        self._service = GandalfService(door, boot, settings or ServiceSettings())
+        settings = settings or ServiceSettings()
+        self._gandalf = GandalfService(door, boot, settings)
+        self.v1 = V1Service(door, boot, settings) if settings.v1 else None
+        self._names = (*gandalf.SERVICES, *(v1.SERVICES if settings.v1 else ()))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack aio
         self._server: grpc.aio.Server | None = None
         self._socket: OwnedSocket | None = None
@@ -86,7 +94,7 @@ class WorkerServer:
         """What the health service says."""
         answer = health_pb2.HealthCheckResponse
         status = answer.SERVING if serving else answer.NOT_SERVING
-        for name in HEALTH_SERVICES:
+        for name in ("", *self._names):
             await self._health.set(name, status)
 
     async def stop(self, grace: float) -> None:
@@ -95,7 +103,9 @@ class WorkerServer:
             return
         server, self._server = self._server, None
         await self._health.enter_graceful_shutdown()
-        self._service.close()
+        self._gandalf.close()
+        if self.v1 is not None:
+            self.v1.close()
         try:
             await server.stop(grace)
         finally:
@@ -107,10 +117,12 @@ class WorkerServer:
             options=_OPTIONS,
             maximum_concurrent_rpcs=MAX_CALLS,
         )
-        handlers: Any = self._service.handlers()
+        handlers: Any = self._gandalf.handlers()
+        if self.v1 is not None:
+            handlers += self.v1.handlers()
         server.add_generic_rpc_handlers(handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+        names = (*self._names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
         return server
 

@@ -73,7 +73,11 @@ class Driver:
         self._machine: Machine | None = None
         self._store: Store | None = None
         self._ended: asyncio.Future[ZConnectorError | None] = self._loop.create_future()
+        self._deadline: float | None = None
+        """What the core said last; nothing is due before it unless a step was taken since."""
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        """When the timer fires (monotonic): never later than the deadline, at times earlier."""
         self._rescheduling = False
         self._serving: asyncio.Task[None] | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -86,7 +90,7 @@ class Driver:
             received=self._received,
             opened=lambda link: self._enter(lambda: self.machine.link_opened(link, self.now())),
             lost=lambda link, why: self._enter(lambda: self.machine.link_lost(link, why, self.now())),
-            before=lambda: self._enter(lambda: self.machine.tick(self.now())),
+            before=self._before_frames,
         )
         self._performer = Performer(
             self._sockets,
@@ -208,23 +212,36 @@ class Driver:
             self._rescheduling = True
             self._loop.call_soon(self._reschedule)
 
+    def _before_frames(self) -> None:
+        """Deadlines are looked at before frames are read."""
+        if self._rescheduling or self._is_due():
+            self._enter(lambda: self.machine.tick(self.now()))
+
+    def _is_due(self) -> bool:
+        return self._deadline is not None and self._deadline <= self.now().mono
+
     def _reschedule(self) -> None:
-        """Once a turn of the loop, whatever happened in it: set the timer to the core's deadline."""
+        """Once a turn of the loop, whatever happened in it: ask the core for its deadline."""
         self._rescheduling = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._ended.done():
             return
         try:
-            deadline = self.machine.deadline()
+            self._deadline = self.machine.deadline()
         except Exception:
             self.log.exception("defect: the core raised")
             self._defect()
             return
-        if deadline is not None:
-            delay = max(0.0, deadline - self.now().mono)
-            self._timer = self._loop.call_later(delay, self._due)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """A timer that fires early stays: most deadlines move on before they come, and a timer is dear."""
+        deadline = self._deadline
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._loop.call_later(max(0.0, deadline - self.now().mono), self._due)
 
     def _defect(self) -> None:
         self._performer.close(flush=False)
@@ -232,7 +249,10 @@ class Driver:
 
     def _due(self) -> None:
         self._timer = None
-        self._enter(lambda: self.machine.tick(self.now()))
+        if self._is_due():
+            self._enter(lambda: self.machine.tick(self.now()))
+        else:
+            self._set_timer()
 
     def _received(self, link: Link, key: str, frames: list[bytes]) -> None:
         self._enter(lambda: self.machine.frames(link, key, frames, self.now()))

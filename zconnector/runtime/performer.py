@@ -77,7 +77,7 @@ class Performer:
         self._stop = stop
         self._serve = serve
         self._crash_at = crash_at
-        self._log = log or structlog.get_logger()
+        self._log = log or structlog.get_logger().bind()  # else each line would make a logger first
         self._pool = HashPool()
         self._queue: deque[Action] = deque()
         self._outbox = Outbox(sockets.transmit)

@@ -70,6 +70,8 @@ class Shoset:
         self._rng = rng
         self._uplinks = Uplinks(settings, rng)
         self._below: dict[Link, Peer] = {}
+        self._live_below: list[Peer] | None = []
+        """The validated ones of `_below`; None: one of them has come or gone since."""
         self._next_beat = 0.0
         self._next_silence = 0.0
         """Before this time nobody can have been silent for too long."""
@@ -95,7 +97,9 @@ class Shoset:
         """Live, validated peers in the order in which their sessions began."""
         found = list(self._uplinks.live()) if upward is not False else []
         if upward is not True and self._below:
-            found += [peer for peer in self._below.values() if peer.validated]
+            if self._live_below is None:
+                self._live_below = [peer for peer in self._below.values() if peer.validated]
+            found += self._live_below
         return found if kind is None else [peer for peer in found if peer.kind == kind]
 
     def knows(self, peer: Peer) -> bool:
@@ -118,7 +122,10 @@ class Shoset:
         `refused` runs when they were certainly not handed over: the peer is gone, has no room for
         all of them, or the socket would not take them.
         """
-        count = len([message for message in messages if message.kind not in _OF_THE_SESSION])
+        count = 0
+        for message in messages:
+            if message.kind not in _OF_THE_SESSION:
+                count += 1
         live = self.is_live(peer)
         if not live or peer.room < count:
             if live:
@@ -148,6 +155,7 @@ class Shoset:
             else:
                 actions += self._forget(older, "session renewed", now)
         peer.validated = True
+        self._live_below = None
         actions.append(self._welcome(peer, fields or {}))
         return actions + self._role.peer_up(peer, now)
 
@@ -571,6 +579,7 @@ class Shoset:
         if not peer.validated:
             return []
         peer.validated = False
+        self._live_below = None
         return self._role.peer_down(peer, why, now)
 
     def _vanished(self, peer: Peer, now: Instant) -> Actions:

@@ -1,8 +1,8 @@
 """Group commit: one thread that makes commits durable, as many at a time as have come meanwhile.
 
-There is no timer: an idle writer commits at once; whatever arrives during that fsync is the next
-transaction. Order is kept. When a merged transaction fails, each of its commits is tried again
-alone, so that a bad one (too big, cannot be encoded) harms nobody else.
+There is no timer: an idle writer commits at once what one turn of the loop submits; whatever arrives
+during that fsync is the next transaction. Order is kept. When a merged transaction fails, each of its
+commits is tried again alone, so that a bad one (too big, cannot be encoded) harms nobody else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_MERGED = 1_024
 """Commits in one transaction: beyond that, merging saves little and delays the first one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
     writes: Sequence[Any]
     on_done: OnDone
@@ -39,6 +39,7 @@ class GroupCommit:
         self._jobs: deque[_Job] = deque()  # guarded by _wake
         self._stopping = False  # guarded by _wake
         self._broken: StorageError | None = None  # guarded by _wake
+        self._gathered: list[_Job] = []  # loop only: submitted in this turn, not yet handed to the thread
         self._taken: list[_Job] = []  # the thread's only: what it is working on
         self._finished: deque[tuple[OnDone, list[Any] | StorageError]] = deque()
         self._outstanding = 0  # loop only: submitted and not yet called back
@@ -52,14 +53,22 @@ class GroupCommit:
     def submit(self, writes: Sequence[Any], on_done: OnDone) -> None:
         """Make writes durable; `on_done` gets a result for each write, or the error. Loop thread only."""
         self._outstanding += 1
+        self._gathered.append(_Job(writes, on_done))
+        if len(self._gathered) == 1:
+            # Once a turn: to wake the thread is dear, and awake it wants the lock that the turn still needs.
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        jobs, self._gathered = self._gathered, []
         with self._wake:
             broken = self._broken
             if broken is None and not self._closed:
-                self._jobs.append(_Job(writes, on_done))
+                self._jobs.extend(jobs)
                 self._wake.notify()
                 return
-        self._finished.append((on_done, broken or StorageError("the store is closed")))
-        self._loop.call_soon(self._deliver)
+        error = broken or StorageError("the store is closed")
+        self._finished.extend((job.on_done, error) for job in jobs)
+        self._deliver()
 
     async def close(self) -> None:
         """Wait until all that was submitted is durable and called back, then end the thread.

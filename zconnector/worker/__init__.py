@@ -13,6 +13,7 @@ worker.run()
 
 from zconnector.worker.client import Client, Event, Handle, Reply
 from zconnector.worker.connection import Tls
+from zconnector.worker.context import Context
 from zconnector.worker.errors import (
     CallFailed,
     Fail,
@@ -21,11 +22,14 @@ from zconnector.worker.errors import (
     OutcomeUnknown,
     RegistrationRefused,
     Rejected,
+    Retry,
     SendError,
+    Unsupported,
     WorkerError,
 )
-from zconnector.worker.handlers import Context
 from zconnector.worker.payload import PayloadError
+from zconnector.worker.sender import RetryPolicy
+from zconnector.worker.subscriber import Delivered
 from zconnector.worker.sync import SyncClient, SyncHandle
 from zconnector.worker.worker import Worker
 
@@ -33,6 +37,7 @@ __all__ = [
     "CallFailed",
     "Client",
     "Context",
+    "Delivered",
     "Event",
     "Fail",
     "Handle",
@@ -43,10 +48,13 @@ __all__ = [
     "RegistrationRefused",
     "Rejected",
     "Reply",
+    "Retry",
+    "RetryPolicy",
     "SendError",
     "SyncClient",
     "SyncHandle",
     "Tls",
+    "Unsupported",
     "Worker",
     "WorkerError",
 ]

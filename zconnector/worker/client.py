@@ -8,7 +8,7 @@ import uuid as uuid_module
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, overload
 
 import orjson
 
@@ -16,9 +16,20 @@ from zconnector.errors import REASONS, Reason
 from zconnector.messages.kinds import Outcome
 from zconnector.rpc import metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
+from zconnector.worker import sending
 from zconnector.worker.connection import Backoff, Connection, Tls, parse_addresses, pause
-from zconnector.worker.errors import CallFailed, NoReply, NotSent, OutcomeUnknown, Rejected, SendError
+from zconnector.worker.errors import (
+    CallFailed,
+    NoReply,
+    NotSent,
+    OutcomeUnknown,
+    Rejected,
+    SendError,
+    Unsupported,
+)
 from zconnector.worker.payload import encode
+from zconnector.worker.sender import Sender
+from zconnector.worker.subscriber import Delivered, read, wish
 
 SPARE = 0.08
 """Seconds beyond a command's timeout that the connector has to say how it ended."""
@@ -42,6 +53,8 @@ class Reply:
     reason: str = ""
     """Of a FAIL that no worker made: one of the reasons of WIRE.md section 10."""
     detail: str = ""
+    data: bytes = b""
+    """The payload as it came, where zconnector.v1 carried it: it need not be text."""
 
     def json(self) -> Any:
         """The payload, parsed. Raises orjson.JSONDecodeError."""
@@ -111,6 +124,9 @@ class Client:
         self._iterator = ""
         self._iterator_uses = 0
         self._iterator_lock = asyncio.Lock()
+        self._sender: Sender | None = None
+        self._v1: bool | None = None
+        """Whether the connector serves zconnector.v1; None: nobody has asked yet."""
         self._awaited: set[str] = set()
         """uuids whose replies are awaited on the common iterator: it has one reader for each."""
 
@@ -123,8 +139,17 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
+        if self._sender is not None:
+            await self._sender.close()
         if self._own and self._open is not None:
             await self._open.close()
+
+    @property
+    def sender(self) -> Sender:
+        """The streams of zconnector.v1 that all tasks of this client share."""
+        if self._sender is None:
+            self._sender = Sender(self._connection)
+        return self._sender
 
     @property
     def _connection(self) -> Connection:
@@ -189,6 +214,91 @@ class Client:
         if doubtful:
             raise OutcomeUnknown(request.UUID, detail)
         raise NotSent(request.UUID, str(Reason.NOT_SENT), detail)
+
+    @overload
+    async def send(
+        self, type: str, command: str, payload: object = "", *, reply: Literal[True], **options: Any
+    ) -> Reply: ...
+
+    @overload
+    async def send(
+        self, type: str, command: str, payload: object = "", *, reply: Literal[False] = False, **options: Any
+    ) -> Handle: ...
+
+    async def send(
+        self, type: str, command: str, payload: object = "", *, reply: bool = False, **options: Any
+    ) -> Reply | Handle:
+        """Send a command, the fast way where the connector serves zconnector.v1; wait for its reply if asked.
+
+        Args:
+            type: connector type whose workers run it; may be "" with `target`.
+            target: "self": the queue of this very connector, without an aggregator on the way.
+            timeout: seconds to try to get a receipt.
+            reply_timeout: seconds to wait for the reply; None: without limit.
+            ttl, delay: seconds; dead (EXPIRED) when it has not ended by then; not handed out before.
+            priority: 0 to 9, 9 first.
+            order_key: commands of one name and key run one after the other, in order of arrival.
+            lease: seconds that a worker may be silent about it.
+            retry: a RetryPolicy.
+            major, uuid, context, admin: as `send_command`.
+
+        Raises:
+            NotSent, Rejected, OutcomeUnknown, PayloadError: as `send_command`.
+            NoReply: it was accepted, and no reply came in time.
+            Unsupported: an option that the Gandalf API does not have, on a connector that has only that.
+        """
+        return await sending.send(self, type, command, payload, reply=reply, **options)
+
+    async def publish(
+        self,
+        topic: str,
+        event: str,
+        payload: object = "",
+        *,
+        reference: str = "",
+        uuid: str = "",
+        timeout: float = 10.0,  # noqa: ASYNC109  # seconds to keep trying
+    ) -> str:
+        """Publish an event; returns its uuid once the connector has committed it. Raises: as `send_event`."""
+        return await sending.publish(
+            self, topic, event, payload, reference=reference, uuid=uuid, timeout=timeout
+        )
+
+    async def subscribe(
+        self,
+        name: str,
+        *topics: str | tuple[str, str],
+        start: Literal["new", "oldest"] = "new",
+        credits: int = 64,
+        max_unacked: int = 0,
+        lease: float = 0.0,
+    ) -> AsyncIterator[Delivered]:
+        """Read a durable subscription, for as long as one iterates.
+
+        Who reads under one `name` shares its events; each name gets all of them, also those that came while
+        nobody read. An event is acknowledged when the next is asked for; if its reader dies, it comes again.
+
+        Args:
+            topics: topics, or (topic, event name).
+            start: where a name that is new begins: with the next event, or with the oldest retained.
+            credits: events that may be on the way to this reader.
+            max_unacked: of all readers of the name; 0: 256.
+            lease: seconds after which an event not acknowledged is handed out again; 0: 60.
+
+        Raises:
+            CallFailed: the connector refused it.
+            Unsupported: it does not serve zconnector.v1.
+        """
+        asked = wish(
+            name, topics, oldest=start == "oldest", credits=credits, max_unacked=max_unacked, lease=lease
+        )
+        try:
+            async for delivered in read(self._connection, asked, self._closing, Backoff(self._rng)):
+                yield delivered
+        except CallFailed as failed:
+            if failed.absent:
+                raise Unsupported("a durable subscription") from None
+            raise
 
     async def admin_command(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from zconnector.errors import ConfigError
 from zconnector.messages.kinds import MAX_FRAME
 from zconnector.rpc import metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2_grpc
+from zconnector.rpc.v1.status import info_of
 from zconnector.worker.errors import CallFailed
 
 _OPTIONS = (
@@ -176,10 +177,70 @@ class Connection:
         finally:
             self._waits.discard(call)
 
+    def stream(self, method: str) -> Stream:
+        """Open a bidirectional stream, by its full name."""
+        index = self._current
+
+        def lost() -> None:
+            if index == self._current:
+                self._current = (index + 1) % len(self._channels)
+
+        channel: Any = self._channels[index]  # as bytes, which its stubs do not know
+        return Stream(channel.stream_stream(method)(metadata=self._metadata), lost)
+
     def cancel_waits(self) -> None:
         """End the calls that wait without limit; one that has its reply already keeps it."""
         for call in list(self._waits):
             call.cancel()
+
+
+class Stream:
+    """A bidirectional stream of zconnector.v1: frames as bytes."""
+
+    def __init__(self, call: grpc.aio.StreamStreamCall[Any, Any], lost: Callable[[], None]) -> None:
+        self._call = call
+        self._lost = lost
+
+    async def write(self, frame: bytes) -> None:
+        """Raises:
+        CallFailed: the stream is over.
+        """
+        try:
+            await self._call.write(frame)
+        except grpc.aio.AioRpcError as error:
+            raise self._failed(error) from None
+        except asyncio.InvalidStateError as error:
+            raise CallFailed("UNAVAILABLE", str(error)) from None
+
+    async def read(self) -> bytes | None:
+        """The next frame; None: the stream has ended well.
+
+        Raises:
+            CallFailed: it ended with an error.
+        """
+        try:
+            frame = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise self._failed(error) from None
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if self._call.cancelled() and not (current is not None and current.cancelling()):
+                raise CallFailed("CANCELLED", "the stream was cancelled here") from None
+            raise
+        return frame if isinstance(frame, bytes) else None
+
+    async def done_writing(self) -> None:
+        """Nothing more is sent; what comes is still read."""
+        await self._call.done_writing()
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+    def _failed(self, error: grpc.aio.AioRpcError) -> CallFailed:
+        failed = _failed(error)
+        if failed.away:
+            self._lost()
+        return failed
 
 
 def _stubs(channel: grpc.aio.Channel) -> dict[str, Any]:
@@ -195,6 +256,13 @@ def _stubs(channel: grpc.aio.Channel) -> dict[str, Any]:
 
 def _failed(error: grpc.aio.AioRpcError) -> CallFailed:
     trailing: Any = error.trailing_metadata()
+    info = info_of(trailing)
+    if info is not None:
+        said = dict(info.metadata)
+        details = (error.details() or "").removeprefix(f"{info.reason}: ")
+        failed = CallFailed(error.code().name, details, info.reason, uuid=said.get("uuid", ""))
+        failed.missing = said.get("missing", "")
+        return failed
     return CallFailed(
         error.code().name,
         error.details() or "",

@@ -20,6 +20,8 @@ class CallFailed(WorkerError):
         self.reason = reason
         self.detail = detail or details
         self.uuid = uuid
+        self.missing = ""
+        """Of a refused registration: JSON list of the commands that the worker lacks."""
         self.grpc = code
         if reason in REASONS:
             self.exit_code = REASONS[Reason(reason)].exit_code
@@ -32,6 +34,11 @@ class CallFailed(WorkerError):
         if self.reason:
             return self.reason in (Reason.SHUTTING_DOWN, Reason.DRAINING)
         return self.code == "UNAVAILABLE"
+
+    @property
+    def absent(self) -> bool:
+        """The connector does not serve the API that was asked for."""
+        return not self.reason and self.code == "UNIMPLEMENTED"
 
     @property
     def passing(self) -> bool:
@@ -115,3 +122,29 @@ class Fail(Exception):  # it is no error of the program: it is an answer
     def __init__(self, payload: object = "") -> None:
         super().__init__(str(payload))
         self.payload = payload
+
+
+class Retry(Exception):  # nor is this
+    """Raised in a handler: try this command again, in `delay` seconds (None: by its own backoff).
+
+    When its attempts are used up it ends as FAIL. On the Gandalf API, which has no such answer, this same
+    worker runs the handler again (see `zconnector.worker.slots`).
+    """
+
+    def __init__(self, delay: float | None = None, reason: str = "") -> None:
+        super().__init__(reason or "try again")
+        if delay is not None and not 0 <= delay <= 30 * 86_400:
+            raise ValueError(f"delay must be from 0 to {30 * 86_400} seconds (got {delay})")
+        self.delay = delay
+        self.reason = reason
+
+
+class Unsupported(WorkerError):
+    """The connector serves no zconnector.v1, and the Gandalf API cannot do this."""
+
+    fault = Fault.OPERATOR
+    grpc = "UNIMPLEMENTED"
+    exit_code = 78
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} needs zconnector.v1, which this connector does not serve")

@@ -1,65 +1,29 @@
-"""Handlers: the functions that a worker file decorates, and what they are given."""
+"""Handlers: the functions that a worker file decorates, and how they are run."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-import orjson
+from enum import StrEnum
+from typing import Any
 
 from zconnector.errors import ConfigError
-from zconnector.messages.kinds import Outcome
-from zconnector.worker.client import Client
-from zconnector.worker.errors import Fail
-from zconnector.worker.payload import PayloadError, encode
+from zconnector.worker.context import Context
+from zconnector.worker.errors import Fail, Retry
+from zconnector.worker.payload import PayloadError, encode_bytes
+from zconnector.worker.typed import Decode, decoder, text
 
-Handler = Callable[["Context", str], Any]
-Result = TypeVar("Result")
+__all__ = ["CommandHandler", "Context", "EventHandler", "Handler", "Registry", "Result", "run_handler"]
+
+Handler = Callable[..., Any]
 
 MAX_FAILURE = 10_000
 """Characters of an exception's text that the sender gets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a handler knows beside the payload: the message, and a client of the same connector."""
-
-    uuid: str
-    name: str
-    """Name of the command, or of the event."""
-    topic: str
-    """Of an event; "" for a command."""
-    source: str
-    """Connector that sent the command."""
-    major: int
-    timeout: float
-    """Seconds that the sender gave."""
-    timestamp: int
-    """Seconds since 1970 when it was sent; 0 when unknown."""
-    reference: str
-    payload: str
-    client: Client = field(repr=False)
-    loop: asyncio.AbstractEventLoop = field(repr=False)
-
-    def json(self) -> Any:
-        """The payload, parsed. Raises orjson.JSONDecodeError."""
-        return orjson.loads(self.payload)
-
-    async def progress(self, event: str, payload: object = "") -> None:
-        """Tell the sender of the command how far it is, under an event name of your own."""
-        if event in (Outcome.SUCCESS, Outcome.FAIL):
-            raise ValueError(f"{event} ends the command: return, or raise, instead")
-        await self.client.send_event(self.name, event, payload, reference=self.uuid)
-
-    def wait(self, awaitable: Coroutine[Any, Any, Result]) -> Result:
-        """For plain handlers: run something asynchronous and wait for it, as in
-        `ctx.wait(ctx.client.send_event("git", "PUSHED"))`."""
-        return asyncio.run_coroutine_threadsafe(awaitable, self.loop).result()
+MAX_CONCURRENCY = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +34,9 @@ class CommandHandler:
     function: Handler
     concurrency: int
     """Commands of this name that run at once."""
+    retry_on: tuple[type[Exception], ...] = ()
+    """Exceptions that ask for another attempt, as Retry does."""
+    decode: Decode = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +46,9 @@ class EventHandler:
     topic: str
     event: str | None
     function: Handler
+    subscription: str = ""
+    """Name of the durable subscription that it shares; "": every worker hears every event."""
+    decode: Decode = text
 
 
 @dataclass(slots=True)
@@ -88,28 +58,39 @@ class Registry:
     commands: dict[str, CommandHandler] = field(default_factory=dict)
     events: dict[tuple[str, str | None], EventHandler] = field(default_factory=dict)
 
-    def add_command(self, handler: CommandHandler) -> None:
+    def add_command(
+        self,
+        name: str,
+        function: Handler,
+        concurrency: int = 1,
+        retry_on: tuple[type[Exception], ...] = (),
+    ) -> None:
         """Raises:
         ConfigError: the name is empty or taken, the concurrency below 1, or the function no handler.
         """
-        if not handler.name:
+        if not name:
             raise ConfigError("a command needs a name")
-        if handler.concurrency < 1:
-            raise ConfigError(f"concurrency of {handler.name} must be at least 1 (got {handler.concurrency})")
-        if handler.name in self.commands:
-            raise ConfigError(f"command {handler.name} has two handlers")
-        _check_callable(handler.function, f"command {handler.name}")
-        self.commands[handler.name] = handler
+        if not 1 <= concurrency <= MAX_CONCURRENCY:
+            rule = f"concurrency of {name} must be at least 1 and at most {MAX_CONCURRENCY}"
+            raise ConfigError(f"{rule} (got {concurrency})")
+        if name in self.commands:
+            raise ConfigError(f"command {name} has two handlers")
+        _check_callable(function, f"command {name}")
+        decode = decoder(function, f"command {name}")
+        self.commands[name] = CommandHandler(name, function, concurrency, retry_on, decode)
 
-    def add_event(self, handler: EventHandler) -> None:
+    def add_event(self, topic: str, event: str | None, function: Handler, subscription: str = "") -> None:
         """Raises:
         ConfigError: that topic and event have a handler, or the function is none.
         """
-        key = (handler.topic, handler.event)
+        key = (topic, event)
         if key in self.events:
-            raise ConfigError(f"event {handler.event} of topic {handler.topic} has two handlers")
-        _check_callable(handler.function, f"event of topic {handler.topic}")
-        self.events[key] = handler
+            raise ConfigError(f"event {event} of topic {topic} has two handlers")
+        if subscription and any(other.subscription == subscription for other in self.events.values()):
+            raise ConfigError(f"subscription {subscription} has two handlers")
+        _check_callable(function, f"event of topic {topic}")
+        decode = decoder(function, f"event of topic {topic}")
+        self.events[key] = EventHandler(topic, event, function, subscription, decode)
 
 
 def _check_callable(function: Handler, what: str) -> None:
@@ -122,33 +103,67 @@ def _check_callable(function: Handler, what: str) -> None:
         return  # a built-in without a signature
 
 
-async def run_handler(function: Handler, context: Context, threads: Executor) -> tuple[str, str, str]:
-    """Run a handler to its end: (SUCCES or FAIL, payload, what to log of a failure, with its traceback).
+class Ending(StrEnum):
+    """How a handler ended."""
 
-    Whatever a handler raises is the answer FAIL with its text; that is the contract of a handler.
+    DONE = "DONE"
+    FAILED = "FAILED"
+    AGAIN = "AGAIN"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a handler's run came to."""
+
+    ending: Ending
+    payload: bytes = b""
+    error: str = ""
+    """For people: what the sender, or an operator, is told of a failure."""
+    delay: float | None = None
+    """AGAIN: seconds until the next attempt; None: the command's backoff."""
+    log: str = ""
+    """What to log of a failure, with its traceback."""
+
+
+async def run_handler(handler: CommandHandler | EventHandler, context: Context, threads: Executor) -> Result:
+    """Run a handler to its end.
+
+    Whatever it raises but Retry (and what the command's `retry_on` names) is the answer FAIL with its text;
+    that is the contract of a handler.
     """
     try:
-        if inspect.iscoroutinefunction(function):
-            result = await function(context, context.payload)
+        payload = handler.decode(context.data)
+        if inspect.iscoroutinefunction(handler.function):
+            result = await handler.function(context, payload)
         else:
-            result = await context.loop.run_in_executor(threads, function, context, context.payload)
+            result = await context.loop.run_in_executor(threads, handler.function, context, payload)
             if inspect.isawaitable(result):
                 result = await result
-        return Outcome.SUCCESS, encode(result), ""
+        return Result(Ending.DONE, encode_bytes(result))
     except Fail as fail:
-        return Outcome.FAIL, _failure(fail), "handler answered FAIL"
+        return _failed(fail)
+    except Retry as retry:
+        return Result(
+            Ending.AGAIN, error=_printable(retry.reason), delay=retry.delay, log="handler asked for a retry"
+        )
+    except asyncio.CancelledError:
+        raise
     except Exception as error:  # noqa: BLE001  # the handler's failure is the sender's answer
-        text = _printable(f"{type(error).__name__}: {error}")
-        return Outcome.FAIL, text, _printable("".join(traceback.format_exception(error)))
+        said = _printable(f"{type(error).__name__}: {error}")
+        log = _printable("".join(traceback.format_exception(error)))
+        if isinstance(handler, CommandHandler) and isinstance(error, handler.retry_on):
+            return Result(Ending.AGAIN, error=said, log=log)
+        return Result(Ending.FAILED, said.encode(), said, log=log)
 
 
-def _failure(fail: Fail) -> str:
+def _failed(fail: Fail) -> Result:
     try:
-        return encode(fail.payload)
+        payload = encode_bytes(fail.payload)
     except PayloadError as error:
-        return _printable(f"FAIL with a payload that cannot be sent: {error}")
+        payload = _printable(f"FAIL with a payload that cannot be sent: {error}").encode()
+    return Result(Ending.FAILED, payload, _printable(str(fail.payload)), log="handler answered FAIL")
 
 
-def _printable(text: str) -> str:
+def _printable(said: str) -> str:
     """A text that can be sent, whatever an exception holds."""
-    return text[:MAX_FAILURE].encode(errors="replace").decode()
+    return said[:MAX_FAILURE].encode(errors="replace").decode()

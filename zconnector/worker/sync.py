@@ -58,6 +58,15 @@ class SyncClient:
         """Arguments and errors as `Client.send_command`."""
         return SyncHandle(self, self._run(self._client.send_command(type, command, payload, **options)))
 
+    def send(self, type: str, command: str, payload: object = "", **options: Any) -> Reply | SyncHandle:
+        """Arguments and errors as `Client.send`."""
+        found = self._run(self._client.send(type, command, payload, **options))
+        return SyncHandle(self, found) if isinstance(found, Handle) else found
+
+    def publish(self, topic: str, event: str, payload: object = "", **options: Any) -> str:
+        """Arguments and errors as `Client.publish`."""
+        return self._run(self._client.publish(topic, event, payload, **options))
+
     def admin_command(self, type: str, command: str, payload: object = "", **options: Any) -> SyncHandle:
         """Arguments and errors as `Client.admin_command`."""
         return SyncHandle(self, self._run(self._client.admin_command(type, command, payload, **options)))

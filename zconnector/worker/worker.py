@@ -17,7 +17,7 @@ import structlog
 from zconnector.errors import ConfigError
 from zconnector.loglines import Lines
 from zconnector.worker.connection import Tls, parse_addresses
-from zconnector.worker.handlers import CommandHandler, EventHandler, Handler, Registry
+from zconnector.worker.handlers import Handler, Registry
 from zconnector.worker.runner import Runner, serve
 
 Decorated = TypeVar("Decorated", bound=Handler)
@@ -31,41 +31,70 @@ class Worker:
     Args:
         major, minor: version of this worker; -128 to 127.
         concurrency: commands of one name that run at once, where the handler does not say.
+        api: "auto" (zconnector.v1 where the connector serves it, else the Gandalf API), "v1" or "gandalf".
+        lease: seconds without a word about a command after which it is given to another worker; None: as
+            the command or the connector's settings say. Only zconnector.v1 knows it.
     """
 
-    def __init__(self, major: int, minor: int = 0, *, concurrency: int = 1) -> None:
+    def __init__(
+        self,
+        major: int,
+        minor: int = 0,
+        *,
+        concurrency: int = 1,
+        api: str = "auto",
+        lease: float | None = None,
+    ) -> None:
         for name, number in (("major", major), ("minor", minor)):
             if not -128 <= number <= 127:
                 raise ConfigError(f"{name} must be from -128 to 127 (got {number})")
         self.major = major
         self.minor = minor
         self.concurrency = concurrency
+        self.api = api
+        self.lease = lease
         self.registry = Registry()
 
-    def command(self, name: str, *, concurrency: int | None = None) -> Callable[[Decorated], Decorated]:
+    def command(
+        self,
+        name: str,
+        *,
+        concurrency: int | None = None,
+        retry_on: tuple[type[Exception], ...] = (),
+    ) -> Callable[[Decorated], Decorated]:
         """Handle commands of a name: `handler(ctx, payload)`, async, or plain (run in a thread).
 
-        What it returns is the payload of SUCCES; raising answers FAIL (`Fail` with a payload).
+        The payload is what the annotation says (see `zconnector.worker.typed`): text where there is none.
+        What it returns is the payload of SUCCES; raising answers FAIL (`Fail` with a payload), but `Retry`,
+        and the exceptions in `retry_on`, ask for another attempt.
         """
 
         def add(function: Decorated) -> Decorated:
             wanted = self.concurrency if concurrency is None else concurrency
-            self.registry.add_command(CommandHandler(name, function, wanted))
+            self.registry.add_command(name, function, wanted, retry_on)
             return function
 
         return add
 
-    def event(self, topic: str, event: str | None = None) -> Callable[[Decorated], Decorated]:
-        """Handle the events of a topic, of one name or of any, one after the other."""
+    def event(
+        self, topic: str, event: str | None = None, *, subscription: str = ""
+    ) -> Callable[[Decorated], Decorated]:
+        """Handle the events of a topic, of one name or of any, one after the other.
+
+        With `subscription`, the name of a durable one, workers that name the same share its events (each
+        goes to one of them), none is missed while no worker runs, and one whose handler raises `Retry` comes
+        again. The Gandalf API has none: there each worker hears every event, from its registration on.
+        """
 
         def add(function: Decorated) -> Decorated:
-            self.registry.add_event(EventHandler(topic, event, function))
+            self.registry.add_event(topic, event, function, subscription)
             return function
 
         return add
 
     def runner(self, name: str, addresses: Sequence[str], **options: Any) -> Runner:
         """One run of this worker, for programs that have an event loop of their own."""
+        options = {"api": self.api, "lease": self.lease, **options}
         return Runner(
             self.registry,
             major=self.major,

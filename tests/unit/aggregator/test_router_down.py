@@ -79,6 +79,7 @@ def test_a_busy_target_is_no_route() -> None:
         event(reference="c1", recipient="ci", source="git"),
         Message(Kind.CONFIRM, {"entries": [["e1", 0]], "recipient": "ci"}),
         Message(Kind.FETCH, {"reference": "f1", "upto": 3, "recipient": "ci"}, b"", Flag.ANSWER),
+        Message(Kind.JOURNAL, {"reference": "j1", "recipient": "ci"}, b"", Flag.ANSWER),
         Message(Kind.CONFIG, {"reference": "k1", "recipient": "ci"}, b"{}", Flag.ANSWER),
         Message(Kind.CONFIGURATION, {"reference": "k1", "recipient": "ci"}, b"{}", Flag.ANSWER),
     ],

@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.connector import PIVOTS, Connector, command
 from zconnector.errors import Reason
+from zconnector.messages.codec import encode_one
 from zconnector.messages.kinds import Kind
+from zconnector.messages.message import Message
 from zconnector.queue.store import DEAD
 
 V1 = {"worker": "w1", "major": 1, "minor": 0}
@@ -75,7 +77,7 @@ def test_without_names_it_is_what_the_worker_registered_for_that_version() -> No
         ("take", {"wait_ms": -2}, "wait_ms"),
         ("take", {"holder": "h" * 65}, "holder"),
         ("settle", {"outcomes": [1]}, "outcomes"),
-        ("settle", {"outcomes": [{}] * 513}, "outcomes"),
+        ("settle", {"outcomes": [{}] * 257}, "outcomes"),
         ("settle", {"outcomes": [{"outcome": "done"}]}, "outcome"),
         ("settle", {"outcomes": [{"outcome": "nak", "delay": -1}]}, "delay"),
         ("settle", {"outcomes": [{"outcome": "nak", "delay": 2_592_000_001}]}, "delay"),
@@ -140,6 +142,14 @@ def test_a_payload_that_the_sizes_do_not_fill_settles_nothing() -> None:
     refusal = con.refusal(con.call("settle", b"abc", outcomes=[outcome]))
     assert refusal.reason is Reason.BAD_ARGUMENT
     assert states(con) == {"LEASED": 1}
+
+
+def test_the_results_of_the_largest_batch_fit_into_their_answer() -> None:
+    con = ready()
+    outcomes = [{"uuid": f"{n:064}", "token": "t" * 64, "outcome": "nak", "delay": 9} for n in range(256)]
+    results = con.result(con.call("settle", outcomes=outcomes))["results"]
+    worst = [{**result, "error": {"code": "STORAGE_FAILED", "detail": "x" * 96}} for result in results]
+    encode_one(Message(Kind.RESULT, {"call": 2**53, "args": {"results": worst}}))
 
 
 def test_nothing_to_settle_is_answered_at_once() -> None:

@@ -6,11 +6,14 @@ import base64
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.connector import Connector
 from tests.support.operator import NOT_UTF8, control, kill, refused, through_the_door
+from zconnector.actions import Caller
 from zconnector.errors import Reason, Refusal
-from zconnector.messages.codec import encode_one
+from zconnector.messages.codec import decode, encode_one
 from zconnector.queue.door import _result
 
 
@@ -88,3 +91,45 @@ def test_other_operations_of_the_control_socket_are_refused() -> None:
     heard: list[Any] = []
     con.do(con.machine.control("nonsense", {}, con.now, heard.append))
     assert isinstance(heard[0], Refusal)
+
+
+def test_a_header_nested_as_deep_as_it_may_be_comes_through_the_door() -> None:
+    con = ready()
+    deep: Any = 1
+    for _ in range(30):
+        deep = [deep]
+    kill(con, "c1", extra=deep)
+    call = con.call("operate", verb="dead.show", uuid="c1")
+    (result,) = decode(encode_one(_result(con.responses[call])))
+    assert set(result.header["args"]) == {"json"}
+    assert through_the_door(con, "dead.show", uuid="c1")["header"]["extra"] == deep
+
+
+VERBS = ready().router.operating.verbs
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from("*aA"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = (
+    *("uuid", "command", "limit", "after", "state", "reason", "source", "older_ms", "all"),
+    *("payload", "payload_base64", "other"),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    verb=st.sampled_from(VERBS),
+    args=st.dictionaries(st.sampled_from(FIELDS), VALUES),
+    payload=st.binary(max_size=20),
+)
+def test_whatever_is_asked_is_answered_once_and_never_raises(
+    verb: str, args: dict[str, Any], payload: bytes
+) -> None:
+    con = ready()
+    kill(con, "a")
+    answer = control(con, verb, **args)
+    assert isinstance(answer, (dict, Refusal))
+    caller = Caller(b"operator", 9_999)
+    con.do(con.machine.call(caller, "operate", {**args, "verb": verb}, payload, con.now))
+    encode_one(_result(con.responses[9_999]))

@@ -73,6 +73,8 @@ def test_who_could_take_a_command_is_counted_by_version(con: Connector) -> None:
     con.call("register", worker="w1", major=1, minor=0, commands=["PULL", "CLONE"])
     con.wait_command("PULL", worker="w1", major=1)
     con.wait_command("PULL", worker="w2", major=0)
+    con.wait_command("ADMIN_UPDATE", worker="ADMIN")
+    assert list(rows(con)) == [("PULL", 0), ("PULL", 1)], "nothing of the admin worker's"
     assert rows(con)["PULL", 1]["waits"] == 2
     assert rows(con)["PULL", 1]["workers"] == 1
     offer(con, "m2", major=1, name="CLONE")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zconnector.messages.codec import decode, encode_one
 from zconnector.messages.fields import check_field
@@ -98,6 +101,12 @@ def test_parts_of_a_body_do_not_run_into_each_other() -> None:
     one = COMMAND.with_fields(type="Git", command="CLONE")
     other = COMMAND.with_fields(type="GitC", command="LONE")
     assert body_digest(one) != body_digest(other)
+
+
+@given(st.text(), st.sampled_from(("ON_GOING", "FAIL", "né")))
+def test_a_derived_uuid_is_the_uuid5_that_it_always_was(of: str, event: str) -> None:
+    namespace = uuid.UUID("7c0f3a62-5b1e-4f0e-9a55-2d5a7e1c9b11")
+    assert derived_uuid(of, event) == str(uuid.uuid5(namespace, f"{of}/{event}"))
 
 
 def test_derived_uuids_are_one_for_copies_and_differ_otherwise() -> None:

@@ -40,3 +40,13 @@ def test_what_was_called_off_does_not_pile_up() -> None:
         alarms.set(key, 1e6 + key)
         alarms.cancel(key)
     assert len(alarms._heap) < 200
+
+
+def test_many_that_are_due_at_once_come_in_parts() -> None:
+    alarms: Alarms[int] = Alarms()
+    for key in range(1_200):
+        alarms.set(key, 1.0)
+    parts = []
+    while (at := alarms.deadline()) is not None and at <= 2.0:
+        parts.append(len(alarms.due(2.0)))
+    assert parts == [500, 500, 200]

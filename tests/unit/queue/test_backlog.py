@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.subscribers import Subscribers
+from zconnector.settings import QueueSettings
 
 if TYPE_CHECKING:
     from tests.unit.queue.conftest import Bench
@@ -77,6 +78,44 @@ def lease_over(bench: Bench, backlog: int) -> int:
     return lines_of(lambda: bench.do(bench.queue.tick(bench.now)))
 
 
+def wishes(bench: Bench, backlog: int) -> None:
+    """Commands of every priority, in chains, with delays and times to live."""
+    for number in range(backlog):
+        fields = {"priority": number % 10, "order_key": f"k{number % 25}", "ttl": 900_000}
+        bench.offer(bench.command(f"u{number}", delay=800_000 * (number % 3 == 1), **fields))
+
+
+def take(bench: Bench, backlog: int) -> int:
+    wishes(bench, backlog)
+    return lines_of(lambda: bench.take())
+
+
+def nak(bench: Bench, backlog: int) -> int:
+    wishes(bench, backlog)
+    lease = bench.took()
+    return lines_of(lambda: bench.settles(lease, "nak", delay=1_000))
+
+
+def ack_in_a_chain(bench: Bench, backlog: int) -> int:
+    wishes(bench, backlog)
+    lease = bench.took()
+    return lines_of(lambda: bench.settles(lease, "ack"))
+
+
+def due(bench: Bench, backlog: int) -> int:
+    wishes(bench, backlog)
+    bench.settles(bench.took(), "nak", delay=5_000)
+    bench.mono += 5.0
+    return lines_of(lambda: (bench.do(bench.queue.tick(bench.now)), bench.queue.deadline()))
+
+
+def drop_oldest(bench: Bench, backlog: int) -> int:
+    full = type(bench)(QueueSettings(max_commands=backlog, overflow="drop_oldest"))
+    commands(full, backlog)
+    message = full.command("new")
+    return lines_of(lambda: full.offer(message))
+
+
 def publish(bench: Bench, backlog: int) -> int:
     for number in range(backlog):
         bench.publish(bench.event(f"e{number}"), outbox=True)
@@ -131,6 +170,11 @@ def halfway(bench: Bench, backlog: int) -> Subscribers:
         complete,
         tick,
         lease_over,
+        take,
+        nak,
+        ack_in_a_chain,
+        due,
+        drop_oldest,
         publish,
         read_from_the_middle,
         confirm_in_the_middle,

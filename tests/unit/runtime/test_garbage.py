@@ -6,7 +6,7 @@ import asyncio
 import gc
 import weakref
 
-from zconnector.runtime.garbage import Collector
+from zconnector.runtime.garbage import Collector, paused
 
 DEADLINE = 10.0
 
@@ -48,3 +48,14 @@ async def test_old_knots_are_found_in_time() -> None:
         await asyncio.wait_for(gone.wait(), DEADLINE)
     finally:
         collector.stop()
+
+
+def test_nothing_is_collected_while_it_is_paused_and_then_as_before() -> None:
+    for on in (True, False):
+        try:
+            (gc.enable if on else gc.disable)()
+            with paused():
+                assert not gc.isenabled()
+            assert gc.isenabled() is on
+        finally:
+            gc.enable()

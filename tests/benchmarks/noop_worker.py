@@ -1,0 +1,29 @@
+"""The worker of the benches: it does nothing, and says so. A process of its own.
+
+Run as: python noop_worker.py NAME TIMEOUT_MS SOCKET; ZCONNECTOR_BENCH_CONCURRENCY: commands at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.benchmarks.workload import OK
+from zconnector.worker import Context, Worker
+
+COMMAND = "BENCH"
+
+worker = Worker(major=1, minor=0, concurrency=int(os.environ.get("ZCONNECTOR_BENCH_CONCURRENCY", "64")))
+
+
+@worker.command(COMMAND)
+async def bench(ctx: Context, payload: str) -> str:
+    """Do nothing."""
+    return OK
+
+
+if __name__ == "__main__":
+    worker.run()

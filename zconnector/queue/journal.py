@@ -1,0 +1,129 @@
+"""What the cluster's journal has not heard of yet: commands of this connector to itself, and their replies.
+
+No aggregator was on their way, so the member learns of them afterwards (WIRE.md section 8). A record is
+stored in the commit that stores what it is about, and stays until the member has it; it never expires. They
+have a bound of their own, as great as that of the outbox, the last tenth of it for replies.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from zconnector.actions import Actions, Note
+from zconnector.clock import Instant
+from zconnector.errors import DamagedError, StorageError
+from zconnector.messages import Message
+from zconnector.messages.kinds import MAX_MESSAGE
+from zconnector.queue.bodies import Messages
+from zconnector.queue.commits import Commits
+from zconnector.queue.envelope import pack
+from zconnector.queue.store import DOCUMENTS, Delete, Put
+from zconnector.settings import QueueSettings
+
+PREFIX = "journal/"
+MAX_RECORD = MAX_MESSAGE - 4_096
+"""Bytes of a message whose record still fits into one JOURNAL with all that hops add."""
+COMMAND_SHARE = 0.9
+
+
+class Journal:
+    """Records by key, in the order in which they were made."""
+
+    def __init__(self, settings: QueueSettings, commits: Commits, messages: Messages) -> None:
+        self._settings = settings
+        self._commits = commits
+        self._messages = messages
+        self._records: OrderedDict[int, int] = OrderedDict()
+        """Sizes of the stored ones."""
+        self._coming: dict[int, int] = {}
+        """Of those whose commit is under way."""
+        self._next = 1
+        self._bytes = 0
+        self.untold = 0
+        """Replies that will never be told to the journal: there was no room, or the record was damaged."""
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def restore(self, name: str, size: int) -> None:
+        """Take a stored record back; in the order of their names."""
+        key = int(name)
+        self._records[key] = size
+        self._bytes += size
+        self._next = max(self._next, key + 1)
+
+    def add(self, message: Message, *, reply: bool) -> int | None:
+        """A record that goes with the next commit: `accept` or `withdraw` it after that. None: no room.
+
+        Of a message that is too large for a JOURNAL only the header is told.
+        """
+        body = pack(message)
+        if len(body) > MAX_RECORD:
+            body = pack(Message(message.kind, {**message.header, "cut": len(message.payload)}))
+        share = 1.0 if reply else COMMAND_SHARE
+        count = len(self._records) + len(self._coming) + 1
+        full = (
+            count > self._settings.max_outbox * share
+            or self._bytes + len(body) > self._settings.max_outbox_bytes * share
+        )
+        if full:
+            self.untold += reply
+            return None
+        key = self._next
+        self._next += 1
+        self._coming[key] = len(body)
+        self._bytes += len(body)
+        self._messages.keep(DOCUMENTS, _name(key), body)
+        self._commits.ride(Put(DOCUMENTS, _name(key), {}, body))
+        return key
+
+    def accept(self, key: int | None) -> None:
+        """Its commit succeeded."""
+        if key is not None:
+            self._records[key] = self._coming.pop(key)
+
+    def withdraw(self, key: int | None) -> None:
+        """What it tells of was not stored."""
+        if key is not None:
+            self._records[key] = self._coming.pop(key)
+            self._drop(key)
+
+    def first(self, limit: int) -> tuple[list[tuple[int, Message]], Actions]:
+        """The oldest records, at most `limit`, and what is to be said of those that cannot be read."""
+        found: list[tuple[int, Message]] = []
+        notes: Actions = []
+        for key in list(islice(self._records, limit)):
+            try:
+                found.append((key, self._messages.message(DOCUMENTS, _name(key))))
+            except DamagedError as error:
+                self._drop(key)
+                self.untold += 1
+                notes.append(Note("error", "record for the journal is damaged", {"error": str(error)}))
+            except StorageError as error:
+                self._commits.failed()
+                notes.append(Note("error", "record for the journal cannot be read", {"error": str(error)}))
+                break
+        return found, notes
+
+    def told(self, keys: Iterable[int], now: Instant) -> Actions:
+        """The member has these."""
+        for key in keys:
+            if key in self._records:
+                self._drop(key)
+        return self._commits.flush(now)
+
+    def depths(self) -> dict[str, Any]:
+        """What `zconnector status` shows."""
+        return {"count": len(self._records), "bytes": self._bytes, "untold": self.untold}
+
+    def _drop(self, key: int) -> None:
+        self._bytes -= self._records.pop(key)
+        self._messages.forget(DOCUMENTS, _name(key))
+        self._commits.ride(Delete(DOCUMENTS, _name(key)))
+
+
+def _name(key: int) -> str:
+    return f"{PREFIX}{key:016d}"

@@ -1,0 +1,125 @@
+"""One reader of a durable subscription: its events out, its acknowledgements in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from zconnector.errors import Refusal
+from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
+from zconnector.rpc.port import DoorPort
+from zconnector.rpc.v1.feed import Feed, Item
+from zconnector.rpc.v1.settling import refusal_of
+from zconnector.rpc.v1.status import item_refusal
+from zconnector.rpc.v1.stream import ANSWERS, FRAME
+from zconnector.rpc.v1.work_convert import fill_delivery
+
+TOGETHER = 500
+"""Acknowledgements of one call."""
+
+
+class Reader:
+    """Keeps what is to be written for its stream until `fill` takes it.
+
+    What it holds unacknowledged when the stream ends goes back with the stream's holder.
+    """
+
+    def __init__(
+        self,
+        door: DoorPort,
+        name: str,
+        holder: str,
+        credits: int,
+        put: Callable[[], None],
+        failed: Callable[[Refusal], None],
+    ) -> None:
+        self._door = door
+        self._holder = holder
+        self._put = put
+        self._events: list[Item] = []
+        self._acked: list[Any] = []
+        self._missed = 0
+        self._held: set[int] = set()
+        self.name = name
+        self.under_way = 0
+        """Calls that acknowledge, not yet answered."""
+        self.feed = Feed(
+            door,
+            "take_events",
+            {"subscription": name, "holder": holder},
+            "events",
+            credits,
+            self._took,
+            failed,
+        )
+
+    def _took(self, feed: Feed, items: list[Item], result: Mapping[str, Any]) -> None:
+        self._events += items
+        self._held.update(int(item["id"]) for item, _ in items)
+        self._missed += int(result.get("missed") or 0)
+        self._put()
+
+    def acknowledge(self, acks: list[tuple[int, bool]]) -> None:
+        """The client has done with these events, or wants them handed out again."""
+        for begin in range(0, len(acks), TOGETHER):
+            some = acks[begin : begin + TOGETHER]
+            args = {
+                "subscription": self.name,
+                "holder": self._holder,
+                "events": [{"id": number, "ok": ok} for number, ok in some],
+            }
+            self.under_way += 1
+            asked = self._door.ask("acknowledge", args)
+            asked.add_done_callback(lambda done, some=some: self._answered(done, some))  # type: ignore[misc]
+        for number, _ in acks:
+            if number in self._held:
+                self._held.discard(number)
+                self.feed.done()
+        self.feed.pull()
+
+    def _answered(
+        self, asked: asyncio.Future[tuple[dict[str, Any], bytes]], acks: list[tuple[int, bool]]
+    ) -> None:
+        self.under_way -= 1
+        if asked.cancelled():
+            return
+        error = asked.exception()
+        if error is not None and not isinstance(error, Refusal):
+            raise error
+        results = [] if error is not None else asked.result()[0].get("results", [])
+        for place, (number, _) in enumerate(acks):
+            told = results[place].get("error") if place < len(results) else None
+            refusal = error or refusal_of(told, "")
+            self._acked.append(
+                pb.EventAcked(
+                    subscription=self.name,
+                    id=number,
+                    refusal=item_refusal(refusal) if refusal is not None else None,
+                )
+            )
+        self._put()
+
+    def missed(self) -> Any | None:
+        """What to tell of events that retention took; once."""
+        if not self._missed:
+            return None
+        told = pb.Missed(subscription=self.name, events=self._missed)
+        self._missed = 0
+        return told
+
+    def fill(self, reply: Any) -> int:
+        """Put what there is into a WorkReply or SubscribeReply, up to a frame; its bytes, more or less."""
+        size = 0
+        taken = 0
+        for item, payload in self._events:
+            size += len(payload) + 200
+            if taken and size > FRAME:
+                break
+            fill_delivery(reply.events.add(), self.name, item, payload)
+            taken += 1
+        del self._events[:taken]
+        if size <= FRAME:
+            reply.acked.extend(self._acked[:ANSWERS])
+            del self._acked[:ANSWERS]
+        return size

@@ -1,0 +1,162 @@
+"""Commands and events over zconnector.v1: one Submit and one PublishStream for all tasks of a client."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from zconnector.rpc._gen.zconnector.v1 import commands_pb2, events_pb2
+from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
+from zconnector.worker.connection import Connection
+from zconnector.worker.errors import CallFailed
+from zconnector.worker.exchange import Exchange, together
+
+SUBMIT = "/zconnector.v1.CommandService/Submit"
+PUBLISH = "/zconnector.v1.EventService/PublishStream"
+FRAME = 1_000_000
+"""Bytes of one frame, unless a single message is larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how far apart a command is tried, where its pivot's way is not wanted. Seconds."""
+
+    attempts: int = 0
+    """Tries in all, 1 to 1000; 0: as the pivot says, and so for the others."""
+    first: float = 0.0
+    factor: float = 0.0
+    limit: float = 0.0
+
+    def message(self) -> Any:
+        return pb.RetryPolicy(
+            attempts=self.attempts,
+            first_ms=round(self.first * 1000),
+            factor=self.factor,
+            limit_ms=round(self.limit * 1000),
+        )
+
+
+class Sender:
+    """Invariant: a future in `_receipts`, `_replies` or `_published` has its answer on the way, or gets the
+    failure of the stream."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._submit = Exchange(connection, SUBMIT, _submissions, self._submitted, self._submit_lost)
+        self._publish = Exchange(connection, PUBLISH, _publications, self._confirmed, self._publish_lost)
+        self._receipts: dict[str, asyncio.Future[Any]] = {}
+        self._replies: dict[str, asyncio.Future[Any]] = {}
+        self._published: dict[str, asyncio.Future[Any]] = {}
+
+    async def close(self) -> None:
+        await self._submit.close()
+        await self._publish.close()
+
+    async def submit(self, submission: Any) -> Any:
+        """The Receipt of a command.
+
+        Raises:
+            CallFailed: the stream was lost before it came.
+        """
+        return await self._ask(self._receipts, submission.uuid, self._submit, submission)
+
+    async def reply(self, uuid: str) -> Any:
+        """The Reply to a command; it may have been asked for already, by `expect`.
+
+        Raises:
+            CallFailed: the stream was lost before it came; ask again.
+        """
+        known = self._replies.get(uuid)
+        if known is not None:
+            return await self._wait(self._replies, uuid, known)
+        return await self._ask(self._replies, uuid, self._submit, commands_pb2.AwaitRequest(uuid=uuid))
+
+    def expect(self, uuid: str) -> None:
+        """The reply to a command that is about to be submitted with `reply` will be wanted."""
+        self._replies.setdefault(uuid, asyncio.get_running_loop().create_future())
+
+    def forget(self, uuid: str) -> None:
+        """Nobody wants that reply any more."""
+        if (future := self._replies.pop(uuid, None)) is not None:
+            if not future.done():
+                future.cancel()
+                if self._submit.is_open:
+                    self._submit.send(uuid)
+            elif not future.cancelled():
+                future.exception()
+
+    async def publish(self, publication: Any) -> Any:
+        """The Published of an event.
+
+        Raises:
+            CallFailed: the stream was lost before it came.
+        """
+        return await self._ask(self._published, publication.uuid, self._publish, publication)
+
+    async def _ask(
+        self, waiting: dict[str, asyncio.Future[Any]], uuid: str, exchange: Exchange, item: Any
+    ) -> Any:
+        known = waiting.get(uuid)
+        if known is None:
+            known = waiting[uuid] = asyncio.get_running_loop().create_future()
+            exchange.send(item)
+        return await self._wait(waiting, uuid, known)
+
+    async def _wait(self, waiting: dict[str, asyncio.Future[Any]], uuid: str, known: Any) -> Any:
+        """Several may wait for one answer: none of them takes it from the others by being cancelled."""
+        try:
+            return await asyncio.shield(known)
+        finally:
+            if known.done() and waiting.get(uuid) is known:
+                del waiting[uuid]
+
+    def _submitted(self, raw: bytes) -> None:
+        frame = commands_pb2.SubmitReply.FromString(raw)
+        for receipt in frame.receipts:
+            _answer(self._receipts.get(receipt.uuid), receipt)
+        for reply in frame.replies:
+            _answer(self._replies.get(reply.uuid), reply)
+
+    def _confirmed(self, raw: bytes) -> None:
+        for published in events_pb2.PublishReply.FromString(raw).published:
+            _answer(self._published.get(published.uuid), published)
+
+    def _submit_lost(self, failed: CallFailed) -> None:
+        _fail(self._receipts, failed)
+        _fail(self._replies, failed)
+
+    def _publish_lost(self, failed: CallFailed) -> None:
+        _fail(self._published, failed)
+
+
+def _answer(future: asyncio.Future[Any] | None, answer: Any) -> None:
+    if future is not None and not future.done():
+        future.set_result(answer)
+
+
+def _fail(waiting: dict[str, asyncio.Future[Any]], failed: CallFailed) -> None:
+    for future in waiting.values():
+        if not future.done():
+            future.set_exception(failed)
+            future.exception()  # seen, also where nobody waits any more
+    waiting.clear()
+
+
+def _submissions(items: list[Any]) -> bytes:
+    frame = commands_pb2.SubmitRequest()
+    for item in together(items, FRAME, _size):
+        if isinstance(item, str):
+            frame.forget.append(item)
+        elif isinstance(item, pb.Submission):
+            frame.commands.append(item)
+        else:
+            frame.awaits.append(item)
+    return frame.SerializeToString()
+
+
+def _publications(items: list[Any]) -> bytes:
+    return events_pb2.PublishRequest(events=together(items, FRAME, _size)).SerializeToString()
+
+
+def _size(item: Any) -> int:
+    return 200 + len(getattr(item, "payload", b""))
