@@ -7,7 +7,7 @@ from tests.simulation.clients import TOPIC
 from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode
 from tests.simulation.scheduler import MS, SECOND
-from zconnector.errors import Refusal
+from zconnector.errors import Reason, Refusal
 
 LEASE_MS = 8_000
 MAX_UNACKED = 5
@@ -161,15 +161,18 @@ class Holder(Agent):
         node, name = self.node.name, self._subscription
         if self.node.door is None:
             return
-        self._model.acknowledging(node, name, [number])
+        self._model.acknowledging(node, name, number, ok=ok)
 
         def given(result: Args, _: bytes) -> None:
-            if ok and "error" not in result["results"][0]:
+            error = result["results"][0].get("error", {}).get("code", "")
+            if ok and not error:
                 self._model.acknowledged(self.now, node, name, number)
+            elif error == Reason.FENCED:
+                self._model.not_acknowledged(node, name, number)
+
+        def answered(_: Args, __: bytes, error: Refusal | None) -> None:
+            if error is not None and not is_gone(error):
+                self._model.not_acknowledged(node, name, number)
 
         args = {"subscription": name, "holder": holder, "events": [{"id": number, "ok": ok}]}
-        self.call("acknowledge", args, _ignored, given=given)
-
-
-def _ignored(_: Args, __: bytes, ___: Refusal | None) -> None:
-    return
+        self.call("acknowledge", args, answered, given=given)

@@ -1,8 +1,8 @@
 """The model's part on leases: who has a command, until when, and which token settles it.
 
 A Gandalf lease has no token: what ends it is its worker's silence, a cancelled wait of its iterator, the
-limit, or (since nobody knows whether it was durable) the end of the process. A lease of zconnector.v1 has one, is
-durable as soon as its row is, and then outlives the process.
+limit, or (since nobody knows whether it was durable) the end of the process. A lease of zconnector.v1 has
+one, is durable as soon as its row is, and then outlives the process.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ class _Subscription:
     since: int
     held: dict[str, _HeldEvent] = field(default_factory=dict)
     acknowledged: dict[str, int] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
+    """Acknowledged, and whether that was stored nobody was told."""
     ids: dict[int, str] = field(default_factory=dict)
     missed: int = 0
 
@@ -83,6 +85,7 @@ class SubscriptionRules(EventRules):
             self.counts["events taken"] += 1
             self.checked["subscription"] += 1
             subscription.ids[int(event["id"])] = uuid
+            subscription.said.discard(uuid)
             if uuid in subscription.acknowledged:
                 text = f"{name} of {node} was handed {uuid} after it had acknowledged it"
                 self._broken(at, "subscription", uuid, text)
@@ -102,13 +105,20 @@ class SubscriptionRules(EventRules):
         """A count of missed events that reached nobody."""
         self._subscriptions[node, name].missed -= missed
 
-    def acknowledging(self, node: str, name: str, ids: Sequence[int]) -> None:
-        """A holder says that it is done with events, or cannot do them."""
+    def acknowledging(self, node: str, name: str, number: int, *, ok: bool) -> None:
+        """A holder says that it is done with an event, or cannot do it."""
         subscription = self._subscriptions[node, name]
-        for number in ids:
-            held = subscription.held.get(subscription.ids.get(number, ""))
-            if held is not None:
-                held.ended = True
+        uuid = subscription.ids.get(number, "")
+        held = subscription.held.get(uuid)
+        if held is not None:
+            held.ended = True
+        if ok and uuid:
+            subscription.said.add(uuid)
+
+    def not_acknowledged(self, node: str, name: str, number: int) -> None:
+        """It is told that this had no effect."""
+        subscription = self._subscriptions[node, name]
+        subscription.said.discard(subscription.ids.get(number, ""))
 
     def acknowledged(self, at: int, node: str, name: str, number: int) -> None:
         """It is told that its acknowledgement is stored."""
@@ -139,7 +149,7 @@ class SubscriptionRules(EventRules):
                 if tenant != tenant_of(node) or event.stored.get(node, 0) <= subscription.since:
                     continue
                 self.checked["subscription"] += 1
-                if uuid not in subscription.acknowledged:
+                if uuid not in subscription.acknowledged and uuid not in subscription.said:
                     lost.append(uuid)
             untold = len(lost) - subscription.missed
             if untold > 0 and not self._may_be_miscounted(node, lost, untold):

@@ -489,7 +489,7 @@ def bounded(machine: Machine) -> Iterator[tuple[str, int, int]]:
         shoset = router.shoset
         most = queue._register._settings.max_commands
         yield "commands", queue._register.count, most
-        yield "ended commands", len(queue._register._ended), REMEMBERED_PER_ROOM * most
+        yield "ended commands", len(queue._register._ended), (REMEMBERED_PER_ROOM + 1) * most
         yield "dead letters", len(queue._dead), QUEUE.max_dead
         yield "subscriptions", len(queue.subscriptions._index), MAX_SUBSCRIPTIONS
         for each in queue.subscriptions._index:
