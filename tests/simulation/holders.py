@@ -24,6 +24,8 @@ class Holder(Agent):
         self._model = model
         self._subscription = subscription
         self._lazy = lazy
+        self.quiet = False
+        """It rests no more: what was missed is to be told before the end."""
         self._streams = 0
         self._takes = 0
         self._holder = ""
@@ -115,7 +117,7 @@ class Holder(Agent):
     def _next(self, holder: str) -> None:
         if holder != self._holder or self._take is not None:
             return
-        if self._lazy and self.rng.random() < 0.1:
+        if self._lazy and not self.quiet and self.rng.random() < 0.1:
             self.after(self.some(20 * SECOND, 90 * SECOND), self._take_some, holder)
         else:
             self._take_some(holder)

@@ -329,7 +329,7 @@ class World:
             self.heal()
         else:
             scheduler.run_until(max(WARM_UP, end - DRAIN))
-        for each in (*self.clients, *self.publishers):
+        for each in (*self.clients, *self.publishers, *self.holders):
             each.quiet = True
         scheduler.run_until(max(end, WARM_UP + DRAIN))
 
