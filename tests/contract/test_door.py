@@ -297,3 +297,36 @@ async def _call_until_taken(client: DoorClient) -> tuple[dict[str, Any], bytes]:
             return await client.call("echo", {}, b"again")
         except Refusal as refusal:
             assert refusal.reason is Reason.SHUTTING_DOWN  # noqa: PT017  # the old door's last call
+
+
+async def test_a_question_without_a_task_is_answered_refused_or_taken_back(
+    client: DoorClient, core: Core
+) -> None:
+    """What `call` does by a task, `ask` does by a future."""
+    assert await client.ask("echo", {"x": 1}, b"\xff") == ({"op": "echo", "x": 1}, b"\xff")
+    with pytest.raises(Refusal, match="näin"):
+        await client.ask("refuse", {})
+    asked = client.ask("wait", {})
+    await core.until(lambda: len(core.waiting) == 1)
+    (caller,) = core.waiting
+    assert asked.cancel()
+    await core.until(lambda: core.cancelled == [caller])
+    client.close()
+    with pytest.raises(Refusal) as caught:
+        await client.ask("echo", {})
+    assert caught.value.reason is Reason.SHUTTING_DOWN
+
+
+async def test_a_burst_is_few_transmissions_and_stays_in_order(
+    context: Any, endpoint: str, core: Core
+) -> None:
+    """What is said in one turn of the loop goes together, a CANCEL after its CALL too."""
+    client = DoorClient(context, endpoint)
+    client.start()
+    asked = [client.ask("wait", {}, str(number).encode()) for number in range(200)]
+    assert all(each.cancel() for each in asked[:100])
+    await core.until(lambda: len(core.cancelled) == 100)
+    assert list(core.waiting.values()) == [str(n).encode() for n in range(100, 200)]
+    large = [client.ask("echo", {}, b"x" * 3_900_000) for _ in range(5)]  # beyond one transmission's bytes
+    assert [len((await each)[1]) for each in large] == [3_900_000] * 5
+    client.close()

@@ -198,7 +198,12 @@ OPS = [
         "wait_event",
         "status",
     ),
+    *("take", "settle", "give_back", "adopt", "tidings", "operate", "operate", "operate"),
     *("alive", "nonsense", ""),
+]
+VERBS = [
+    *("queue.ls", "queue.peek", "queue.pause", "queue.resume", "queue.purge", "workers", "cancel", "explain"),
+    *("dead.ls", "dead.show", "dead.edit", "dead.replay", "dead.purge", "nonsense"),
 ]
 NAMES = [
     *(
@@ -216,6 +221,8 @@ NAMES = [
         "definite",
     ),
     *("topic", "event", "reference", "iterator", "kind", "commands", "tenant", "command_type"),
+    *("holder", "limit", "lease", "wait_ms", "outcomes", "leases", "unseen", "delay", "ttl", "retry"),
+    *("state", "after", "older_ms", "reason", "all", "payload"),
 ]
 ANYTHING: list[Any] = [
     *(
@@ -244,7 +251,10 @@ ANYTHING: list[Any] = [
 
 def door_call(rng: random.Random) -> list[bytes]:
     args = {name: rng.choice(ANYTHING) for name in rng.sample(NAMES, rng.randrange(8))}
-    header = {"call": rng.randrange(50), "op": rng.choice(OPS), "args": args}
+    op = rng.choice(OPS)
+    if op == "operate":
+        args["verb"] = rng.choice(VERBS)
+    header = {"call": rng.randrange(50), "op": op, "args": args}
     return encode_one(Message(rng.choice((Kind.CALL, Kind.CALL, Kind.CANCEL)), header, rng.randbytes(8)))
 
 
@@ -278,7 +288,7 @@ async def test_any_frames_at_the_door_and_the_next_client_is_served(
 
 OPERATIONS = [
     *("status", "secret_create", "secret_list", "secret_rebind", "secret_revoke", "pivot_put", "pivot_show"),
-    *("config_set", "config_get", "nonsense", ""),
+    *("config_set", "config_get", "explain", "nonsense", ""),
 ]
 ARGUMENTS: dict[str, list[Any]] = {
     "tenant": ["acme", "beta", ""],
@@ -288,6 +298,7 @@ ARGUMENTS: dict[str, list[Any]] = {
     "type": ["Git", "Ci"],
     "aggregator": ["agg"],
     "product": ["P", ""],
+    "uuid": ["c1", ""],
     "permissions": [["*"], ["Git:CLONE"], ["é"]],
     "endpoints": [[{"instance": "a", "endpoint": "tcp://a", "key": "k" * 40}], [{}]],
     "values": [{"a": 1}, {"x": "y" * 2_000_000}],

@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 30.0
 
 
-def blocks() -> tuple[list[str], list[str]]:
-    """The command lines and the Python files of the section, in order."""
-    section = (ROOT / "README.md").read_text().partition("## Your first worker")[2].partition("\n## ")[0]
+def blocks(title: str = "Your first worker") -> tuple[list[str], list[str]]:
+    """The command lines and the Python files of a section, in order."""
+    section = (ROOT / "README.md").read_text().partition(f"## {title}")[2].partition("\n## ")[0]
     found = re.findall(r"```(python)?\n(.*?)```", section, re.DOTALL)
     lines = [line for language, text in found if not language for line in text.splitlines()]
     return lines, [text for language, text in found if language]
@@ -67,6 +67,26 @@ async def test_the_first_worker_and_the_first_client(make_dev: Callable[..., Dev
         (tmp_path / "client.py").write_text(client_file)
         said = await output(tmp_path, "python", "client.py")
         assert said == "SUCCES {'result': 'green'}\n"
+    finally:
+        worker.terminate()
+        await worker.communicate()
+
+
+async def test_the_worker_that_retries_and_its_sender(make_dev: Callable[..., Dev], tmp_path: Path) -> None:
+    _, (worker_file, client_file) = blocks("Workers: retries, leases, subscriptions")
+    await make_dev(state_dir=tmp_path / "state" / "dev").start()
+    (tmp_path / "deploy.py").write_text(worker_file)
+    (tmp_path / "client.py").write_text(client_file)
+    argv = ("python", "deploy.py", "deploy", "10000", "state/dev/connector/ci/grpc.sock")
+    worker = await shell(tmp_path, *argv)
+    try:
+        assert worker.stderr is not None
+        async with asyncio.timeout(SECONDS):
+            while b"worker.registered" not in (line := await worker.stderr.readline()):
+                assert line, "the worker ended"
+        assert b'"api": "v1"' in line
+        said = await output(tmp_path, "python", "client.py")
+        assert said == 'SUCCES {"deployed":"prod","attempt":2}\nFAIL no such place\n'
     finally:
         worker.terminate()
         await worker.communicate()

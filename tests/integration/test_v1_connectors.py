@@ -170,6 +170,18 @@ async def test_a_command_that_expires_is_cancelled_at_its_worker(town: Town) -> 
     assert seen.cancelled == ["EXPIRED"]
 
 
+async def test_an_operators_cancel_reaches_the_worker_and_the_sender(town: Town) -> None:
+    seen = Seen()
+    async with working(town.ci, seen):
+        waiting = asyncio.ensure_future(town.send("TOLD", uuid="cancel-1"))
+        assert await began(seen) == "cancel-1"
+        await town.hands.control("ci", "operate", verb="cancel", uuid="cancel-1")
+        assert await asyncio.wait_for(seen.ended.get(), SECONDS) == "cancel-1"
+        reply = await waiting
+    assert (reply.ok, reply.reason) == (False, "CANCELLED")
+    assert seen.cancelled == ["CANCELLED"]
+
+
 HOLDER = """
 from zconnector.worker import Worker
 import sys

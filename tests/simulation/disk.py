@@ -15,7 +15,7 @@ from typing import Any
 from tests.simulation.scheduler import MS, Scheduler
 from zconnector.actions import Commit
 from zconnector.cluster.memory import MemoryStore
-from zconnector.cluster.store import Component, ProductConnector, Recorded, Resolved
+from zconnector.cluster.store import Component, ProductConnector, Recorded, Resolved, Trail
 from zconnector.configuration.logical import Layers
 from zconnector.configuration.pivot import Pivot
 from zconnector.errors import StorageError
@@ -179,6 +179,10 @@ class ClusterReads:
     def has_reply(self, tenant: str, uuid: str) -> bool:
         self._disk.read()
         return self._store.has_reply(tenant, uuid)
+
+    def trails(self, uuid: str, limit: int) -> list[Trail]:
+        self._disk.read()
+        return self._store.trails(uuid, limit)
 
     def components(self) -> list[Component]:
         return self._store.components()

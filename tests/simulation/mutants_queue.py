@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from tests.simulation.planting import QueueVariant, become
 from tests.simulation.variant import Variant
 from zconnector.actions import Actions, Caller, Commit
 from zconnector.clock import Instant
+from zconnector.connector.journalling import Journalling
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.errors import Reason, Refusal
 from zconnector.messages import Message
@@ -24,8 +26,10 @@ from zconnector.queue.pauses import PREFIX
 from zconnector.queue.replays import Check, Replays
 from zconnector.queue.retained import Event
 from zconnector.queue.states import State
-from zconnector.queue.store import COMMANDS, DOCUMENTS, OUTBOX, Row
+from zconnector.queue.store import COMMANDS, DOCUMENTS, OUTBOX, Bodies, Row
 from zconnector.queue.subscriptions import Subscriptions
+from zconnector.settings import QueueSettings
+from zconnector.shoset.peers import Peer
 
 
 class _NeverDelayed(LocalQueue):
@@ -152,6 +156,33 @@ class AckNotDurable(_Subscribes):
     made = _AckInMemory
 
 
+class _ForgetsOutstanding(Subscriptions):
+    def restore(self, name: str, meta: dict[str, Any], now: Instant) -> int:
+        return super().restore(name, {**meta, "open": []}, now)
+
+
+class OutstandingForgottenOnRestart(Variant):
+    """A restart takes what a subscription has handed out for acknowledged."""
+
+    def queue(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> LocalQueue:
+        queue = super().queue(settings, bodies, rng)
+        become(queue.subscriptions, _ForgetsOutstanding)
+        return queue
+
+
+class _AsGoodAsTold(Journalling):
+    def _send(self, peer: Peer, now: Instant) -> Actions:
+        actions = super()._send(peer, now)
+        return actions + self._queue.journal.told(self._keys, now)
+
+
+class JournalClearedOnSend(Variant):
+    """A record leaves the connector when it was handed to a socket, before a member has it."""
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.journalling, _AsGoodAsTold)
+
+
 class _Deaf(Awaiting):
     def arrived(self, event: Event) -> Actions:
         return []
@@ -173,4 +204,6 @@ QUEUE_MUTANTS: Mapping[str, type[Variant]] = {
     "subscription floor past an unacked event": FloorPastUnacknowledged,
     "ack not durable": AckNotDurable,
     "awaiter not woken": AwaiterNotWoken,
+    "outstanding forgotten on restart": OutstandingForgottenOnRestart,
+    "journal cleared on send": JournalClearedOnSend,
 }

@@ -44,7 +44,7 @@ class Found(NamedTuple):
 WORKERS = ("worker dies", "waits cancelled", "worker hangs", "kill")
 FOUND = {
     "receipt before commit": Found(8, 5, "lost command"),
-    "shared receipt channel": Found(1, 3, "lost command"),
+    "shared receipt channel": Found(2, 8, "lost command"),
     "no uuid uniqueness": Found(1, 3, "redelivery"),
     "no fencing": Found(2, 3, "accepted twice"),
     "lease kept after disconnect": Found(2, 3, "lease kept"),
@@ -57,6 +57,8 @@ FOUND = {
     "retry without bound": Found(4, 3, "unbounded"),
     "confirm before commit": Found(3, 4, "lost command", ("kill at a crash point", "disk full", "kill")),
     "cursor ahead of events": Found(1, 5, "missed event"),
+    "outstanding forgotten on restart": Found(1, 4, "missed event", ("kill", "drain")),
+    "journal cleared on send": Found(1, 4, "not journalled", ("kill", "partition", "reset")),
 }
 """`simulate.sh --hunt` finds each of them within the first seeds of ten minutes with any faults, too."""
 NEARBY = range(1, 31)
@@ -182,3 +184,14 @@ def test_a_machine_that_is_started_while_it_drains_comes_back() -> None:
     world.scheduler.run_until(30_000_000)
     assert node.running
     assert node.process is not first
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_operator_who_looks_and_pauses_finds_an_answer_to_everything(seed: int) -> None:
+    world = World(Plan(seed, minutes=4, operator=True))
+    outcome = world.run()
+    assert outcome.violations == []
+    counts = world.operator.counts
+    assert counts["told"] > 150
+    assert counts["paused"] > 3
+    assert counts["not found"] > 0

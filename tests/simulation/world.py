@@ -22,6 +22,7 @@ from tests.simulation.nodes import (
     Node,
     Surroundings,
 )
+from tests.simulation.onlookers import Onlooker
 from tests.simulation.operators import Operator
 from tests.simulation.scheduler import MS, SECOND, Scheduler
 from tests.simulation.streams import Poller, StreamWorker, Ways
@@ -39,7 +40,7 @@ from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.awaiting import MAX_AWAITING
 from zconnector.queue.history import MAX_STEPS
 from zconnector.queue.overflow import DROP_OLDEST
-from zconnector.queue.register import REMEMBERED_PER_ROOM
+from zconnector.queue.room import REMEMBERED_PER_ROOM
 from zconnector.queue.subscriptions import MAX_SUBSCRIPTIONS
 from zconnector.settings import QueueSettings
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
@@ -77,6 +78,8 @@ class Plan:
     """End at the first broken promise."""
     calm: bool = False
     """No odd clients and workers: what speed is measured on."""
+    operator: bool = False
+    """Somebody asks all that operators can ask, all the time, and pauses and resumes command names."""
 
 
 @dataclass(slots=True)
@@ -192,6 +195,9 @@ class World:
         command_pause = plan.command_pause or self._rng.choice((1.0, 2.0, 4.0))
         event_pause = plan.event_pause or self._rng.choice((2.0, 4.0, 6.0))
         used: dict[str, list[str]] = {tenant: [] for tenant in plan.topology.tenants}
+        rng = random.Random(f"{plan.seed}/operator")
+        member = self.nodes["member"]
+        self.operator = Onlooker(self.scheduler, self.connectors, member, used, self.model, rng)
         for node in self.connectors:
             spec = node.spec
             fellows = plan.topology.of_tenant(spec.tenant)
@@ -248,6 +254,8 @@ class World:
         chosen = [kind for kind in plan.faults if self._rng.random() < wanted]
         if self.model.retention:  # by the wall clock, which drops everything that a reader has not seen yet
             chosen = [kind for kind in chosen if kind != "wall jump"]
+        if plan.operator:  # who resumes what the fault of that name has paused
+            chosen = [kind for kind in chosen if kind != "paused"]
         return chosen or [self._rng.choice(plan.faults)] if plan.faults else []
 
     # ---- what parts of it tell
@@ -318,6 +326,8 @@ class World:
             scheduler.after(int(self._rng.random() * 200 * MS), node.start)
         for agent in (*self.workers, *self.holders, *self.subscribers):
             scheduler.after(SECOND, agent.start)
+        if plan.operator:
+            scheduler.after(SECOND, self.operator.start)
         for sender in (*self.clients, *self.publishers):
             scheduler.after(2 * SECOND, sender.start)
         scheduler.at(PROBE, self._probe)
@@ -329,7 +339,7 @@ class World:
             self.heal()
         else:
             scheduler.run_until(max(WARM_UP, end - DRAIN))
-        for each in (*self.clients, *self.publishers, *self.holders):
+        for each in (*self.clients, *self.publishers, *self.holders, self.operator):
             each.quiet = True
         scheduler.run_until(max(end, WARM_UP + DRAIN))
 
@@ -488,7 +498,7 @@ def bounded(machine: Machine) -> Iterator[tuple[str, int, int]]:
         router, queue = machine.router, machine.router.queue
         shoset = router.shoset
         most = queue._register._settings.max_commands
-        yield "commands", queue._register.count, most
+        yield "commands", queue._register.room.count, most
         yield "ended commands", len(queue._register._ended), (REMEMBERED_PER_ROOM + 1) * most
         yield "dead letters", len(queue._dead), QUEUE.max_dead
         yield "subscriptions", len(queue.subscriptions._index), MAX_SUBSCRIPTIONS

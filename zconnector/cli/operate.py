@@ -119,7 +119,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """Seconds, or a number with s, m, h or d behind it."""
 
     name = "duration"
-    _FORM = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+    _FORM = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)")
     _UNITS: Mapping[str, int] = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:

@@ -24,12 +24,12 @@ from zconnector.shoset.shoset import Shoset
 MAX_RECORDS = 200
 MAX_PAYLOADS = 1_000_000
 """Bytes of one JOURNAL, unless its only record has more."""
-_MAX_HEADERS = 56_000
+MAX_HEADERS = 56_000
 _BESIDE = 48
 """Bytes that a record has beside its message's header."""
 _RECEIPTS_FIRST = 0.25
 """Share of an instance's credit that is left to receipts."""
-_AGAIN_FIRST, _AGAIN_LIMIT = 1.0, 30.0
+AGAIN_FIRST, AGAIN_LIMIT = 1.0, 30.0
 
 
 class Journalling:
@@ -104,7 +104,7 @@ class Journalling:
         for key, message in records:
             headers += len(orjson.dumps(message.header)) + _BESIDE
             size += len(message.payload)
-            if entries and (headers > _MAX_HEADERS or size > MAX_PAYLOADS):
+            if entries and (headers > MAX_HEADERS or size > MAX_PAYLOADS):
                 break
             kind = "COMMAND" if message.kind is Kind.COMMAND else "REPLY"
             entries.append({**message.header, "kind": kind, "size": len(message.payload)})
@@ -112,7 +112,7 @@ class Journalling:
             self._keys.append(key)
         self._uuid = fresh_uuid(self._rng)
         self._over = peer
-        self._due = now.mono + min(_AGAIN_LIMIT, _AGAIN_FIRST * 2 ** min(self._tries, 10))
+        self._due = now.mono + min(AGAIN_LIMIT, AGAIN_FIRST * 2 ** min(self._tries, 10))
         self._tries += 1
         if not entries:
             return notes  # none can be read just now

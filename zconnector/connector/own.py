@@ -11,9 +11,9 @@ A uuid runs by one way only (DESIGN section 3, promise 3). Whichever way it come
 | under way to others, of unknown outcome there, or known to be taken there | CONFLICT | as it is always |
 | unknown | it is taken here | as it is always |
 
-That another connector took it is known while its receipt (11 min, and no longer than this process) or its reply
-is retained here; so who sends a uuid by another way than before has to know how the first try ended. Once the
-journal has been told, copies that others send of it are resolved to us.
+That another connector took it is known while its receipt (11 min, and no longer than this process) or its
+reply is retained here; so who sends a uuid by another way than before has to know how the first try ended.
+Once the journal has been told, copies that others send of it are resolved to us.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ class RetryPolicy(NamedTuple):
     def pause(self, attempt: int, rng: random.Random) -> int:
         """Milliseconds until the next attempt, after attempt number `attempt`: half of it to all of it."""
         whole = float(self.first)
-        for _ in range(min(attempt - 1, 400)):  # 400: whatever grows at all has reached the limit
-            if whole >= self.limit or self.factor == 1:
+        for _ in range(attempt - 1):
+            if whole >= self.limit or self.factor == 1 or not whole:
                 break
             whole *= self.factor
         return round(min(whole, self.limit) * (0.5 + rng.random() / 2))

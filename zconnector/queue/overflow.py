@@ -41,17 +41,17 @@ class Overflow:
 
         def told(command: Command) -> Done:
             def tell(later: Instant, refusal: Refusal | None) -> Actions:
-                self._register.write_on(command)
+                self._register.room.write_on(command)
                 if refusal is not None:
                     stay.append(command)
                 return []
 
             return tell
 
-        drops = self._drops and self._register.could_hold(size)
-        while drops and self._register.is_full(size) and (oldest := self._take()) is not None:
+        drops = self._drops and self._register.room.could_hold(size)
+        while drops and self._register.room.is_full(size) and (oldest := self._take()) is not None:
             self.dropped += 1
-            self._register.write_off(oldest)
+            self._register.room.write_off(oldest)
             actions += self._burials.bury(oldest, Reason.DROPPED, _DETAIL, now, done=told(oldest))
         for command in stay:  # it cannot even be read: the next ones had to go instead
             self._waits(command)
@@ -59,7 +59,7 @@ class Overflow:
 
     def _waits(self, command: Command) -> None:
         heapq.heappush(self._waiting, command.key)
-        if len(self._waiting) > 2 * self._register.count + _SLACK:
+        if len(self._waiting) > 2 * self._register.room.count + _SLACK:
             self._waiting = sorted({key for key in self._waiting if self._is_waiting(key)})
 
     def _is_waiting(self, key: int) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant, earliest
-from zconnector.errors import Reason, Refusal
+from zconnector.errors import Refusal
 from zconnector.queue.alarms import Alarms
 from zconnector.queue.bodies import Messages
 from zconnector.queue.chains import Chains
@@ -26,17 +26,15 @@ from zconnector.queue.ended import FLOOR, Ended
 from zconnector.queue.history import noted
 from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Line
+from zconnector.queue.room import Room
 from zconnector.queue.states import ENDED, TRANSITIONS, WAITING, State, Step
 from zconnector.queue.tally import Tally
 from zconnector.settings import QueueSettings
 
-__all__ = ["FLOOR", "REMEMBERED_PER_ROOM", "Alarm", "LineKey", "Register", "line_key", "rank"]
+__all__ = ["FLOOR", "Alarm", "LineKey", "Register", "line_key", "rank"]
 
 LineKey = tuple[str, bool]
 """A command's name, and whether it is for the admin worker."""
-REMEMBERED_PER_ROOM = 10
-"""Ended commands remembered at most, as a multiple of the bound on live ones: beyond it new
-commands are refused, since forgetting an ended one early would let a late copy run again."""
 
 _KEY_BITS = 56
 _KEY = (1 << _KEY_BITS) - 1
@@ -77,15 +75,12 @@ class Register:
         self.tally = Tally()
         self.alarms: Alarms[tuple[int, Alarm]] = Alarms()
         self._last_key = 0
-        self._bytes = 0
+        self.room = Room(settings)
         self.on_ready: Callable[[Command, Instant], Actions] = lambda command, now: []
         """Told of a command that has become ready, or the first of its order key: a waiter may want it."""
 
         self.on_waiting: Callable[[Command], None] = lambda command: None
         """Told of each command as it becomes READY or DELAYED."""
-        self._leaving: dict[int, int] = {}
-        """Live commands that are to make room: their keys, and their bytes."""
-        self._leaving_bytes = 0
         self.on_lost: Callable[[Command, Lease, str, Instant], Actions] = lambda *_: []
         """Told of a stream's lease that ended without its doing, and why."""
 
@@ -113,7 +108,9 @@ class Register:
             if command.ttl:
                 left = min(command.ttl, max(0, command.expires - now.wall))
                 self.set_time_to_live(command, now.mono + left / 1000)
-            if command.state is State.READY and command.before is None:
+            if command.state is State.READY and self._is_used_up(command):
+                self.set_alarm(command, Alarm.DUE, now.mono)  # its burial failed before the restart
+            elif command.state is State.READY and command.before is None:
                 self.line(line_key(command)).push(command.major, rank(command))
 
     def restore_floor(self, source: str, floor: int) -> None:
@@ -145,39 +142,7 @@ class Register:
 
     def no_room(self, size: int, uuid: str) -> Refusal | None:
         """Why a further command of so many bytes cannot be taken."""
-        limit, byte_limit = self._settings.max_commands, self._settings.max_command_bytes
-        if self.is_full(size):
-            if self.count + 1 > limit:
-                return Refusal(Reason.QUEUE_FULL, f"the queue holds {limit} commands", uuid)
-            detail = f"the queue holds {self._bytes} of {byte_limit} bytes"
-            return Refusal(Reason.QUEUE_FULL, detail, uuid)
-        if len(self._ended) >= REMEMBERED_PER_ROOM * limit or self._ended.bytes > byte_limit:
-            return Refusal(Reason.QUEUE_FULL, "too many commands have ended within the dedupe window", uuid)
-        return None
-
-    @property
-    def count(self) -> int:
-        """Live commands, but for those that are to make room."""
-        return len(self._live) - len(self._leaving)
-
-    def is_full(self, size: int) -> bool:
-        """Whether a further command of so many bytes is beyond the bounds of live ones."""
-        limit, byte_limit = self._settings.max_commands, self._settings.max_command_bytes
-        taken = self._bytes - self._leaving_bytes
-        return self.count + 1 > limit or taken + size > byte_limit
-
-    def could_hold(self, size: int) -> bool:
-        """Whether a command of so many bytes is within the bounds of an empty queue."""
-        return size <= self._settings.max_command_bytes
-
-    def write_off(self, command: Command) -> None:
-        """It is about to leave: a new command may have its room."""
-        self._leaving[command.key] = command.size
-        self._leaving_bytes += command.size
-
-    def write_on(self, command: Command) -> None:
-        """It has left, or could not."""
-        self._leaving_bytes -= self._leaving.pop(command.key, 0)
+        return self.room.refusal(size, uuid, len(self._ended), self._ended.bytes)
 
     def may_be_forgotten(self, source: str, accept_until: int) -> bool:
         """Whether a command unknown here may have been known, and ended, before."""
@@ -291,21 +256,25 @@ class Register:
     def depths(self) -> dict[str, Any]:
         return {
             "count": len(self._live),
-            "bytes": self._bytes,
+            "bytes": self.room.bytes,
             "ended": len(self._ended),
             **self.tally.as_status(),
         }
 
+    def _is_used_up(self, command: Command) -> bool:
+        attempts = command.policy.attempts if command.policy else self._settings.retry_attempts
+        return command.attempt >= attempts
+
     def _enter(self, command: Command) -> None:
         self._live[command.key] = command
-        self._bytes += command.size
+        self.room.enter(command)
         self.tally.weigh(command, command.size)
         self._chains.add(command)
 
     def _leave(self, command: Command, now: Instant) -> Actions:
         """It is live no more; who waited for that may be ready now."""
         del self._live[command.key]
-        self._bytes -= command.size
+        self.room.leave(command)
         self.tally.weigh(command, -command.size)
         for alarm in Alarm:
             self.alarms.cancel((command.key, alarm))

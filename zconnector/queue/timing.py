@@ -47,6 +47,8 @@ class Timing:
 
     def _due(self, command: Command, now: Instant) -> Actions:
         """Not when its end is being stored: should that fail, the alarm is set anew."""
+        if command.state is State.READY and self._returns.is_used_up(command):
+            return self._returns.bury_used_up(command, "its worker is gone", now)
         if command.state is not State.DELAYED:
             return []
         command.due = command.delay = 0

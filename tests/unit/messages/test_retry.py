@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -18,12 +19,14 @@ def test_a_pause_is_half_to_all_of_what_it_has_grown_to(
 ) -> None:
     assert broken_rule(wish) == ""
     policy = RetryPolicy().over(wish)
-    first, factor, limit = policy.first, policy.factor, policy.limit
-    grown = limit if attempt > 400 and factor > 1 else first * factor ** min(attempt - 1, 300)
-    if factor > 1 and first and attempt > 300:
-        return  # grown beyond what the plain formula can say
-    whole = min(grown, limit)
-    assert round(whole / 2) - 1 <= policy.pause(attempt, random.Random(seed)) <= round(whole) + 1
+    whole = Fraction(policy.first)
+    for _ in range(attempt - 1):
+        if whole >= policy.limit or policy.factor == 1 or not whole:
+            break
+        whole *= Fraction(policy.factor)
+    whole = min(whole, Fraction(policy.limit))
+    least, most = float(whole / 2) * (1 - 1e-9) - 1, float(whole) * (1 + 1e-9) + 1
+    assert least <= policy.pause(attempt, random.Random(seed)) <= most
 
 
 def test_the_default_doubles_from_a_second_to_a_hundred() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.wire_document import DOCUMENT, ROOT, numbers, section, tables
 from zconnector.configuration import schemas
-from zconnector.connector import holding, outgoing, places, subscribing, tidings
+from zconnector.connector import holding, journalling, outgoing, places, subscribing, tidings
 from zconnector.errors import REASONS, Fault, Reason, WireError
 from zconnector.messages import codec, kinds, retry
 from zconnector.messages.codec import decode
@@ -261,6 +261,20 @@ def test_limits_of_leases_and_retries() -> None:
     assert numbers(table["commands of one take"]) == [holding.MAX_BATCH]
     assert f"{taking.MAX_PAYLOADS:,} bytes of payload" in section(14)
     assert f"{taking.MAX_HEADERS:,} bytes of headers" in section(14)
+
+
+def test_limits_of_a_journal_message() -> None:
+    text = " ".join(section(8).split())
+    limits = f"{journalling.MAX_RECORDS} records, {journalling.MAX_HEADERS:,} bytes of headers, "
+    assert f"At most {limits}{journalling.MAX_PAYLOADS:,} of payload" in text
+    again = (
+        f"after {journalling.AGAIN_FIRST:.0f} s doubling to {journalling.AGAIN_LIMIT:.0f} s. Records never"
+    )
+    assert again in text
+
+
+def test_limits_of_acknowledgements() -> None:
+    assert f"1 to {subscribing.MAX_ACKNOWLEDGED:,} of" in section(14)
 
 
 def test_limits_of_the_journal() -> None:

@@ -289,3 +289,18 @@ def test_a_drop_that_cannot_be_stored_leaves_everything_as_it_was(bench_with: Ca
     assert bench.state() == {"READY": 1}
     assert bench.offer(bench.command("c")) == Offered("STORED")
     assert order(bench) == ["c"]
+
+
+def test_a_dead_letter_that_a_full_disk_held_up_is_made_after_the_restart(bench: Bench) -> None:
+    policy = RetryPolicy(attempts=1)
+    bench.do(bench.queue.offer(bench.command("u1"), bench.now, bench.hear(), policy))
+    bench.took(lease_ms=1_000)
+    bench.full = True
+    bench.passes(1)
+    bench.full = False
+    bench.offer(bench.command("u2"))  # whose commit takes along that u1 is with nobody
+    bench.restart()
+    assert bench.state() == {"READY": 2}
+    bench.passes(0)
+    assert bench.state() == {"READY": 1, "DEAD": 1}
+    assert bench.replies() == [("FAIL", "u1", "ATTEMPTS_EXHAUSTED")]

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class CommandServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """Commands out, receipts and replies back.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -53,7 +54,8 @@ class CommandServiceStub:
 
 
 class CommandServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Commands out, receipts and replies back.
+    """
 
     def Send(self, request, context):
         """One command: returns with its receipt and, if `reply` is set, not before its reply (or
@@ -106,7 +108,8 @@ def add_CommandServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CommandService:
-    """Missing associated documentation comment in .proto file."""
+    """Commands out, receipts and replies back.
+    """
 
     @staticmethod
     def Send(request,

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """Events out, and events in.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -58,7 +59,8 @@ class EventServiceStub:
 
 
 class EventServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Events out, and events in.
+    """
 
     def Publish(self, request, context):
         """One event; returns once it is committed. A refusal is a gRPC error.
@@ -122,7 +124,8 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """Missing associated documentation comment in .proto file."""
+    """Events out, and events in.
+    """
 
     @staticmethod
     def Publish(request,

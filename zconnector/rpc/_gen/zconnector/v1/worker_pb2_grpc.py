@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """Commands for workers, and their outcomes.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -52,7 +53,8 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Commands for workers, and their outcomes.
+    """
 
     def Work(self, request_iterator, context):
         """One stream for the life of a worker. The first frame has `register`; each later one any of the rest.
@@ -110,7 +112,8 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """Missing associated documentation comment in .proto file."""
+    """Commands for workers, and their outcomes.
+    """
 
     @staticmethod
     def Work(request_iterator,
