@@ -75,8 +75,10 @@ class _LeavesItsChain(Settling):
     ) -> Actions:
         def told(later: Instant, refusal: Refusal | None) -> Actions:
             actions = done(later, refusal)
-            first = None if refusal else self._register._chains.remove(command)
-            command.order_key = command.order_key if refusal else ""
+            if command.state is not State.DELAYED:
+                return actions
+            first = self._register._chains.remove(command)
+            command.order_key = ""
             if first is None or first.state is not State.READY:
                 return actions
             return actions + self._register.on_ready(first, later)

@@ -34,11 +34,20 @@ class Found(NamedTuple):
     rule: str
     """The promise that is seen broken."""
     faults: tuple[str, ...] = ()
+    pause: float | None = None
+    """Seconds between two commands of a tenant; None: as the seed says."""
 
     def plan(self, seed: int) -> Plan:
         if not self.faults:
             return Plan(seed, self.minutes, impatient=True)
-        return Plan(seed, self.minutes, faults=self.faults, all_faults=True, impatient=True)
+        return Plan(
+            seed,
+            self.minutes,
+            faults=self.faults,
+            all_faults=True,
+            command_pause=self.pause,
+            impatient=True,
+        )
 
 
 WORKERS = ("worker dies", "waits cancelled", "worker hangs", "kill")
@@ -57,7 +66,24 @@ FOUND = {
     "retry without bound": Found(4, 3, "unbounded"),
     "confirm before commit": Found(3, 4, "lost command", ("kill at a crash point", "disk full", "kill")),
     "cursor ahead of events": Found(1, 5, "missed event"),
-    "outstanding forgotten on restart": Found(1, 4, "missed event", ("kill", "drain")),
+    "token not checked": Found(1, 3, "fencing", WORKERS),
+    "attempts not counted": Found(1, 4, "attempts", WORKERS),
+    "backoff skipped": Found(1, 3, "delay", WORKERS),
+    "order key ignored after nak": Found(1, 4, "order key", WORKERS, 0.4),
+    "ttl not applied to leased": Found(2, 4, "time to live", ("worker hangs",)),
+    "stream gives nothing back": Found(1, 4, "lease kept", WORKERS),
+    "give_back lost": Found(1, 4, "fencing", WORKERS),
+    "unseen counts": Found(1, 4, "attempts", WORKERS),
+    "lease forgotten on restart": Found(2, 4, "fencing", ("kill", "drain")),
+    "delay forgotten on restart": Found(1, 5, "delay", ("kill", "drain")),
+    "priority ignored": Found(1, 4, "priority", ("paused", "worker hangs"), 0.5),
+    "letter without FAIL": Found(1, 3, "dead letters", WORKERS),
+    "replay under the old uuid": Found(1, 4, "replay", ("replay", "cancel")),
+    "pause forgotten on restart": Found(1, 4, "pause", ("paused", "kill")),
+    "subscription floor past an unacked event": Found(1, 4, "subscription", ("holder dies", "kill")),
+    "ack not durable": Found(1, 4, "subscription", ("holder dies", "kill", "kill inside a step")),
+    "awaiter not woken": Found(1, 3, "unheard", ("reset",)),
+    "outstanding forgotten on restart": Found(1, 4, "subscription", ("kill", "drain")),
     "journal cleared on send": Found(1, 4, "not journalled", ("kill", "partition", "reset")),
 }
 """`simulate.sh --hunt` finds each of them within the first seeds of ten minutes with any faults, too."""
