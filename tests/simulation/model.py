@@ -224,7 +224,9 @@ class Model(LeaseRules):
     ) -> None:
         self.checked["wrong uuid"] += 1
         sent = {attempt.payload for attempt in command.attempts}
-        while origin:  # replayed, perhaps more than once
+        seen: set[str] = set()
+        while origin and origin not in seen:  # replayed, perhaps more than once
+            seen.add(origin)
             sent |= {attempt.payload for attempt in self._command(node, origin).attempts}
             sent |= self._edits.get((node, origin), set())
             origin = self._replayed.get((node, origin), "")
