@@ -66,6 +66,8 @@ class Commit:
     then: Callable[[Instant, Sequence[Any]], Actions]
     """Gets one result for each write (None where the store has nothing to say)."""
     failed: Callable[[Instant, StorageError], Actions]
+    lazy: bool = False
+    """Nobody awaits it: it may wait a moment for others to go along with."""
 
 
 class Caller(NamedTuple):

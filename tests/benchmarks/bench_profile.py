@@ -31,7 +31,7 @@ async def bench(results: Results, state: Path, *, seconds: float, names: Sequenc
             driver = await stack.enter_async_context(module.opened(topology))
             await warm_up(driver, in_flight=THROUGHPUT, seconds=min(2.0, seconds))
             for component in SAMPLED:
-                pids = topology.pids()[component]
+                pids = drivers.pids(driver, topology)[component]
                 kinds = await profile(driver, pids[0], len(pids), seconds / 2, state)
                 what = f"{module.LABEL}: {component}"
                 results.add("profile", what, driver=name, kinds=kinds, all=round(sum(kinds.values()), 1))

@@ -1,6 +1,7 @@
 """The worker of the benches: it does nothing, and says so. A process of its own.
 
-Run as: python noop_worker.py NAME TIMEOUT_MS SOCKET; ZCONNECTOR_BENCH_CONCURRENCY: commands at once.
+Run as: python noop_worker.py NAME TIMEOUT_MS SOCKET. In the environment: ZCONNECTOR_BENCH_CONCURRENCY
+(commands at once), ZCONNECTOR_BENCH_API (gandalf, v1), ZCONNECTOR_BENCH_MAJOR.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from zconnector.worker import Context, Worker
 
 COMMAND = "BENCH"
 
-worker = Worker(major=1, minor=0, concurrency=int(os.environ.get("ZCONNECTOR_BENCH_CONCURRENCY", "64")))
+worker = Worker(
+    major=int(os.environ.get("ZCONNECTOR_BENCH_MAJOR", "1")),
+    minor=0,
+    concurrency=int(os.environ.get("ZCONNECTOR_BENCH_CONCURRENCY", "64")),
+    api=os.environ.get("ZCONNECTOR_BENCH_API", "gandalf"),
+)
 
 
 @worker.command(COMMAND)

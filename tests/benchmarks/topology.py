@@ -150,13 +150,18 @@ class Topology:
         }
 
     async def _answers(self) -> None:
-        """Wait until the worker answers a command: it is registered, and everybody knows of it."""
+        async with Client(self.grpc(B), name="bench-start") as client:
+            await self.answers(client, TYPE_B, 1, "")
+
+    async def answers(self, client: Client, type: str, major: int, target: str) -> None:
+        """Wait until a worker answers a command: it is registered, and everybody knows of it."""
         never = asyncio.Event()
-        async with asyncio.timeout(START_SECONDS), Client(self.grpc(A), name="bench-start") as client:
+        async with asyncio.timeout(START_SECONDS):
             while True:
                 try:
-                    handle = await client.send_command(TYPE_B, COMMAND, "")
-                    await handle.reply(10)
+                    await client.send(
+                        type, COMMAND, "", target=target, major=major, reply=True, reply_timeout=10
+                    )
                     return
                 except (Rejected, NotSent, OutcomeUnknown, CallFailed):
                     await pause(never, 0.1)

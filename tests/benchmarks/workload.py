@@ -22,7 +22,10 @@ PATIENCE = 60.0
 
 
 class Driver(Protocol):
-    """A way of sending a command to a worker that does nothing."""
+    """A way of sending a command to a worker that does nothing.
+
+    One with processes of its own has also `pids`: by component, in place of the system's of that name.
+    """
 
     async def send(self, payload: str) -> str:
         """Send one command and wait for its reply, whose payload is returned: the worker answers `OK`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -16,7 +17,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.conftest import MakeDev
 from tests.support.crew import Crew, Sender
-from zconnector.worker import Rejected
+from tests.support.dev import Dev
+from zconnector.errors import NotRunningError
+from zconnector.runtime.control import request
+from zconnector.worker import Client, Context, Rejected, Worker
 from zconnector.worker.connection import Backoff, pause
 
 StartFrontEnd = Callable[[Path], Awaitable[asyncio.subprocess.Process]]
@@ -90,3 +94,60 @@ async def test_a_front_end_is_killed_and_its_connector_too(
         second.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(second.wait(), 5) == 0
     assert not (tmp_path / "front" / "grpc.sock").exists()
+
+
+async def test_a_v1_worker_keeps_its_lease_over_the_death_of_either(
+    make_dev: MakeDev, tmp_path: Path, front_end: StartFrontEnd
+) -> None:
+    """A front end that ends tells its workers to come again; a router that dies is followed by another."""
+    dev = make_dev("--restart")
+    await dev.start()
+    connector = tmp_path / "dev" / "connector" / "ci"
+    attempts: list[int] = []
+    began, go_on = asyncio.Event(), asyncio.Event()
+    worker = Worker(1, 0)
+
+    @worker.command("RUN")
+    async def run(ctx: Context, payload: str) -> str:
+        attempts.append(ctx.attempt)
+        began.set()
+        await go_on.wait()
+        return f"cancelled: {ctx.cancelled}"
+
+    first = await front_end(connector)
+    runner = worker.runner("w", [f"unix:{tmp_path / 'front' / 'grpc.sock'}"])
+    task = asyncio.ensure_future(runner.run())
+    async with Sender(dev.grpc("git")) as sender, Client(dev.grpc("git")) as client:
+        await _declared(sender)
+        go_on.set()
+        await sender.answered("u0")
+        go_on.clear()
+        began.clear()
+        waiting = asyncio.ensure_future(client.send("Ci", "RUN", reply=True, reply_timeout=60))
+        await asyncio.wait_for(began.wait(), 20)
+
+        first.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(first.wait(), 5) == 0
+        await front_end(connector)
+
+        await dev.kill("ci")  # dev brings it back; the front end sees a new door, its worker a new stream
+        await _declared(sender)
+        await _adopted(dev, connector)
+        go_on.set()
+        assert (await waiting).payload == "cancelled: False"
+    assert runner.api == "v1"
+    assert attempts == [1, 1]  # nobody else ever had it
+    runner.stop()
+    assert await asyncio.wait_for(task, 20) == 0
+
+
+async def _adopted(dev: Dev, connector: Path) -> None:
+    """Wait until the worker has registered with the new router."""
+    never, backoff = asyncio.Event(), Backoff(random.Random(1), first=0.05, limit=0.2)
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(NotRunningError):
+                status = await asyncio.to_thread(request, connector, "status", {}, 5.0)
+                if any("RUN" in each["commands"] for each in status["workers"]):
+                    return
+            await pause(never, backoff.next())

@@ -17,7 +17,7 @@ from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
 from zconnector.rpc._gen.gandalf import gandalf_pb2_grpc as stubs
 from zconnector.rpc.server import WorkerServer
 from zconnector.rpc.token import TlsSettings
-from zconnector.worker import Client, Tls
+from zconnector.worker import CallFailed, Client, Tls
 
 TOKEN = "correct-horse-battery"
 OPENSSL = (
@@ -107,6 +107,11 @@ async def test_tcp_with_tls_and_token(certificate: tuple[Path, Path]) -> None:
         assert await beat(channel, ("authorization", f"Bearer {TOKEN}")) is False
     async with Client(address, tls=Tls(TOKEN, cert)) as client:
         await client.send_event("git", "PUSH")
+        await client.publish("git", "PUSHED")  # over a stream of zconnector.v1
+    assert [args["event"] for args in door.asked("send_event")] == ["PUSH", "PUSHED"]
+    async with Client(address, tls=Tls(f"{TOKEN}-not", cert)) as stranger:
+        with pytest.raises(CallFailed, match="token is missing or wrong"):
+            await stranger.publish("git", "PUSHED")
     await asyncio.wait_for(server.stop(1), 10)
     assert TOKEN not in repr(TlsSettings(cert, key, TOKEN))
 

@@ -22,8 +22,10 @@ from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as w
 from zconnector.rpc.server import WorkerServer
 from zconnector.rpc.settings import ServiceSettings
 from zconnector.worker import Context, Fail, RegistrationRefused, Retry, Unsupported, Worker
+from zconnector.worker.connection import Connection
 from zconnector.worker.lifecycle import State
 from zconnector.worker.runner import Runner
+from zconnector.worker.stream import WORK
 
 BEAT = 0.05
 
@@ -251,11 +253,15 @@ async def test_a_cancelled_command_is_told_to_its_handler(connector: Connector) 
 
 async def test_what_runs_is_adopted_after_a_restart_and_its_result_taken(connector: Connector) -> None:
     worker = Worker(major=1, concurrency=3)
+    door = connector.door
     go_on = asyncio.Event()
+    began: list[str] = []
     lost: list[str] = []
 
     @worker.command("A")
     async def handle(ctx: Context, payload: str) -> str:
+        began.append(ctx.uuid)
+        await door.wake()
         if ctx.uuid == "u-2":
             await ctx.until_cancelled()
             lost.append(ctx.cancel_reason)
@@ -263,10 +269,9 @@ async def test_what_runs_is_adopted_after_a_restart_and_its_result_taken(connect
         return "done"
 
     runner, task = start(worker, connector)
-    door = connector.door
     for uuid in ("u-1", "u-2"):
         await door.command("A", uuid=uuid)
-    await door.until(lambda: len(door.queue.leased()) == 2)
+    await door.until(lambda: len(began) == 2)
     await connector.stop()
     door.queue.restarted()
     other = door.queue.find("u-2")
@@ -285,17 +290,18 @@ async def test_what_runs_is_adopted_after_a_restart_and_its_result_taken(connect
 
 async def test_a_result_that_is_ready_while_nobody_is_there_is_told_later(connector: Connector) -> None:
     worker = Worker(major=1)
-    go_on = asyncio.Event()
+    began, go_on = asyncio.Event(), asyncio.Event()
 
     @worker.command("A")
     async def handle(ctx: Context, payload: str) -> str:
+        began.set()
         await go_on.wait()
         return "done"
 
     runner, task = start(worker, connector)
     door = connector.door
     await door.command("A", uuid="u-1")
-    await door.until(lambda: len(door.queue.leased()) == 1)
+    await asyncio.wait_for(began.wait(), 10)
     await connector.stop()
     go_on.set()
     door.queue.restarted()
@@ -319,7 +325,7 @@ async def test_a_drain_finishes_what_runs_and_takes_nothing_more(connector: Conn
     runner, task = start(worker, connector)
     door = connector.door
     await door.command("A", uuid="u-1")
-    await asyncio.wait_for(began.wait(), 10)  # leased is not begun: it may still be on its way
+    await asyncio.wait_for(began.wait(), 10)
     runner.stop()
     assert runner.state is State.DRAINING
     await door.command("A", uuid="u-2")
@@ -457,3 +463,19 @@ async def test_two_workers_compete(connector: Connector) -> None:
     assert door.queue.find(other.commands[0].uuid).attempt == 2  # type: ignore[union-attr]
     assert await finish(runner, task) == 0
     await v1.channel.close()
+
+
+async def test_tasks_may_write_to_one_stream_at_once(connector: Connector) -> None:
+    """gRPC ends a stream with INTERNAL when two writes meet: a beat and outcomes did, under load."""
+    connection = Connection([connector.address])
+    stream = connection.stream(WORK)
+    register = w.Register(worker="w", commands=["A"])
+    await stream.write(w.WorkRequest(register=register).SerializeToString())
+    frames = [w.WorkRequest(beat=number).SerializeToString() for number in range(1, 200)]
+    await asyncio.gather(*(stream.write(frame) for frame in frames))
+    await stream.done_writing()
+    last = 0
+    while (raw := await stream.read()) is not None:
+        last = w.WorkReply.FromString(raw).beat or last
+    assert last == 199
+    await connection.close()

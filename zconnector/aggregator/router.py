@@ -34,7 +34,7 @@ from zconnector.messages.codec import encode_one
 from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Flag, Kind, Outcome
 from zconnector.messages.message import Message, clipped, receipt
 from zconnector.settings import AggregatorSettings
-from zconnector.shoset.dispatch import Verdict
+from zconnector.shoset.dispatch import Burst, Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
 from zconnector.shoset.identity import Identity, fresh_uuid
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT, EVENTS_AT_ONCE, EVENTS_PER_SECOND, Bucket
@@ -60,6 +60,7 @@ class AggregatorRouter:
         self.shoset = Shoset(identity, self, settings.session, rng)
         self.counters: Counter[str] = Counter()
         self._rng = rng
+        self._burst: Burst[Peer] = Burst(rng)
         self._tries: Dispatches[Peer] = Dispatches(settings.max_in_flight, rng, self.shoset.send, self._ended)
         self._validations = Validations(self.shoset, rng)
         self._came_from: OrderedDict[str, Peer] = OrderedDict()
@@ -337,8 +338,7 @@ class AggregatorRouter:
         self, peer: Peer, message: Message, now: Instant, *, first: Peer | None = None
     ) -> Actions:
         """Hand a message to one live member, the next one when it is not taken."""
-        members = self._members()
-        self._rng.shuffle(members)
+        members = self._burst.order(self._members(), now.mono)
         if first is not None and first in members:
             members.remove(first)
             members.insert(0, first)

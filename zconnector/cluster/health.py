@@ -28,8 +28,13 @@ class Commits:
         self.idle: Callable[[Instant], Actions] = _nothing
         """Called whenever the last pending commit has come to its end."""
 
-    def commit(self, writes: Sequence[Write], then: Committed, failed: Failed) -> Actions:
-        """A commit; exactly one of the two functions is called with its outcome."""
+    def commit(
+        self, writes: Sequence[Write], then: Committed, failed: Failed, *, lazy: bool = False
+    ) -> Actions:
+        """A commit; exactly one of the two functions is called with its outcome.
+
+        `lazy`: it may wait a moment for others.
+        """
         self.pending += 1
 
         def done(now: Instant, results: Sequence[Any]) -> Actions:
@@ -43,7 +48,7 @@ class Commits:
             actions = [*self.broken(error), *failed(now)]
             return actions if self.pending else actions + self.idle(now)
 
-        return [Commit(tuple(writes), done, refused)]
+        return [Commit(tuple(writes), done, refused, lazy)]
 
     def broken(self, error: StorageError) -> Actions:
         """The store failed, in a commit or a read."""

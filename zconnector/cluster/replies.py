@@ -23,13 +23,16 @@ from zconnector.shoset.peers import Peer
 RECENT = 20_000
 """Journalled replies that are remembered without asking the store."""
 
+TOGETHER = 512
+"""Replies of one CONFIRM: their uuids fit into a header."""
+
 _ReplyId = tuple[str, str]
 """Tenant and uuid."""
 
 
 @dataclass(slots=True)
 class _Held:
-    """Confirmations that wait for the journal: the instance they came by, and their header."""
+    """Confirmations that wait for the journal: the instance they came by, and the message that had them."""
 
     confirms: list[tuple[Peer, Message]] = field(default_factory=list)
 
@@ -69,7 +72,7 @@ class Replies:
             identity = (peer.tenant, uuid)
             held = self._pending.get(identity)
             if held is not None:
-                held.confirms.append((peer, confirm.with_fields(entries=[[uuid, 0]])))
+                held.confirms.append((peer, confirm))
                 continue
             try:
                 journalled = identity in self._recent or self._context.reads.has_reply(*identity)
@@ -90,16 +93,23 @@ class Replies:
             writes,
             lambda now, _: self._committed(writes, now),
             lambda now: self._failed(writes),
+            lazy=True,  # the reply is on its way: only what its sender keeps of it waits
         )
         return [Reach("member.reply_before_commit"), *commit]
 
     def _committed(self, writes: Sequence[AppendReply], now: Instant) -> Actions:
         actions: Actions = [Reach("member.reply_after_commit")]
+        together: dict[tuple[Peer, str, str], tuple[Message, list[Any]]] = {}
         for write in writes:
             identity = (write.tenant, write.entry.uuid)
             self._recent[identity] = None
             for peer, confirm in self._pending.pop(identity).confirms:
-                actions += self._pass_on(peer, confirm, now)
+                ends = (peer, confirm.text("recipient"), confirm.text("source"))
+                together.setdefault(ends, (confirm, []))[1].append([write.entry.uuid, 0])
+        for (peer, _, _), (confirm, entries) in together.items():
+            for at in range(0, len(entries), TOGETHER):
+                some = confirm.with_fields(entries=entries[at : at + TOGETHER])
+                actions += self._pass_on(peer, some, now)
         while len(self._recent) > RECENT:
             self._recent.popitem(last=False)
         return actions

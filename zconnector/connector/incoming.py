@@ -10,6 +10,7 @@ from collections import Counter
 from zconnector.actions import Actions, Note, Reach, Then
 from zconnector.clock import Instant
 from zconnector.configuration.catalogue import Catalogue
+from zconnector.connector.confirming import Confirms
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message, receipt
@@ -52,6 +53,7 @@ class Incoming:
         self._shoset = shoset
         self._queue = queue
         self._flush = flush
+        self.confirms = Confirms(self._confirm)
 
     # ---- commands
 
@@ -125,12 +127,16 @@ class Incoming:
             forgotten = self._queue.forget_unknown(event.reference, later)
             if not event.text("source"):
                 return forgotten  # nobody to confirm it to: an aggregator always says whose it is
-            header = {"entries": [[event.uuid, 0]], "source": self._identity.name}
-            confirm = Message(Kind.CONFIRM, {**header, "recipient": event.text("source")})
-            return [*forgotten, *self.back(peer, confirm, later), Reach("source.reply_after_confirm")]
+            return forgotten + self.confirms.add(peer, event.text("source"), event.uuid, later)
 
         self.counters["replies"] += 1
         return self._queue.publish(event, now, outbox=False, done=committed)
+
+    def _confirm(self, peer: Peer, source: str, uuids: list[str], now: Instant) -> Actions:
+        entries = [[uuid, 0] for uuid in uuids]
+        header = {"entries": entries, "source": self._identity.name, "recipient": source}
+        sent = self.back(peer, Message(Kind.CONFIRM, header), now)
+        return [*sent, Reach("source.reply_after_confirm")]
 
     def event(self, event: Message, now: Instant) -> Actions:
         """A broadcast event; one that cannot be stored stays missing, and is fetched."""

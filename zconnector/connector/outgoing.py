@@ -269,7 +269,7 @@ class Outgoing:
             detail = ending.answer.text("detail")
         refusal = Refusal(reason, detail, uuid)
         told = [Respond(c, error=refusal) for c in senders.callers]
-        return [*told, *self._queue.refused(uuid, refusal)]
+        return [*told, *self._queue.refused(queued.command.text("command"), uuid, refusal)]
 
     def _command(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
         uuid = args.get("uuid") or fresh_uuid(self._rng)

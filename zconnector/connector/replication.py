@@ -16,6 +16,7 @@ from zconnector.clock import Instant
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
 from zconnector.queue.local import LocalQueue, OutboxEntry
+from zconnector.shoset.dispatch import Burst
 from zconnector.shoset.identity import fresh_uuid
 from zconnector.shoset.pace import EVENTS_AT_ONCE, EVENTS_PER_SECOND, Bucket
 from zconnector.shoset.peers import Peer
@@ -43,6 +44,7 @@ class Replication:
         self._shoset = shoset
         self._queue = queue
         self._rng = rng
+        self._burst: Burst[Peer] = Burst(rng)
         self._fetch = ""
         """uuid of the latest FETCH, until it is answered."""
         self._pace = Bucket(EVENTS_PER_SECOND, EVENTS_AT_ONCE, 0.0)
@@ -82,8 +84,8 @@ class Replication:
 
     def _send(self, entry: OutboxEntry, peers: list[Peer], now: Instant) -> Actions:
         if entry.recipient:
-            self._rng.shuffle(peers)
-            return [*self._reply_over(peers, entry.message, now), Reach("target.after_reply")]
+            routes = self._burst.order(peers, now.mono)
+            return [*self._reply_over(routes, entry.message, now), Reach("target.after_reply")]
         return [a for peer in peers for a in self._shoset.send(peer, (entry.message,), now)]
 
     def _reply_over(self, routes: list[Peer], reply: Message, now: Instant) -> Actions:

@@ -215,7 +215,7 @@ class ConnectorRouter:
             uuid = args.get("uuid")
             if op != "send_command" or not isinstance(uuid, str) or self.outgoing.holds(uuid):
                 return told
-            return told + self.queue.refused(uuid, refusal)
+            return told + self.queue.refused(str(args.get("command", "")), uuid, refusal)
 
     def _call(
         self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant
@@ -321,7 +321,8 @@ class ConnectorRouter:
         """Take nothing new, hand out nothing more to streams, and let them finish."""
         self.incoming.draining = self.holding.draining = True
         refusal = Refusal(Reason.DRAINING, "the connector is stopping")
-        return self.queue.end_takes(refusal, now) + self.tidings.drain(now)
+        actions = self.queue.end_takes(refusal, now) + self.tidings.drain(now)
+        return actions + self.incoming.confirms.flush(now)
 
     # ---- time
 
@@ -338,6 +339,7 @@ class ConnectorRouter:
         actions += self.requests.tick(now)
         actions += self.queue.tick(now)
         actions += self.replication.look(now)
+        actions += self.incoming.confirms.tick(now)
         return actions + self.replication.flush(now) + self.journalling.flush(now)
 
     def _set_aside(self, worker: str, now: Instant) -> None:
@@ -354,6 +356,7 @@ class ConnectorRouter:
             self.requests.deadline(),
             self.queue.deadline(),
             self.replication.deadline(),
+            self.incoming.confirms.deadline(),
             self.journalling.deadline(),
         )
 
@@ -374,6 +377,7 @@ class ConnectorRouter:
             "latest": self.replication.latest,
             "in_flight": len(self.outgoing),
             "workers": self.workers.status(now),
+            "streams": len(self.tidings),
             "versions": [str(version) for version in self.incoming.catalogue.versions],
             "counters": {
                 **self.outgoing.counters,

@@ -78,7 +78,8 @@ class Burials:
             return []
         self._register.step(command, Step.BURY, now)
         command.reply = draft.entry.uuid
-        put = Put(COMMANDS, command.key, command.as_meta(State.DEAD), draft.write.body)
+        meta = {**command.as_meta(State.DEAD), "at": now.wall}
+        put = Put(COMMANDS, command.key, meta, draft.write.body)
         writes: list[Write] = [put, letter, draft.write]
 
         def then(now: Instant) -> Actions:
@@ -150,6 +151,9 @@ class Burials:
         for command, again in postponed:
             if command.state in WAITING or command.state is State.LEASED:
                 actions += again(now)
+            elif command.state is State.COMPLETING:  # another end of it is being stored, which may fail too
+                self._postponed.append((command, again))
+                self._retry_at = now.mono + RETRY
         return actions
 
     def deadline(self) -> float | None:

@@ -35,8 +35,8 @@ class Commits:
         self._flushing = False
         self._retry_at: float | None = None
 
-    def commit(self, writes: Sequence[Write], then: Then, failed: Failed) -> Commit:
-        """A commit that somebody awaits, with all that rides along."""
+    def commit(self, writes: Sequence[Write], then: Then, failed: Failed, *, lazy: bool = False) -> Commit:
+        """A commit that somebody awaits (`lazy`: nobody does), with all that rides along."""
         for write in writes:
             self._riders.pop((write.space, write.key), None)  # superseded
         riders = tuple(self._riders.values())
@@ -63,7 +63,7 @@ class Commits:
             note = Note("error", "commit failed", {"error": str(error), "writes": len(everything)})
             return [note, *failed(now, error)]
 
-        return Commit(everything, committed, refused)
+        return Commit(everything, committed, refused, lazy)
 
     def is_settled(self, space: str, key: Key) -> bool:
         """Whether the outcome of everything that was written to a row is known."""
@@ -93,7 +93,7 @@ class Commits:
             self._flushing = False
             return []
 
-        return [self.commit((), then, failed)]
+        return [self.commit((), then, failed, lazy=True)]
 
     def tick(self, now: Instant) -> Actions:
         if self._retry_at is not None and now.mono >= self._retry_at:

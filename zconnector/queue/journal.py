@@ -56,7 +56,16 @@ class Journal:
         self._next = max(self._next, key + 1)
 
     def add(self, message: Message, *, reply: bool) -> int | None:
-        """A record that goes with the next commit: `accept` or `withdraw` it after that. None: no room.
+        """A record, which goes with the very next commit: `accept` or `withdraw` it then. None: no room."""
+        draft = self.draft(message, reply=reply)
+        if draft is None:
+            return None
+        key, write = draft
+        self._commits.ride(write)
+        return key
+
+    def draft(self, message: Message, *, reply: bool) -> tuple[int, Put] | None:
+        """As `add`; the caller puts the write into the commit that it belongs to.
 
         Of a message that is too large for a JOURNAL only the header is told.
         """
@@ -77,8 +86,7 @@ class Journal:
         self._coming[key] = len(body)
         self._bytes += len(body)
         self._messages.keep(DOCUMENTS, _name(key), body)
-        self._commits.ride(Put(DOCUMENTS, _name(key), {}, body))
-        return key
+        return key, Put(DOCUMENTS, _name(key), {}, body)
 
     def accept(self, key: int | None) -> None:
         """Its commit succeeded."""

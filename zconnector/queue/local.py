@@ -10,7 +10,7 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,6 +51,7 @@ from zconnector.queue.store import (
     POSITIONS,
     Bodies,
     Row,
+    Write,
 )
 from zconnector.queue.subscriptions import Subscriptions
 from zconnector.queue.unknowns import Remembered, Unknowns
@@ -99,7 +100,7 @@ class LocalQueue(CommandSide):
         self.journal = Journal(settings, self._commits, messages)
         """What the cluster's journal is still to be told."""
         self._pauses = Pauses(self._commits)
-        replays = Replays(self._commits, self._dead, self._commands.offers.offer, rng)
+        replays = Replays(self._commits, self._dead, self._offer_again, rng)
         self.operators = Operators(
             self._commands, self._dead, self._pauses, replays, self._events, self._outbox
         )
@@ -203,25 +204,46 @@ class LocalQueue(CommandSide):
         return self._commands.policy
 
     def offer_own(
-        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+        self,
+        command: Message,
+        now: Instant,
+        done: OnOffered,
+        retry: RetryPolicy | None = None,
+        *,
+        along: Sequence[Write] = (),
     ) -> Actions:
         """As `offer`, for a command of this connector to itself: a record for the journal goes with it.
 
-        REFUSED with QUEUE_FULL also when the journal has too much to hear.
+        REFUSED with QUEUE_FULL also when the journal has too much to hear. `along` is stored with it.
         """
         if self.knows_command(command.uuid):
             return self.offer(command, now, done, retry)
-        record = self.journal.add(command, reply=False)
-        if record is None:
+        draft = self.journal.draft(command, reply=False)
+        if draft is None:
             detail = "the cluster's journal is too far behind: too many records wait for it"
             return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
+        record, write = draft
 
         def decided(now: Instant, offered: Offered) -> Actions:
             settle = self.journal.accept if offered.outcome == "STORED" else self.journal.withdraw
             settle(record)
             return done(now, offered)
 
-        return self.offer(command, now, decided, retry)
+        return self._commands.offers.offer(command, now, decided, retry, along=[*along, write])
+
+    def _offer_again(
+        self,
+        message: Message,
+        now: Instant,
+        done: OnOffered,
+        retry: RetryPolicy | None = None,
+        *,
+        along: Sequence[Write] = (),
+    ) -> Actions:
+        """A replayed letter: taken as it would be if it came anew."""
+        own = bool(self._own) and message.text("source") == self._own
+        offer = self.offer_own if own else self._commands.offers.offer
+        return offer(message, now, done, retry, along=along)
 
     def at_home(self, name: str) -> None:
         """This connector's name. Replies to commands of its own come without a turn through the outbox."""
@@ -341,9 +363,14 @@ class LocalQueue(CommandSide):
         """Calls that wait for the final reply to a command sent from here."""
         return self._events.awaiting
 
-    def refused(self, uuid: str, refusal: Refusal) -> Actions:
-        """A command of ours was refused: tell who waits for its reply, unless an earlier copy may be out."""
-        return [] if self._unknowns.holds(uuid) else self.awaiting.refused(uuid, refusal)
+    def refused(self, command: str, uuid: str, refusal: Refusal) -> Actions:
+        """A command of ours (its name, its uuid) was refused: tell who waits for its reply.
+
+        Unless an earlier copy may be out, or was taken: its reply still comes.
+        """
+        if self._unknowns.holds(uuid) or self.is_own(uuid) or self._events.was_taken(command, uuid):
+            return []
+        return self.awaiting.refused(uuid, refusal)
 
     def knows_event(self, uuid: str) -> bool:
         """Whether an event is stored here (announcements are not)."""

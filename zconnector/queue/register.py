@@ -144,6 +144,11 @@ class Register:
         """Why a further command of so many bytes cannot be taken."""
         return self.room.refusal(size, uuid, len(self._ended), self._ended.bytes)
 
+    @property
+    def remembers_too_much(self) -> bool:
+        """Whether no further command can be taken, whoever makes room for it."""
+        return self.room.remembers_too_much(len(self._ended), self._ended.bytes)
+
     def may_be_forgotten(self, source: str, accept_until: int) -> bool:
         """Whether a command unknown here may have been known, and ended, before."""
         return self._ended.may_be_forgotten(source, accept_until)

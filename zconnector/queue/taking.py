@@ -60,6 +60,9 @@ class Taking:
         return Respond(waiter.caller, {"commands": entries}, b"".join(payloads)) if entries else None
 
     def _peek(self, key: LineKey, waiter: Waiter) -> int | None:
+        """The rank of the first command that fits; None: there is none."""
+        if len(waiter.names) == 1:
+            return 0  # there is no other line to compare with
         if not key[1] and self._picking.held(key[0]):
             return None
         return self._register.line(key).peek(waiter.major, self._register.is_ready)

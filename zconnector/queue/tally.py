@@ -32,10 +32,11 @@ class Tally:
         states: Counter[str] = Counter()
         names: dict[str, dict[str, int]] = {}
         for (name, _, state), count in self.states.items():
-            states[state] += count
+            key = str(state)  # for JSON a key is a str, and nothing derived from it
+            states[key] += count
             of_name = names.setdefault(name, {})
-            of_name[state] = of_name.get(state, 0) + count
-        return {"states": {state: states[state] for state in State}, "names": names}
+            of_name[key] = of_name.get(key, 0) + count
+        return {"states": {str(state): states[state] for state in State}, "names": names}
 
 
 def _add(counts: dict[Any, int], key: Any, by: int) -> None:

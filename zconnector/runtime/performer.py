@@ -160,7 +160,7 @@ class Performer:
     def _commit(self, commit: Commit) -> None:
         if self.commits is None:
             raise RuntimeError("Commit without a store")
-        self.commits.submit(commit.writes, partial(self._committed, commit))
+        self.commits.submit(commit.writes, partial(self._committed, commit), lazy=commit.lazy)
 
     def _committed(self, commit: Commit, outcome: list[Any] | StorageError) -> None:
         if isinstance(outcome, StorageError):

@@ -27,6 +27,9 @@ from zconnector.errors import Reason
 
 Route = TypeVar("Route")
 
+BURST = 0.005
+"""Seconds in which what is sent one after the other goes the same way."""
+
 
 class Verdict(StrEnum):
     """How a serial try ended."""
@@ -35,6 +38,31 @@ class Verdict(StrEnum):
     REJECTED = "REJECTED"
     NOT_SENT = "NOT_SENT"
     UNKNOWN = "UNKNOWN"
+
+
+class Burst(Generic[Route]):
+    """A random order of routes, fresh for each burst.
+
+    An order for each message would tear a burst apart: as many transmissions, wakes and commits behind each
+    hop as there are routes, and each costs more than a message. The load is spread over the bursts.
+    """
+
+    __slots__ = ("_ends", "_order", "_rng")
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._order: list[Route] = []
+        self._ends = 0.0
+        """Monotonic seconds at which the burst is over, whatever comes."""
+
+    def order(self, routes: Sequence[Route], now: float) -> list[Route]:
+        """The routes in the order of this burst; a fresh one where they are not those of the burst."""
+        burst = self._order
+        if now >= self._ends or len(burst) != len(routes) or any(route not in burst for route in routes):
+            burst = self._order = list(routes)
+            self._rng.shuffle(burst)
+            self._ends = now + BURST
+        return list(burst)
 
 
 @dataclass(slots=True)
@@ -67,13 +95,15 @@ class SerialTry(Generic[Route]):
         routes: Sequence[Route],
         budget: float,
         now: float,
-        rng: random.Random,
+        rng: random.Random | None,
         *,
         first: Route | None = None,
     ) -> SerialTry[Route]:
-        """A try over routes in a fresh uniform random order (`first`, where given, leads)."""
+        """A try over routes in a fresh uniform random order (`first`, where given, leads); without `rng` in
+        the order given."""
         order = list(routes)
-        rng.shuffle(order)
+        if rng is not None:
+            rng.shuffle(order)
         if first is not None and first in order:
             order.remove(first)
             order.insert(0, first)

@@ -15,7 +15,7 @@ from zconnector.actions import Actions, Then
 from zconnector.clock import Instant
 from zconnector.errors import Reason
 from zconnector.messages.message import Message
-from zconnector.shoset.dispatch import SerialTry, Verdict
+from zconnector.shoset.dispatch import Burst, SerialTry, Verdict
 from zconnector.shoset.peers import Peer
 
 Context = TypeVar("Context")
@@ -85,7 +85,7 @@ class Dispatches(Generic[Context]):
     ) -> None:
         self._places = places or Places()
         self._limit = limit
-        self._rng = rng
+        self._burst: Burst[Peer] = Burst(rng)
         self._send = send
         self._ended = ended
         self._table: dict[str, Dispatch[Context]] = {}
@@ -120,7 +120,8 @@ class Dispatches(Generic[Context]):
         without_routes: Reason = Reason.TIMED_OUT,
     ) -> Actions:
         """Begin a try over routes within `budget` seconds; one of the same key is superseded."""
-        serial = SerialTry.over(routes, budget, now.mono, self._rng, first=first)
+        order = self._burst.order(routes, now.mono)
+        serial = SerialTry.over(order, budget, now.mono, None, first=first)
         if not routes:
             serial.last_reason = without_routes
             serial.last_detail = "no live session"

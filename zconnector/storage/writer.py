@@ -1,14 +1,17 @@
 """Group commit: one thread that makes commits durable, as many at a time as have come meanwhile.
 
-There is no timer: an idle writer commits at once what one turn of the loop submits; whatever arrives
-during that fsync is the next transaction. Order is kept. When a merged transaction fails, each of its
-commits is tried again alone, so that a bad one (too big, cannot be encoded) harms nobody else.
+An idle writer commits at once what one turn of the loop submits; whatever arrives during that fsync is the
+next transaction. Only what nobody awaits (`lazy`) waits for company, at most `LINGER`: alone it would cost a
+transaction of its own, and hold up the one behind it that somebody awaits. Order is kept. When a merged
+transaction fails, each of its commits is tried again alone, so that a bad one (too big, cannot be encoded)
+harms nobody else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +26,15 @@ MAX_MERGED = 1_024
 """Commits in one transaction: beyond that, merging saves little and delays the first one."""
 
 
+LINGER = 0.02
+"""Seconds that commits wait which nobody awaits."""
+
+
 @dataclass(slots=True)
 class _Job:
     writes: Sequence[Any]
     on_done: OnDone
+    lazy: bool = False
 
 
 class GroupCommit:
@@ -37,6 +45,8 @@ class GroupCommit:
         self._loop = loop
         self._wake = threading.Condition()
         self._jobs: deque[_Job] = deque()  # guarded by _wake
+        self._awaited = 0  # guarded by _wake: of these, those that are not lazy
+        self._lingering = False  # guarded by _wake: the thread waits for company
         self._stopping = False  # guarded by _wake
         self._broken: StorageError | None = None  # guarded by _wake
         self._gathered: list[_Job] = []  # loop only: submitted in this turn, not yet handed to the thread
@@ -50,10 +60,13 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
-    def submit(self, writes: Sequence[Any], on_done: OnDone) -> None:
-        """Make writes durable; `on_done` gets a result for each write, or the error. Loop thread only."""
+    def submit(self, writes: Sequence[Any], on_done: OnDone, *, lazy: bool = False) -> None:
+        """Make writes durable; `on_done` gets a result for each write, or the error. Loop thread only.
+
+        `lazy`: nobody awaits it.
+        """
         self._outstanding += 1
-        self._gathered.append(_Job(writes, on_done))
+        self._gathered.append(_Job(writes, on_done, lazy))
         if len(self._gathered) == 1:
             # Once a turn: to wake the thread is dear, and awake it wants the lock that the turn still needs.
             self._loop.call_soon(self._hand_over)
@@ -64,7 +77,10 @@ class GroupCommit:
             broken = self._broken
             if broken is None and not self._closed:
                 self._jobs.extend(jobs)
-                self._wake.notify()
+                awaited = sum(not job.lazy for job in jobs)
+                self._awaited += awaited
+                if awaited or not self._lingering or len(self._jobs) >= MAX_MERGED:
+                    self._wake.notify()
                 return
         error = broken or StorageError("the store is closed")
         self._finished.extend((job.on_done, error) for job in jobs)
@@ -93,12 +109,24 @@ class GroupCommit:
                         self._wake.wait()
                     if not self._jobs:
                         return
+                    self._linger()
                     self._taken = [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_MERGED))]
+                    self._awaited -= sum(not job.lazy for job in self._taken)
                 self._perform(self._taken)
         except BaseException as error:
             # A defect of the store, not of the disk. Nobody may wait for ever for this thread.
             self._break(error)
             raise
+
+    def _linger(self) -> None:
+        """Wait for a commit that somebody awaits, while there is none; the lock is held."""
+        self._lingering = True
+        until = time.monotonic() + LINGER
+        while not (self._awaited or self._stopping or len(self._jobs) >= MAX_MERGED):
+            if (left := until - time.monotonic()) <= 0:
+                break
+            self._wake.wait(left)
+        self._lingering = False
 
     def _perform(self, jobs: list[_Job]) -> None:
         done: list[tuple[OnDone, list[Any] | StorageError]] = []
@@ -137,6 +165,7 @@ class GroupCommit:
             self._broken = StorageError(f"the writer ended: {error!r}")
             left = [*self._taken, *self._jobs]
             self._jobs.clear()
+            self._awaited = 0
         self._hand_back([(job.on_done, self._broken) for job in left])
 
     def _deliver(self) -> None:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -281,21 +282,19 @@ class V1Run:
         """Say that we live; end a stream whose other end does not."""
         loop = asyncio.get_running_loop()
         number = 0
-        try:
-            while True:
-                before = loop.time()
-                await asyncio.sleep(heartbeat / 2)
-                number += 1
-                if not self._over():  # then the sending side is closed, or about to be
+        while True:
+            before = loop.time()
+            await asyncio.sleep(heartbeat / 2)
+            number += 1
+            if not self._over():  # then the sending side is closed, or about to be
+                with contextlib.suppress(CallFailed):  # the reader hears why
                     await stream.write(pb.WorkRequest(beat=number).SerializeToString())
-                now = loop.time()
-                stood_still = now - before > heartbeat
-                if not stood_still and now - self._heard > 4 * heartbeat:
-                    _log.warning("worker.connector_silent", seconds=round(now - self._heard, 3))
-                    stream.cancel()
-                    return
-        except CallFailed:
-            return
+            now = loop.time()
+            stood_still = now - before > heartbeat
+            if not stood_still and now - self._heard > 4 * heartbeat:
+                _log.warning("worker.connector_silent", seconds=round(now - self._heard, 3))
+                stream.cancel()
+                return
 
     # ---- what the connector says
 

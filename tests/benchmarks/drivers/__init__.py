@@ -4,7 +4,8 @@ A file `NAME.py` here defines
 
 - `LABEL`: what tables and charts call it;
 - `opened(topology)`: an async context manager that gives a `Driver` (`workload.py`), ready to be used, over
-  the running system. A driver with a worker of its own starts it in there, and adds its processes to `pids`.
+  the running system. A driver with a worker of its own starts it in there (`sdk.py` outside of this
+  directory does), and names its processes in `pids`.
 
 It is then known as NAME to `bench.sh --drivers`.
 """
@@ -31,6 +32,11 @@ class DriverModule(Protocol):
 def names() -> list[str]:
     """All drivers there are."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def pids(driver: Driver, topology: Topology) -> dict[str, list[int]]:
+    """Processes by component that work for a driver."""
+    return {**topology.pids(), **getattr(driver, "pids", {})}
 
 
 def load(name: str) -> DriverModule:

@@ -183,3 +183,17 @@ def test_a_letter_that_is_not_there_is_not_found(con: Connector, verb: str) -> N
     assert (refusal.reason, refusal.uuid) == (Reason.NOT_FOUND, "a"), "a uuid here is no prefix"
     if verb in ("dead.show", "dead.edit"):
         assert refused(con, verb).reason is Reason.BAD_ARGUMENT
+
+
+def test_a_replayed_command_of_its_own_is_told_to_the_journal(con: Connector) -> None:
+    con.result(con.call("send_command", b"{}", uuid="own", command="PULL", target="self", timeout=9_000))
+    con.held = True  # the journal hears of it later
+    assert control(con, "cancel", uuid="own") is None
+    con.settle()
+    told = len(con.queue.journal)
+    (entry,) = control(con, "dead.replay", uuid="own")["uuids"]
+    assert len(con.queue.journal) == told + 1
+    assert con.queue.is_own(entry["uuid"])
+    again = con.restart()
+    again.ready()
+    assert again.result(again.wait_command("PULL"))["replay_of"] == "own"

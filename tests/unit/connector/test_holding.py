@@ -346,3 +346,14 @@ def test_a_dead_letter_is_told_to_the_source_over_an_aggregator() -> None:
     (fail,) = [m for m in con.said(Kind.EVENT) if m.text("event") == "FAIL"]
     assert (fail.reference, fail.text("recipient"), fail.text("reason")) == ("c1", "ci", "EXPIRED")
     assert len(list(con.store.scan(DEAD))) == 1
+
+
+def test_the_status_can_be_told_at_the_door() -> None:
+    """It had keys that are no str for JSON, so the door answered BAD_HEADER."""
+    con = ready()
+    con.hear("a", command("c1", ttl=1_000), command("c2"))
+    take(con, limit=1)
+    con.wait(1)
+    status = con.result(con.call("status"))
+    encode_one(Message(Kind.RESULT, {"call": 1, "args": status}))
+    assert status["queue"]["commands"]["states"]["DEAD"] == 1

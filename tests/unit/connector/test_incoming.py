@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.connector import Connector, command, event
 from tests.support.transcript import START, at
+from zconnector.connector.confirming import WINDOW
 from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message, body_digest, derived_uuid, receipt
@@ -342,6 +343,7 @@ def test_a_reply_that_comes_again_is_confirmed_again_and_shown_once() -> None:
     args = {"iterator": iterator, "topic": "BUILD", "reference": "c9", "worker": "w1"}
     con.hear("a", reply())
     con.hear("b", reply())
+    con.wait(WINDOW)
     assert len(con.said(Kind.CONFIRM)) == 2
     assert con.result(con.call("wait_event", **args))["uuid"] == "r1"
     assert not con.answered(con.call("wait_event", **args))

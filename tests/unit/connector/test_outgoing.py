@@ -10,10 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.connector import Connector
-from tests.support.transcript import START
+from tests.support.transcript import START, at
 from zconnector.errors import Reason
 from zconnector.messages.kinds import MAX_MESSAGE, Kind
 from zconnector.messages.message import Message, receipt
+from zconnector.shoset.dispatch import BURST
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
 
 
@@ -383,6 +384,7 @@ def test_the_order_of_instances_is_uniform() -> None:
     orders: dict[tuple[str, ...], int] = {}
     for number in range(draws):
         before = len(con.log)
+        con.now = at(con.now.mono - START.mono + BURST)
         send(con, f"c{number}")
         for _ in range(3):
             to, message = next(said for said in reversed(con.log) if said[1].kind is Kind.COMMAND)

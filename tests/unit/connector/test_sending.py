@@ -9,6 +9,7 @@ import pytest
 from tests.support.connector import Connector, command, event
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
+from zconnector.shoset.dispatch import BURST
 
 NAMES = ["a", "b", "c"]
 
@@ -98,6 +99,7 @@ def test_replies_are_spread_over_the_instances() -> None:
     taken = set()
     for number in range(30):
         completed(con, f"c{number}")
+        con.wait(BURST)
         taken |= {to for to, m in con.log if m.kind is Kind.EVENT}
     assert taken == set(NAMES)
 

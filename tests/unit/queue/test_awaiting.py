@@ -106,21 +106,21 @@ def test_unreceipted_is_the_final_reply(bench: Bench) -> None:
 
 def test_a_refusal_reaches_who_waits(bench: Bench) -> None:
     caller, other = ask(bench), ask(bench, "c2")
-    bench.do(bench.queue.refused("c1", Refusal(Reason.INVALID_PAYLOAD, "no url", "c1")))
+    bench.do(bench.queue.refused("BUILD", "c1", Refusal(Reason.INVALID_PAYLOAD, "no url", "c1")))
     assert bench.got(caller) == Reason.INVALID_PAYLOAD
     assert bench.got(other) is None
 
 
 def test_a_refusal_of_a_further_copy_does_not(bench: Bench) -> None:
     caller = ask(bench)
-    bench.do(bench.queue.refused("c1", Refusal(Reason.CONFLICT, "another body", "c1")))
+    bench.do(bench.queue.refused("BUILD", "c1", Refusal(Reason.CONFLICT, "another body", "c1")))
     assert bench.got(caller) is None
     bench.queue.awaiting.accepted("c1")
-    bench.do(bench.queue.refused("c1", Refusal(Reason.NO_AGGREGATOR, "none", "c1")))
+    bench.do(bench.queue.refused("BUILD", "c1", Refusal(Reason.NO_AGGREGATOR, "none", "c1")))
     assert bench.got(caller) is None
     doubtful = ask(bench, "c2")
     bench.do(bench.queue.remember_unknown(bench.command("c2"), bench.now, bench.hear()))
-    bench.do(bench.queue.refused("c2", Refusal(Reason.NO_AGGREGATOR, "none", "c2")))
+    bench.do(bench.queue.refused("BUILD", "c2", Refusal(Reason.NO_AGGREGATOR, "none", "c2")))
     assert bench.got(doubtful) is None
 
 

@@ -304,3 +304,47 @@ def test_a_dead_letter_that_a_full_disk_held_up_is_made_after_the_restart(bench:
     bench.passes(0)
     assert bench.state() == {"READY": 1, "DEAD": 1}
     assert bench.replies() == [("FAIL", "u1", "ATTEMPTS_EXHAUSTED")]
+
+
+def test_many_that_expire_at_one_moment_do_so_in_parts(bench: Bench) -> None:
+    for number in range(1_200):
+        bench.offer(bench.command(f"u{number}", ttl=5_000))
+    bench._to(bench.mono + 5)
+    parts = []
+    while (due := bench.queue.deadline()) is not None and due <= bench.mono:
+        before = bench.state().get("DEAD", 0)
+        bench.do(bench.queue.tick(bench.now))
+        parts.append(bench.state()["DEAD"] - before)
+    assert parts[:3] == [500, 500, 200]
+    assert bench.state() == {"DEAD": 1_200}
+
+
+def test_nothing_is_dropped_for_a_command_that_is_refused_all_the_same(
+    bench_with: Callable[..., Bench],
+) -> None:
+    bench = bench_with(max_commands=1, overflow="drop_oldest")
+    for number in range(9):
+        bench.offer(bench.command(f"done{number}"))
+        bench.settles(bench.took(), "ack")
+    bench.offer(bench.command("a"))
+    assert bench.offer(bench.command("b")) == Offered("STORED")  # a goes: ten have ended, which is the bound
+    offered = bench.offer(bench.command("c"))
+    assert offered is not None
+    assert offered.reason is Reason.QUEUE_FULL
+    assert order(bench) == ["b"]
+
+
+def test_an_expired_command_is_buried_although_its_burial_and_its_completion_could_not_be_stored(
+    bench: Bench,
+) -> None:
+    bench.offer(bench.command("c1", ttl=1_000))
+    bench.full = True
+    bench.passes(1.1)
+    bench.held = True
+    bench.complete("c1")  # by uuid, over the Gandalf API
+    bench.passes(1.1)  # the burial is tried again, and finds it COMPLETING
+    bench.held = False
+    bench.settle()
+    bench.full = False
+    bench.passes(1.1)
+    assert [letter["reason"] for letter in bench.letters()] == ["EXPIRED"]

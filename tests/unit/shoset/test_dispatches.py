@@ -16,7 +16,7 @@ from zconnector.clock import Instant
 from zconnector.errors import Reason
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message, receipt
-from zconnector.shoset.dispatch import Verdict
+from zconnector.shoset.dispatch import BURST, Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
 from zconnector.shoset.peers import Peer
 
@@ -51,9 +51,15 @@ class Table:
         self.ended.append((dispatch.key, dispatch.context, ending))
         return [Note("debug", f"ended {dispatch.key}")]
 
-    def start(self, uuid: str = "c1", routes: Sequence[Peer] | None = None, budget: float = 3.0) -> Actions:
+    def start(
+        self,
+        uuid: str = "c1",
+        routes: Sequence[Peer] | None = None,
+        budget: float = 3.0,
+        now: Instant = START,
+    ) -> Actions:
         routes = self.routes if routes is None else routes
-        return self.tries.start(uuid, command(uuid), routes, budget, f"sender of {uuid}", START)
+        return self.tries.start(uuid, command(uuid), routes, budget, f"sender of {uuid}", now)
 
     def verdicts(self) -> list[Verdict]:
         return [ending.verdict for _, _, ending in self.ended]
@@ -205,10 +211,31 @@ def test_declined_by_all_is_not_sent_with_the_last_reason() -> None:
     )
 
 
+def test_a_burst_goes_one_way_and_the_next_one_its_own() -> None:
+    ways: list[Peer] = []
+    for seed in range(12):
+        table = Table(seed=seed)
+        for number in range(20):
+            table.start(f"c{number}", now=at(number * BURST / 20))
+        assert len({to for to, _ in table.sent}) == 1
+        table.start("later", now=at(BURST))
+        ways += [table.sent[0][0], table.sent[-1][0]]
+    assert len({to.instance for to in ways}) == 3
+    assert any(first is not later for first, later in zip(ways[::2], ways[1::2], strict=True))
+
+
+def test_a_burst_takes_no_way_that_is_not_there_any_more() -> None:
+    table = Table()
+    table.start()
+    left = [peer for peer in table.routes if peer is not table.sent[0][0]]
+    table.start("c2", routes=left)
+    assert table.sent[1][0] in left
+
+
 def test_a_lost_route_moves_what_waits_on_it_at_once_and_nothing_else() -> None:
     table = Table()
     for number in range(30):
-        table.start(f"c{number}")
+        table.start(f"c{number}", now=at(number * BURST))
     on_a = [m.uuid for to, m in table.sent if to is table.a]
     assert 0 < len(on_a) < 30
     table.sent.clear()

@@ -88,6 +88,36 @@ async def test_what_arrives_during_a_commit_is_the_next_one_in_order() -> None:
     await writer.close()
 
 
+async def test_what_nobody_awaits_goes_with_what_somebody_does() -> None:
+    store, heard = GatedStore(), Heard()
+    store.allow(2)
+    writer = GroupCommit(store, asyncio.get_running_loop())
+    writer.submit(["lease"], heard.of("lease"), lazy=True)
+    writer.submit(["awaited"], heard.of("awaited"))
+    await heard.until(2)
+    assert store.transactions == [["lease", "awaited"]]
+    await writer.close()
+
+
+async def test_what_nobody_awaits_is_not_left_alone_for_long() -> None:
+    store, heard = GatedStore(), Heard()
+    store.allow(1)
+    writer = GroupCommit(store, asyncio.get_running_loop())
+    writer.submit(["lease"], heard.of("lease"), lazy=True)
+    await heard.until(1)
+    assert store.stored == ["lease"]
+    await writer.close()
+
+
+async def test_closing_waits_for_what_nobody_awaits() -> None:
+    store, heard = GatedStore(), Heard()
+    store.allow(1)
+    writer = GroupCommit(store, asyncio.get_running_loop())
+    writer.submit(["lease"], heard.of("lease"), lazy=True)
+    await asyncio.wait_for(writer.close(), DEADLINE)
+    assert store.stored == ["lease"]
+
+
 async def test_a_bad_commit_harms_nobody_else() -> None:
     store, heard = GatedStore(), Heard()
     writer = GroupCommit(store, asyncio.get_running_loop())

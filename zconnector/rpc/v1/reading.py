@@ -15,8 +15,10 @@ from zconnector.rpc.v1.status import item_refusal
 from zconnector.rpc.v1.stream import ANSWERS, FRAME
 from zconnector.rpc.v1.work_convert import fill_delivery
 
-TOGETHER = 500
-"""Acknowledgements of one call."""
+TOGETHER = 400
+"""Acknowledgements of one call: what the door takes, and can answer."""
+MUCH = 4_000_000
+"""Bytes put aside for the client beyond which nothing more is taken from the queue."""
 
 
 class Reader:
@@ -38,6 +40,8 @@ class Reader:
         self._holder = holder
         self._put = put
         self._events: list[Item] = []
+        self._bytes = 0
+        """Payloads of these."""
         self._acked: list[Any] = []
         self._missed = 0
         self._held: set[int] = set()
@@ -56,9 +60,16 @@ class Reader:
 
     def _took(self, feed: Feed, items: list[Item], result: Mapping[str, Any]) -> None:
         self._events += items
+        self._bytes += sum(len(payload) for _, payload in items)
+        self.feed.hold(self._bytes > MUCH)
         self._held.update(int(item["id"]) for item, _ in items)
         self._missed += int(result.get("missed") or 0)
         self._put()
+
+    @property
+    def unread(self) -> int:
+        """Answers to acknowledgements that are to be written, or will be; more or less."""
+        return len(self._acked) + TOGETHER * self.under_way
 
     def acknowledge(self, acks: list[tuple[int, bool]]) -> None:
         """The client has done with these events, or wants them handed out again."""
@@ -117,8 +128,11 @@ class Reader:
             if taken and size > FRAME:
                 break
             fill_delivery(reply.events.add(), self.name, item, payload)
+            self._bytes -= len(payload)
             taken += 1
-        del self._events[:taken]
+        if taken:
+            del self._events[:taken]
+            self.feed.hold(self._bytes > MUCH)
         if size <= FRAME:
             reply.acked.extend(self._acked[:ANSWERS])
             del self._acked[:ANSWERS]

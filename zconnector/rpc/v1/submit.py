@@ -85,13 +85,13 @@ class SubmitStream(Stream):
 
     def heard(self, raw: bytes) -> None:
         request = parse(pb.SubmitRequest, raw)
+        for uuid in request.forget:
+            if (asked := self._waiting.pop(uuid, None)) is not None:
+                asked.cancel()
         for command in request.commands:
             self._submit(command)
         for each in request.awaits:
             self._await(each.uuid, each.timeout_ms)
-        for uuid in request.forget:
-            if (asked := self._waiting.pop(uuid, None)) is not None:
-                asked.cancel()
         self._measure()
 
     def _submit(self, command: Any) -> None:
