@@ -66,9 +66,9 @@ FOUND = {
     "retry without bound": Found(1, 3, "unbounded"),
     "confirm before commit": Found(2, 4, "lost command", ("kill at a crash point", "disk full", "kill")),
     "cursor ahead of events": Found(1, 5, "missed event"),
-    "token not checked": Found(1, 3, "fencing", WORKERS),
+    "token not checked": Found(1, 4, "fencing", WORKERS),
     "attempts not counted": Found(1, 4, "attempts", WORKERS),
-    "backoff skipped": Found(1, 3, "delay", WORKERS),
+    "backoff skipped": Found(1, 4, "delay", WORKERS),
     "order key ignored after nak": Found(1, 4, "order key", WORKERS, 0.4),
     "ttl not applied to leased": Found(2, 4, "time to live", ("worker hangs",)),
     "stream gives nothing back": Found(1, 4, "lease kept", WORKERS),
@@ -77,7 +77,7 @@ FOUND = {
     "lease forgotten on restart": Found(2, 4, "fencing", ("kill", "drain")),
     "delay forgotten on restart": Found(1, 5, "delay", ("kill", "drain")),
     "priority ignored": Found(1, 4, "priority", ("paused", "worker hangs"), 0.5),
-    "letter without FAIL": Found(1, 3, "dead letters", WORKERS),
+    "letter without FAIL": Found(1, 4, "dead letters", WORKERS),
     "replay under the old uuid": Found(1, 4, "replay", ("replay", "cancel")),
     "pause forgotten on restart": Found(1, 4, "pause", ("paused", "kill")),
     "subscription floor past an unacked event": Found(1, 4, "subscription", ("holder dies", "kill")),
@@ -162,9 +162,10 @@ def test_a_core_that_says_it_is_quiet_waits_for_what_it_waited_for_before() -> N
 
 
 @pytest.mark.parametrize("first", range(1, 101, BATCH))
-def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int) -> None:
+def test_promises_hold_in_a_hundred_worlds(first: int) -> None:
+    """One of each batch lasts ten minutes: what is kept for long ends within it, too."""
     for seed in range(first, first + BATCH):
-        plan = Plan(seed, 10, **LIGHT)
+        plan = Plan(seed, 10 if seed == first else 5, **LIGHT)
         outcome = simulate(plan)
         said = "\n".join(str(violation) for violation in outcome.violations)
         assert not outcome.violations, f"{replay(plan)}\n{said}"
