@@ -7,8 +7,8 @@
 | the time that the call gave is over | TIMED_OUT |
 
 Nothing here is stored: who waits asks again after a restart, and a reply that came meanwhile is retained. A
-command that was accepted once is not refused by what becomes of a further copy: its reply still comes. The last
-`REMEMBERED` that were are known to have been, also to a call that comes after that.
+command that was accepted once is not refused by what becomes of a further copy: its reply still comes. Of the
+last `REMEMBERED` that were this is known to a call that comes after that, too.
 """
 
 from __future__ import annotations
