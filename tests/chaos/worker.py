@@ -29,6 +29,7 @@ NOT_NOW = 0.05
 """Share of that subscription's events that its handler wants to have again."""
 PROGRESS = "HALF"
 CONCURRENCY = 8
+"""Of each name; but most of what has wishes goes to a v1 worker, which alone can ask for another attempt."""
 
 
 def write(did: str, uuid: str, **more: object) -> None:
@@ -67,7 +68,7 @@ def make(side: str, api: str) -> Worker:
         await asyncio.sleep(asked["takes"])
         return {"uuid": ctx.uuid}
 
-    @worker.command(WISHED[side])
+    @worker.command(WISHED[side], concurrency=2 * CONCURRENCY if api == "v1" else 1)
     async def work_as_wished(ctx: Context, payload: str) -> dict[str, object]:
         return await wished(ctx, payload, api)
 

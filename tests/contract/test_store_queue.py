@@ -255,3 +255,14 @@ def test_sqlite_keeps_what_was_committed_right_before_a_sigkill(tmp_path: Path) 
     assert [row.meta["n"] for row in rows(store, COMMANDS)] == list(range(1, 51))
     assert store.body(COMMANDS, 50) == bytes([50]) * 5000
     store.close()
+
+
+def test_several_bodies_are_read_at_once_but_for_large_and_empty_ones(opener: Open) -> None:
+    store = opener()
+    sizes = {1: 10, 2: 0, 3: 100, 4: 101, 6: 50, 9: 10}
+    store.commit([Put(COMMANDS, key, {}, b"x" * size) for key, size in sizes.items()])
+    store.commit([Delete(COMMANDS, 6)])
+    found = store.bodies(COMMANDS, 1, 8, 100)
+    assert sorted(found) == [(1, b"x" * 10), (3, b"x" * 100)]
+    assert store.bodies(COMMANDS, 10, 20, 100) == []
+    store.close()

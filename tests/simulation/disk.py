@@ -149,6 +149,10 @@ class QueueReads:
         self._disk.read()
         return self._store.body(space, key)
 
+    def bodies(self, space: str, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
+        self._disk.read()
+        return self._store.bodies(space, first, last, most)
+
     def scan(self, space: str) -> Iterator[Row]:
         return self._store.scan(space)
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from zconnector.errors import StorageError
 from zconnector.messages import Message
 from zconnector.queue.envelope import unpack
 from zconnector.queue.store import Bodies, Key
 
+AHEAD = 64
+"""Rows behind one that had to be read, read with it where rows are asked for one after the other."""
+AHEAD_MOST = 4_096
+"""Bytes of a body that is read ahead."""
+READ = 1_500
+"""Bytes that a message counts for in the cache beside its body, when its header is kept as it is used."""
 CACHE_BYTES = 8 << 20
 """A message is mostly read right after it was stored; what is older waits on the disk."""
 
@@ -18,36 +25,66 @@ class Messages:
     def __init__(self, bodies: Bodies, limit: int = CACHE_BYTES) -> None:
         self._bodies = bodies
         self._limit = limit
-        self._kept: OrderedDict[tuple[str, Key], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Key], tuple[bytes, Message | None]] = OrderedDict()
         self._bytes = 0
+        self._last: dict[str, int] = {}
+        """The row of each space that was read last."""
 
-    def keep(self, space: str, key: Key, body: bytes) -> None:
-        """Remember a body that is, or is about to be, stored."""
+    def keep(self, space: str, key: Key, body: bytes, message: Message | None = None) -> None:
+        """Remember a body that is, or is about to be, stored; and the message that it was packed from, which
+        most are read as soon after, several times."""
         self.forget(space, key)
         if len(body) > self._limit // 4:
             return
-        self._kept[space, key] = body
-        self._bytes += len(body)
+        kept = self._kept[space, key] = body, message
+        self._bytes += _cost(kept)
         while self._bytes > self._limit:
             _, dropped = self._kept.popitem(last=False)
-            self._bytes -= len(dropped)
+            self._bytes -= _cost(dropped)
 
     def forget(self, space: str, key: Key) -> None:
         """The row is gone, or has another body."""
-        body = self._kept.pop((space, key), None)
-        if body is not None:
-            self._bytes -= len(body)
+        kept = self._kept.pop((space, key), None)
+        if kept is not None:
+            self._bytes -= _cost(kept)
 
     def body(self, space: str, key: Key) -> bytes:
         """Raises StorageError."""
-        body = self._kept.get((space, key))
-        if body is None:
-            body = self._bodies.body(space, key)
-            self.keep(space, key, body)
-        else:
+        kept = self._kept.get((space, key))
+        if kept is not None:
             self._kept.move_to_end((space, key))
+            return kept[0]
+        body = self._bodies.body(space, key)
+        if isinstance(key, int):
+            self._read_ahead(space, key)
+        self.keep(space, key, body)
         return body
+
+    def _read_ahead(self, space: str, key: int) -> None:
+        """A long line is read in the order in which it was stored: one statement for the next rows, as each
+        costs more than what it reads."""
+        last = self._last.get(space, key)
+        if not last < key <= last + AHEAD:
+            self._last[space] = key
+            return
+        self._last[space] = key + AHEAD
+        try:
+            rows = self._bodies.bodies(space, key + 1, key + AHEAD, AHEAD_MOST)
+        except StorageError:
+            return  # whoever needs one of them hears of it
+        for number, body in rows:
+            if (space, number) not in self._kept:
+                self.keep(space, number, body)
 
     def message(self, space: str, key: Key) -> Message:
         """Raises StorageError, also for a damaged body."""
+        kept = self._kept.get((space, key))
+        if kept is not None and kept[1] is not None:
+            self._kept.move_to_end((space, key))
+            return kept[1]
         return unpack(self.body(space, key))
+
+
+def _cost(kept: tuple[bytes, Message | None]) -> int:
+    body, message = kept
+    return len(body) if message is None else len(body) + READ

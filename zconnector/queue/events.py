@@ -162,7 +162,7 @@ class Events:
             writes.append(draft.write)
 
         def then(now: Instant) -> Actions:
-            self._messages.keep(EVENTS, event.key, body)
+            self._messages.keep(EVENTS, event.key, body, message)
             shown = self._retained.accept(event)
             if draft is not None:
                 self._outbox.accept(draft, now)

@@ -50,11 +50,11 @@ class Home:
         record = self._journal.add(reply, reply=True)
         entry = Entry(event.key, event.uuid, event.topic, self.name, True, now.wall, len(body))
         write = Put(EVENTS, event.key, event.as_meta(now.wall), body)
-        return Draft(entry, write, Homecoming(event, record))
+        return Draft(entry, write, Homecoming(event, record), reply)
 
-    def accept(self, coming: Homecoming, write: Put) -> None:
+    def accept(self, coming: Homecoming, write: Put, reply: Message | None) -> None:
         """It is stored."""
-        self._messages.keep(EVENTS, coming.event.key, write.body or b"")
+        self._messages.keep(EVENTS, coming.event.key, write.body or b"", reply)
         self._shown += self._retained.accept(coming.event)
         self._journal.accept(coming.record)
 

@@ -15,7 +15,7 @@ from typing import Any
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
 from zconnector.errors import DamagedError, StorageError
-from zconnector.messages import Message
+from zconnector.messages import Message, body_digest
 from zconnector.messages.kinds import MAX_MESSAGE
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
@@ -71,7 +71,11 @@ class Journal:
         """
         body = pack(message)
         if len(body) > MAX_RECORD:
-            body = pack(Message(message.kind, {**message.header, "cut": len(message.payload)}))
+            cut: dict[str, Any] = {"cut": len(message.payload)}
+            if not reply:
+                cut["digest"] = body_digest(message)  # by which a copy is known to be the same command
+            message = Message(message.kind, {**message.header, **cut})
+            body = pack(message)
         share = 1.0 if reply else COMMAND_SHARE
         count = len(self._records) + len(self._coming) + 1
         full = (
@@ -85,7 +89,7 @@ class Journal:
         self._next += 1
         self._coming[key] = len(body)
         self._bytes += len(body)
-        self._messages.keep(DOCUMENTS, _name(key), body)
+        self._messages.keep(DOCUMENTS, _name(key), body, message)
         return key, Put(DOCUMENTS, _name(key), {}, body)
 
     def accept(self, key: int | None) -> None:

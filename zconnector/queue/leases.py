@@ -159,33 +159,29 @@ class Command:
 
     @classmethod
     def from_meta(cls, key: int, size: int, meta: dict[str, Any], since: float) -> Command:
-        lease, policy = meta.get("lease"), meta.get("policy")
-        return cls(
-            key=key,
-            uuid=meta["uuid"],
-            digest=meta["digest"],
-            name=sys.intern(meta["name"]),
-            major=meta["major"],
-            admin=meta.get("admin", False),
-            source=sys.intern(meta["source"]),
-            tenant=sys.intern(meta["tenant"]),
-            accept_until=meta["accept_until"],
-            size=size,
-            at=meta.get("at", 0),
-            state=State(meta["state"]),
-            attempt=meta["attempt"],
-            priority=meta.get("priority", 0),
-            order_key=meta.get("order_key", ""),
-            policy=None if policy is None else RetryPolicy(*policy).over({}),
-            lease_ms=meta.get("lease_ms", 0),
-            delay=meta.get("delay", 0),
-            due=meta.get("due", 0),
-            ttl=meta.get("ttl", 0),
-            expires=meta.get("expires", 0),
-            error=meta.get("error", ""),
-            lease=None if lease is None else Lease.from_meta(lease, since),
-            reply=meta.get("reply", ""),
+        command = cls(
+            key,
+            meta["uuid"],
+            meta["digest"],
+            sys.intern(meta["name"]),
+            meta["major"],
+            meta.get("admin", False),
+            sys.intern(meta["source"]),
+            sys.intern(meta["tenant"]),
+            meta["accept_until"],
+            size,
+            meta.get("at", 0),
+            _STATES[meta["state"]],
+            meta["attempt"],
         )
+        if len(meta) > _ALWAYS:
+            for name in _SOMETIMES:
+                if name in meta:
+                    setattr(command, name, meta[name])
+            lease, policy = meta.get("lease"), meta.get("policy")
+            command.lease = None if lease is None else Lease.from_meta(lease, since)
+            command.policy = None if policy is None else RetryPolicy(*policy).over({})
+        return command
 
 
 _OF_ENDED = ("reply",)
@@ -200,3 +196,7 @@ _OPTIONAL = (
     "error",
 )
 """Stored where they are not empty."""
+_SOMETIMES = _OF_ENDED + _OPTIONAL
+_ALWAYS = 10
+"""Entries of every stored form: one with more has some that are not always there."""
+_STATES = {str(state): state for state in State}

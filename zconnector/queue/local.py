@@ -124,9 +124,8 @@ class LocalQueue(CommandSide):
         with rows.told():
             for row in rows.of(ITERATORS):
                 self._iterators.restore(str(row.key), row.meta["kind"], now)
-            commands = [
-                Command.from_meta(int(row.key), row.size, row.meta, now.mono) for row in rows.of(COMMANDS)
-            ]
+            read = Command.from_meta
+            commands = [read(int(row.key), row.size, row.meta, now.mono) for row in rows.of(COMMANDS)]
             self._register.restore(commands, now)
             for command in self._register.leased():
                 if command.lease is not None:
@@ -179,6 +178,10 @@ class LocalQueue(CommandSide):
             self._dead.deadline(),
             self._commits.deadline(),
         )
+
+    def last_writes(self) -> Actions:
+        """The process ends: commit what would have gone along with a later commit."""
+        return self._commits.last()
 
     @property
     def healthy(self) -> bool:
@@ -491,13 +494,13 @@ class _Rows:
 
     def __init__(self, spaces: dict[str, list[Row]]) -> None:
         self._spaces = spaces
-        self._at = ""
+        self._at: Row | None = None
 
     def of(self, space: str) -> Iterator[Row]:
         """In the order of their keys where these are numbers."""
         rows = self._spaces.get(space, [])
-        for row in sorted(rows, key=lambda row: int(row.key)) if space in NUMBERED else rows:
-            self._at = f"row {row.key!r} of {space}"
+        for row in sorted(rows, key=_number) if space in NUMBERED else rows:
+            self._at = row
             yield row
 
     @contextmanager
@@ -506,4 +509,9 @@ class _Rows:
         try:
             yield
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise StorageError(f"{self._at} is damaged: {error!r}") from error
+            which = f"row {self._at.key!r} of {self._at.space}" if self._at else "a row"
+            raise StorageError(f"{which} is damaged: {error!r}") from error
+
+
+def _number(row: Row) -> int:
+    return int(row.key)

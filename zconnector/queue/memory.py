@@ -59,6 +59,11 @@ class MemoryQueueStore:
             raise StorageError(f"no row {key!r} in {space}")
         return table[key][1]
 
+    def bodies(self, space: str, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
+        table = self._table(space)
+        rows = [(key, table[key][1]) for key in range(first, last + 1) if key in table]
+        return [(key, body) for key, body in rows if 0 < len(body) <= most]
+
     def scan(self, space: str) -> Iterator[Row]:
         table = self._table(space)
         for key in sorted(table, key=lambda key: (isinstance(key, str), key)):

@@ -64,7 +64,7 @@ class Offers:
         self._register.add(command)
 
         def then(later: Instant) -> Actions:
-            self._messages.keep(COMMANDS, command.key, body)
+            self._messages.keep(COMMANDS, command.key, body, message)
             if command.ttl:
                 self._register.set_time_to_live(command, now.mono + command.ttl / 1000)
             if command.delay:

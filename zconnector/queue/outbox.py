@@ -79,6 +79,7 @@ class Draft:
     write: Put
     coming: Homecoming | None = None
     """Set: it is no entry of the outbox, but an event."""
+    message: Message | None = None
 
 
 class AtHome(Protocol):
@@ -90,7 +91,7 @@ class AtHome(Protocol):
 
     def draft(self, message: Message, now: Instant, *, force: bool) -> Draft | None: ...
 
-    def accept(self, coming: Homecoming, write: Put) -> None: ...
+    def accept(self, coming: Homecoming, write: Put, reply: Message | None) -> None: ...
 
     def abandon(self, coming: Homecoming) -> None: ...
 
@@ -176,7 +177,7 @@ class Outbox:
             "lasting": lasting,
             "at": now.wall,
         }
-        draft = Draft(entry, Put(OUTBOX, entry.key, meta, body))
+        draft = Draft(entry, Put(OUTBOX, entry.key, meta, body), message=message)
         self._reserve(entry)
         self._drafts[entry.uuid] = draft
         return draft
@@ -184,11 +185,11 @@ class Outbox:
     def accept(self, draft: Draft, now: Instant) -> None:
         """The draft is stored: it is due now."""
         if draft.coming is not None and self.home is not None:
-            self.home.accept(draft.coming, draft.write)
+            self.home.accept(draft.coming, draft.write, draft.message)
             return
         self._unseen = True
         self._drafts.pop(draft.entry.uuid, None)
-        self._messages.keep(OUTBOX, draft.entry.key, draft.write.body or b"")
+        self._messages.keep(OUTBOX, draft.entry.key, draft.write.body or b"", draft.message)
         self._enter(draft.entry, now.mono + self._retention(draft.entry))
 
     def abandon(self, draft: Draft) -> None:

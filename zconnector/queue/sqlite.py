@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from zconnector.errors import StorageError
+from zconnector.errors import DamagedError, StorageError
 from zconnector.queue.store import NUMBERED, SPACES, Delete, Key, Put, Row, Write, encode_meta
 from zconnector.storage.seal import seal, unseal
 from zconnector.storage.sqlite import Database, Transaction
@@ -58,6 +58,9 @@ class _Statements:
         self.bodies = _Table(f"{space}_body", "body")
         joined = f"FROM {space} AS m LEFT JOIN {space}_body AS b ON b.key = m.key"
         self.body = f"SELECT b.body {joined} WHERE m.key = ?"
+        self.ahead = (
+            f"SELECT key, body FROM {space}_body WHERE key BETWEEN ? AND ? AND length(body) BETWEEN 1 AND ?"
+        )
         self.scan = f"SELECT m.key, m.meta, ifnull(length(b.body), 0) {joined} ORDER BY m.key"
 
 
@@ -96,12 +99,19 @@ class SqliteQueueStore:
             raise StorageError(f"the body of row {key!r} of {space} is damaged: it is no bytes")
         return body
 
+    def bodies(self, space: str, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
+        rows = self.database.read(_statements(space).ahead, (first, last, most))
+        return [(key, body) for key, body in rows if isinstance(body, bytes)]
+
     def scan(self, space: str) -> Iterator[Row]:
         for key, meta, size in self.database.each(_statements(space).scan):
             try:
-                decoded = orjson.loads(unseal(meta, f"row {key!r} of {space}", _about(space, key)))
+                decoded = orjson.loads(unseal(meta, space, _about(space, key)))
             except orjson.JSONDecodeError as error:
                 raise StorageError(f"row {key!r} of {space} is damaged: {error}") from error
+            except DamagedError:
+                unseal(meta, f"row {key!r} of {space}", _about(space, key))  # the same, and says which row
+                raise
             yield Row(space, key, decoded, size)
 
     def close(self) -> None:

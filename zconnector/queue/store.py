@@ -53,7 +53,7 @@ class Delete:
 Write = Put | Delete
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """What a scan returns of a row: everything but its body."""
 
@@ -69,6 +69,10 @@ class Bodies(Protocol):
 
     def body(self, space: str, key: Key) -> bytes:
         """The body of a committed row. Raises StorageError, also when there is no such row."""
+
+    def bodies(self, space: str, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
+        """Of the rows with these keys (both included) in a space of numbers, those whose body has 1 to `most`
+        bytes: key and body. Raises StorageError."""
 
 
 class QueueStore(Store, Bodies, Protocol):

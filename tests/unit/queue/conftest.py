@@ -42,6 +42,11 @@ class Disk(Bodies):
         body = self.store.body(space, key)
         return body[:20] + bytes([body[20] ^ 1]) + body[21:] if self.damaging else body
 
+    def bodies(self, space: str, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
+        if self.broken or self.damaging:
+            raise StorageError("cannot be read")
+        return self.store.bodies(space, first, last, most)
+
 
 class Bench:
     """Performs actions. Commits are done at once, or wait in `pending` while `held` is true."""

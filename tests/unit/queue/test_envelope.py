@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from zconnector.errors import StorageError, WireError
 from zconnector.messages import Flag, Kind, Message
 from zconnector.messages.codec import decode, encode_one
-from zconnector.queue.bodies import Messages
+from zconnector.queue.bodies import AHEAD, AHEAD_MOST, READ, Messages
 from zconnector.queue.envelope import pack, unfit, unpack
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -90,6 +90,9 @@ class Counting:
         self.reads.append(key)
         return b"x" * 20
 
+    def bodies(self, space: str, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
+        return []
+
 
 def test_the_cache_is_bounded_in_bytes_and_keeps_the_most_recent() -> None:
     bodies = Counting()
@@ -107,3 +110,88 @@ def test_the_cache_is_bounded_in_bytes_and_keeps_the_most_recent() -> None:
     cache.keep("commands", 9, b"z" * 90)
     cache.body("commands", 9)
     assert bodies.reads == [0, 4, 9], "one large body does not drive the others out"
+
+
+class Shelf(Counting):
+    """Rows 1 to 300, of which 70 is large; counts the reads, and keeps what was asked for at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.together: list[tuple[int, int]] = []
+
+    def body(self, space: str, key: int | str) -> bytes:
+        self.reads.append(key)
+        return self._of(int(key))
+
+    def bodies(self, space: str, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
+        self.together.append((first, last))
+        rows = [(key, self._of(key)) for key in range(first, min(last, 300) + 1)]
+        return [(key, body) for key, body in rows if len(body) <= most]
+
+    @staticmethod
+    def _of(key: int) -> bytes:
+        return b"%d" % key + (b"x" * 2 * AHEAD_MOST if key == 70 else b"")
+
+
+def test_rows_asked_for_one_after_the_other_are_read_ahead() -> None:
+    shelf = Shelf()
+    cache = Messages(shelf)
+    for key in range(1, 201):
+        assert cache.body("commands", key).startswith(b"%d" % key)
+    assert len(shelf.reads) < 10
+    assert 70 in shelf.reads, "a large one is read by itself"
+    assert max(last - first for first, last in shelf.together) < AHEAD
+
+
+def test_rows_asked_for_here_and_there_are_not() -> None:
+    shelf = Shelf()
+    cache = Messages(shelf)
+    for key in (200, 100, 280, 5):
+        cache.body("commands", key)
+    assert shelf.together == []
+
+
+def test_what_is_read_ahead_does_not_replace_what_was_stored_since() -> None:
+    shelf = Shelf()
+    cache = Messages(shelf)
+    cache.keep("commands", 3, b"new")
+    cache.body("commands", 1)
+    cache.body("commands", 2)
+    assert shelf.together == [(3, 2 + AHEAD)]
+    assert cache.body("commands", 3) == b"new"
+
+
+def test_a_disk_that_reads_one_row_only_is_heard_of_by_who_needs_the_others() -> None:
+    class Failing(Shelf):
+        def bodies(self, space: str, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
+            raise StorageError("cannot be read")
+
+    cache = Messages(Failing())
+    assert [cache.body("commands", key) for key in (1, 2, 3)] == [b"1", b"2", b"3"]
+
+
+def test_a_message_kept_with_its_body_is_not_read_from_it_again() -> None:
+    cache = Messages(Counting())
+    message = Message(Kind.EVENT, {"uuid": "e1"}, b"payload")
+    cache.keep("events", 1, pack(message), message)
+    assert cache.message("events", 1) is message
+    assert cache.body("events", 1) == pack(message)
+    cache.keep("events", 1, pack(message.with_fields(uuid="e2")))
+    assert cache.message("events", 1).uuid == "e2"
+
+
+def test_a_message_counts_for_more_than_its_body() -> None:
+    bodies = Counting()
+    cache = Messages(bodies, limit=4 * READ)
+    message = Message(Kind.EVENT, {"uuid": "e1"})
+    for key in range(4):
+        cache.keep("events", key, pack(message), message)
+    cache.body("events", 3)
+    assert bodies.reads == []
+    cache.body("events", 0)
+    assert bodies.reads == [0]
+    for key in range(1, 4):
+        cache.forget("events", key)
+    cache.keep("events", 9, b"y" * READ)
+    assert cache.body("events", 0) == b"x" * 20, "what is forgotten makes room"
+    assert bodies.reads == [0]

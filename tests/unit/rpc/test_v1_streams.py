@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 
 from zconnector.errors import Reason, Refusal
+from zconnector.rpc._gen.zconnector.v1 import commands_pb2 as c
 from zconnector.rpc._gen.zconnector.v1 import events_pb2 as e
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as t
 from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as w
 from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.v1.stream import MANY, Stream
+from zconnector.rpc.v1.submit import SubmitStream
 from zconnector.rpc.v1.subscribe import SubscribeStream
 from zconnector.rpc.v1.work import WorkStream
 
 Answer = tuple[dict[str, Any], bytes]
+CLIENTS_TAKE = 4 << 20
+"""Bytes of a message, unless a client asks for more."""
 LEASE = {"uuid": "c1", "token": "t1", "command": "A", "size": 0}
 
 
@@ -26,6 +30,8 @@ class Door:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.replies = b""
+        """Payload of every reply; empty: the test answers."""
         self.pending: dict[str, asyncio.Future[Answer]] = {}
         self._asked = asyncio.Event()
 
@@ -39,6 +45,8 @@ class Door:
         self.log.append(" ".join([op, *(lease["uuid"] for lease in args.get("leases", ()))]))
         self.pending[op] = asked
         self._asked.set()
+        if op == "await_reply" and self.replies:
+            asked.set_result(({"event": "SUCCES"}, self.replies))
         if op == "acknowledge":
             error = {"code": "NOT_FOUND", "detail": "no such event"}
             asked.set_result(({"results": [{"error": error} for _ in args["events"]]}, b""))
@@ -180,3 +188,65 @@ async def test_a_client_that_reads_no_events_gets_no_more_than_so_many_bytes(mak
         await door.until_asked("take_events")
 
     await serving(make, check)
+
+
+async def test_what_comes_together_is_in_frames_that_every_client_takes() -> None:
+    async def check(door: Door, client: Client, stream: Stream) -> None:
+        taking, events = await door.until_asked("take"), await door.until_asked("take_events")
+        command = {**LEASE, "size": 900_000}
+        taking.set_result(({"commands": [command]}, b"x" * 900_000))
+        event = {"id": 1, "uuid": "e1", "size": 3_900_000}
+        events.set_result(({"events": [event]}, b"x" * 3_900_000))
+        await settled()  # its first frame, the registration, is being written all the while
+        client.reads.set()
+        await settled()
+        replies = [w.WorkReply.FromString(frame) for frame in client.written]
+        assert sum(len(reply.commands) for reply in replies) == 1
+        assert sum(len(reply.events) for reply in replies) == 1
+        assert max(map(len, client.written)) <= CLIENTS_TAKE
+
+    await serving(work, check)
+
+
+async def test_receipts_and_a_large_reply_too() -> None:
+    bad = [t.Submission(uuid=f"bad-{number:056}", target="t" * 40) for number in range(1_900)]
+
+    def sender(door: Door, client: Client) -> Stream:
+        client.say(c.SubmitRequest(commands=bad[:1]))
+        return SubmitStream(door, client, ServiceSettings())  # type: ignore[arg-type]
+
+    async def check(door: Door, client: Client, stream: Stream) -> None:
+        await settled()  # the first receipt is being written all the while
+        client.say(c.SubmitRequest(commands=bad[1:], awaits=[c.AwaitRequest(uuid="c1")]))
+        waiting = await door.until_asked("await_reply")
+        waiting.set_result(({"event": "SUCCES"}, b"x" * 3_999_000))
+        client.reads.set()
+        await settled()
+        replies = [c.SubmitReply.FromString(frame) for frame in client.written]
+        assert sum(len(reply.receipts) for reply in replies) == 1_900
+        assert sum(len(reply.replies) for reply in replies) == 1
+        assert max(map(len, client.written)) <= CLIENTS_TAKE
+
+    await serving(sender, check)
+
+
+async def test_replies_that_nobody_reads_stay_at_the_queue_and_come_in_the_end() -> None:
+    uuids = [f"c{number}" for number in range(20)]
+
+    def sender(door: Door, client: Client) -> Stream:
+        door.replies = b"x" * 1_000_000
+        client.say(c.SubmitRequest(awaits=[c.AwaitRequest(uuid=uuid) for uuid in uuids]))
+        return SubmitStream(door, client, ServiceSettings())  # type: ignore[arg-type]
+
+    async def check(door: Door, client: Client, stream: Stream) -> None:
+        await settled()
+        assert isinstance(stream, SubmitStream)
+        assert stream.unread <= 5_000_000
+        client.reads.set()
+        await settled()
+        replies = [reply for frame in client.written for reply in c.SubmitReply.FromString(frame).replies]
+        assert sorted(reply.uuid for reply in replies) == sorted(uuids)
+        assert {len(reply.payload) for reply in replies} == {1_000_000}
+        assert not stream.busy()
+
+    await serving(sender, check)

@@ -12,13 +12,11 @@ from zconnector.rpc.port import DoorPort
 from zconnector.rpc.v1.feed import Feed, Item
 from zconnector.rpc.v1.settling import refusal_of
 from zconnector.rpc.v1.status import item_refusal
-from zconnector.rpc.v1.stream import ANSWERS, FRAME
+from zconnector.rpc.v1.stream import ANSWERS, FRAME, MUCH
 from zconnector.rpc.v1.work_convert import fill_delivery
 
 TOGETHER = 400
 """Acknowledgements of one call: what the door takes, and can answer."""
-MUCH = 4_000_000
-"""Bytes put aside for the client beyond which nothing more is taken from the queue."""
 
 
 class Reader:
@@ -119,14 +117,16 @@ class Reader:
         self._missed = 0
         return told
 
-    def fill(self, reply: Any) -> int:
-        """Put what there is into a WorkReply or SubscribeReply, up to a frame; its bytes, more or less."""
-        size = 0
+    def fill(self, reply: Any, size: int = 0) -> int:
+        """Put what there is into a WorkReply or SubscribeReply, up to a frame.
+
+        `size`: bytes, more or less, that it has already; it is returned with what was added.
+        """
         taken = 0
         for item, payload in self._events:
             size += len(payload) + 200
-            if taken and size > FRAME:
-                break
+            if size > FRAME and size > len(payload) + 200:
+                break  # only one that is alone in its frame may be larger than that
             fill_delivery(reply.events.add(), self.name, item, payload)
             self._bytes -= len(payload)
             taken += 1

@@ -23,6 +23,8 @@ FRAME = 1_000_000
 """Bytes of a frame, unless a single message is larger: one of 4,000,000 fits into the 4 MiB of a client."""
 ANSWERS = 2_000
 """Answers of one frame: each may have a detail of 1 KiB."""
+MUCH = 4_000_000
+"""Bytes put aside for the client beyond which nothing more is taken from the queue."""
 MANY = 10_000
 """Answers under way, or unread by the client, beyond which the client is not read."""
 

@@ -16,10 +16,10 @@ from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.v1.convert import lease
 from zconnector.rpc.v1.feed import Feed, Item
-from zconnector.rpc.v1.reading import MUCH, Reader
+from zconnector.rpc.v1.reading import Reader
 from zconnector.rpc.v1.settling import Settling
 from zconnector.rpc.v1.status import item_refusal
-from zconnector.rpc.v1.stream import ANSWERS, FRAME, MANY, Context, Stream
+from zconnector.rpc.v1.stream import ANSWERS, FRAME, MANY, MUCH, Context, Stream
 from zconnector.rpc.v1.tidings import Tidings, ignore
 from zconnector.rpc.v1.work_convert import (
     MAX_CREDITS,
@@ -309,7 +309,7 @@ class WorkStream(Stream):
                 break  # the next frame
             if (missed := reader.missed()) is not None:
                 reply.missed.append(missed)
-            size += reader.fill(reply)
+            size = reader.fill(reply, size)
         self._measure()
         encoded: bytes = reply.SerializeToString()
         if not encoded and not self.blank:
