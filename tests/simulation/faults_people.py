@@ -6,8 +6,9 @@ import random
 from typing import TYPE_CHECKING
 
 from tests.simulation.faults_machines import Undo
+from tests.simulation.pollers import Poller
 from tests.simulation.scheduler import SECOND
-from tests.simulation.streams import Poller, StreamWorker
+from tests.simulation.streams import StreamWorker
 from tests.simulation.topology import pivot_of
 from tests.simulation.workers import Worker
 

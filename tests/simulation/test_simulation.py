@@ -71,7 +71,7 @@ FOUND = {
     "token not checked": Found(1, 4, "fencing", WORKERS),
     "attempts not counted": Found(1, 4, "attempts", WORKERS),
     "backoff skipped": Found(1, 4, "delay", WORKERS),
-    "order key ignored after nak": Found(1, 4, "order key", WORKERS, 0.4),
+    "order key ignored after nak": Found(3, 4, "order key", ("paused", "worker hangs"), 0.5),
     "ttl not applied to leased": Found(2, 4, "time to live", ("worker hangs",)),
     "stream gives nothing back": Found(1, 4, "lease kept", WORKERS),
     "give_back lost": Found(1, 4, "fencing", WORKERS),

@@ -24,8 +24,9 @@ from tests.simulation.nodes import (
 )
 from tests.simulation.onlookers import Onlooker
 from tests.simulation.operators import Operator
+from tests.simulation.pollers import Poller
 from tests.simulation.scheduler import MS, SECOND, Scheduler
-from tests.simulation.streams import Poller, StreamWorker, Ways
+from tests.simulation.streams import StreamWorker, Ways
 from tests.simulation.topology import RETRIES, TWO_TENANTS, Topology, declare, instance_node
 from tests.simulation.trace import Trace
 from tests.simulation.variant import REAL, Variant
