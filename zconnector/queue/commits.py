@@ -33,6 +33,8 @@ class Commits:
         self._riders: dict[tuple[str, Key], Write] = {}
         self._under_way: dict[tuple[str, Key], Write] = {}
         self._flushing = False
+        self._lingering = False
+        """A lazy flush is under way."""
         self._retry_at: float | None = None
 
     def commit(self, writes: Sequence[Write], then: Then, failed: Failed, *, lazy: bool = False) -> Commit:
@@ -79,21 +81,33 @@ class Commits:
         for write in writes:
             self._riders[write.space, write.key] = write
 
-    def flush(self, now: Instant) -> Actions:
-        """Commit the riders now, unless such a commit is under way: then right after it."""
-        if not self._riders or self._flushing or self._retry_at is not None:
+    def flush(self, now: Instant, *, lazy: bool = False) -> Actions:
+        """Commit the riders now, unless such a commit is under way: then right after it.
+
+        `lazy`: in a moment would do. Not for a lease: a restart must know who has it.
+        """
+        if not self._riders or self._flushing or self._retry_at is not None or (lazy and self._lingering):
             return []
-        self._flushing = True
+        if lazy:
+            self._lingering = True
+        else:
+            self._flushing = True
+
+        def over() -> None:
+            if lazy:
+                self._lingering = False
+            else:
+                self._flushing = False
 
         def then(now: Instant) -> Actions:
-            self._flushing = False
-            return self.flush(now)
+            over()
+            return self.flush(now, lazy=lazy)
 
         def failed(now: Instant, error: StorageError) -> Actions:
-            self._flushing = False
+            over()
             return []
 
-        return [self.commit((), then, failed, lazy=True)]
+        return [self.commit((), then, failed, lazy=lazy)]
 
     def last(self) -> Actions:
         """Commit the riders whatever is under way: the process ends, and after that nothing follows."""
@@ -108,7 +122,7 @@ class Commits:
 
     def deadline(self) -> float | None:
         """When to tick. Riders that came without a flush are overdue: time 0."""
-        if not self._riders or self._flushing:
+        if not self._riders or self._flushing or self._lingering:
             return None
         return 0.0 if self._retry_at is None else self._retry_at
 

@@ -125,7 +125,7 @@ class Journal:
         for key in keys:
             if key in self._records:
                 self._drop(key)
-        return self._commits.flush(now)
+        return self._commits.flush(now, lazy=True)
 
     def depths(self) -> dict[str, Any]:
         """What `zconnector status` shows."""

@@ -259,7 +259,7 @@ class Outbox:
             if key is not None:
                 self._drop(self._entries[key])
                 self._commits.ride(Delete(OUTBOX, key))
-        return self._commits.flush(now)
+        return self._commits.flush(now, lazy=True)
 
     def tick(self, now: Instant) -> Actions:
         """Retention: replies to commands become dead letters, the rest is counted.

@@ -101,3 +101,29 @@ def test_the_last_commit_waits_for_nothing_that_is_under_way() -> None:
     assert commits.flush(NOW) == []
     assert commit_of(commits.last()).writes == (put(2, "b"),)
     assert commits.last() == []
+
+
+def test_a_lazy_flush_holds_up_no_lease() -> None:
+    commits = Commits()
+    commits.ride(Delete(COMMANDS, 1))
+    first = commit_of(commits.flush(NOW, lazy=True))
+    commits.ride(Delete(COMMANDS, 2))
+    assert commits.flush(NOW, lazy=True) == []
+    assert commits.deadline() is None
+    commits.ride(put(3, "leased"))
+    lease = commit_of(commits.flush(NOW))
+    assert (first.lazy, lease.lazy) == (True, False)
+    assert lease.writes == (Delete(COMMANDS, 2), put(3, "leased"))
+    commits.ride(Delete(COMMANDS, 4))
+    assert first.then(LATER, [None]) == []
+    assert commit_of(lease.then(LATER, [None, None])).writes == (Delete(COMMANDS, 4),)
+
+
+def test_what_comes_during_a_lazy_flush_is_lazy_too() -> None:
+    commits = Commits()
+    commits.ride(Delete(COMMANDS, 1))
+    first = commit_of(commits.flush(NOW, lazy=True))
+    commits.ride(Delete(COMMANDS, 2))
+    after = commit_of(first.then(LATER, [None]))
+    assert after.lazy
+    assert after.writes == (Delete(COMMANDS, 2),)
