@@ -34,30 +34,56 @@ class Found(NamedTuple):
     rule: str
     """The promise that is seen broken."""
     faults: tuple[str, ...] = ()
+    pause: float | None = None
+    """Seconds between two commands of a tenant; None: as the seed says."""
 
     def plan(self, seed: int) -> Plan:
         if not self.faults:
             return Plan(seed, self.minutes, impatient=True)
-        return Plan(seed, self.minutes, faults=self.faults, all_faults=True, impatient=True)
+        return Plan(
+            seed,
+            self.minutes,
+            faults=self.faults,
+            all_faults=True,
+            command_pause=self.pause,
+            impatient=True,
+        )
 
 
 WORKERS = ("worker dies", "waits cancelled", "worker hangs", "kill")
 FOUND = {
-    "receipt before commit": Found(8, 5, "lost command"),
+    "receipt before commit": Found(1, 5, "lost command"),
     "shared receipt channel": Found(2, 8, "lost command"),
     "no uuid uniqueness": Found(1, 3, "redelivery"),
-    "no fencing": Found(2, 3, "accepted twice"),
-    "lease kept after disconnect": Found(2, 3, "lease kept"),
+    "no fencing": Found(1, 3, "accepted twice"),
+    "lease kept after disconnect": Found(7, 3, "lease kept"),
     "silent ROUTER drop": Found(1, 3, "silent drop"),
-    "outbox cleared on send": Found(6, 3, "missed event"),
-    "tenant from the message": Found(4, 5, "cross-tenant"),
+    "outbox cleared on send": Found(1, 3, "missed event"),
+    "tenant from the message": Found(1, 5, "cross-tenant"),
     "dedupe forgotten on restart": Found(1, 4, "redelivery", ("kill", "drain")),
-    "lost wake-up": Found(2, 5, "lost command", WORKERS),
-    "T instead of T/n": Found(1, 5, "slow failover", ("silent instance",)),
-    "retry without bound": Found(4, 3, "unbounded"),
-    "confirm before commit": Found(3, 4, "lost command", ("kill at a crash point", "disk full", "kill")),
+    "lost wake-up": Found(10, 5, "lost command", WORKERS),
+    "T instead of T/n": Found(5, 5, "slow failover", ("silent instance",)),
+    "retry without bound": Found(1, 3, "unbounded"),
+    "confirm before commit": Found(2, 4, "lost command", ("kill at a crash point", "disk full", "kill")),
     "cursor ahead of events": Found(1, 5, "missed event"),
-    "outstanding forgotten on restart": Found(1, 4, "missed event", ("kill", "drain")),
+    "token not checked": Found(1, 4, "fencing", WORKERS),
+    "attempts not counted": Found(1, 4, "attempts", WORKERS),
+    "backoff skipped": Found(1, 4, "delay", WORKERS),
+    "order key ignored after nak": Found(1, 4, "order key", WORKERS, 0.4),
+    "ttl not applied to leased": Found(2, 4, "time to live", ("worker hangs",)),
+    "stream gives nothing back": Found(1, 4, "lease kept", WORKERS),
+    "give_back lost": Found(1, 4, "fencing", WORKERS),
+    "unseen counts": Found(1, 4, "attempts", WORKERS),
+    "lease forgotten on restart": Found(2, 4, "fencing", ("kill", "drain")),
+    "delay forgotten on restart": Found(1, 5, "delay", ("kill", "drain")),
+    "priority ignored": Found(1, 4, "priority", ("paused", "worker hangs"), 0.5),
+    "letter without FAIL": Found(1, 4, "dead letters", WORKERS),
+    "replay under the old uuid": Found(1, 4, "replay", ("replay", "cancel")),
+    "pause forgotten on restart": Found(1, 4, "pause", ("paused", "kill")),
+    "subscription floor past an unacked event": Found(1, 4, "subscription", ("holder dies", "kill")),
+    "ack not durable": Found(1, 4, "subscription", ("holder dies", "kill", "kill inside a step")),
+    "awaiter not woken": Found(1, 3, "unheard", ("reset",)),
+    "outstanding forgotten on restart": Found(1, 4, "subscription", ("kill", "drain")),
     "journal cleared on send": Found(1, 4, "not journalled", ("kill", "partition", "reset")),
 }
 """`simulate.sh --hunt` finds each of them within the first seeds of ten minutes with any faults, too."""
@@ -136,9 +162,10 @@ def test_a_core_that_says_it_is_quiet_waits_for_what_it_waited_for_before() -> N
 
 
 @pytest.mark.parametrize("first", range(1, 101, BATCH))
-def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int) -> None:
+def test_promises_hold_in_a_hundred_worlds(first: int) -> None:
+    """One of each batch lasts ten minutes: what is kept for long ends within it, too."""
     for seed in range(first, first + BATCH):
-        plan = Plan(seed, 10, **LIGHT)
+        plan = Plan(seed, 10 if seed == first else 5, **LIGHT)
         outcome = simulate(plan)
         said = "\n".join(str(violation) for violation in outcome.violations)
         assert not outcome.violations, f"{replay(plan)}\n{said}"

@@ -97,6 +97,10 @@ class Burials:
 
         return [self._commits.commit(writes, then, failed)]
 
+    def expire(self, command: Command, now: Instant) -> Actions:
+        """Its time to live is over."""
+        return self.bury(command, Reason.EXPIRED, f"its {command.ttl} ms to live are over", now)
+
     def cancel(self, uuid: str, reason: Reason, detail: str, now: Instant, done: Done) -> Actions:
         """Bury a command because somebody wants it, whatever it is doing."""
         command = self._register.find(uuid)

@@ -107,7 +107,7 @@ class Register:
                 self.set_alarm(command, Alarm.DUE, now.mono + left / 1000)
             if command.ttl:
                 left = min(command.ttl, max(0, command.expires - now.wall))
-                self.set_alarm(command, Alarm.TTL, now.mono + left / 1000)
+                self.set_time_to_live(command, now.mono + left / 1000)
             if command.state is State.READY and self._is_used_up(command):
                 self.set_alarm(command, Alarm.DUE, now.mono)  # its burial failed before the restart
             elif command.state is State.READY and command.before is None:
@@ -230,6 +230,11 @@ class Register:
     def forget_ended(self, now: Instant) -> None:
         """Drop the ended commands whose dedupe window is over."""
         self._ended.forget(now, lambda command: self.step(command, Step.FORGOTTEN))
+
+    def set_time_to_live(self, command: Command, over_at: float) -> None:
+        """From then on it is handed to nobody, whatever else comes at that moment; and soon it expires."""
+        command.over_at = over_at
+        self.set_alarm(command, Alarm.TTL, over_at)
 
     def set_alarm(self, command: Command, alarm: Alarm, at: float) -> None:
         self.alarms.set((command.key, alarm), at)

@@ -163,6 +163,27 @@ def test_time_to_live_goes_on_over_a_restart_and_a_full_disk(bench: Bench) -> No
     assert bench.state() == {"DEAD": 1}
 
 
+@pytest.mark.parametrize("rings", ["delay", "lease"])
+def test_what_is_over_is_not_begun_at_the_moment_at_which_it_expires(bench: Bench, rings: str) -> None:
+    """A process that stood still finds both alarms due: the first one used to hand it out once more."""
+    bench.offer(bench.command("u1", ttl=2_000, **{rings: 1_500}))
+    if rings == "lease":
+        bench.took()
+    waiting = bench.take()
+    bench.mono += 3
+    bench.do(bench.queue.tick(bench.now))
+    assert bench.taken(waiting) is None
+    bench.passes(0)
+    assert bench.state() == {"DEAD": 1}
+
+
+def test_what_could_not_expire_on_a_full_disk_is_not_begun(bench: Bench) -> None:
+    bench.offer(bench.command("u1", ttl=1_000))
+    bench.full = True
+    bench.passes(1)
+    assert bench.taken(bench.take()) is None
+
+
 def test_a_completion_that_is_being_stored_is_not_overtaken_by_the_time_to_live(bench: Bench) -> None:
     bench.offer(bench.command("u1", ttl=1_000))
     lease = bench.took()
