@@ -67,7 +67,7 @@ FOUND = {
     "T instead of T/n": Found(5, 5, "slow failover", ("silent instance",)),
     "retry without bound": Found(1, 3, "unbounded"),
     "confirm before commit": Found(2, 4, "lost command", ("kill at a crash point", "disk full", "kill")),
-    "cursor ahead of events": Found(1, 5, "missed event"),
+    "cursor ahead of events": Found(30, 5, "missed event"),
     "token not checked": Found(1, 4, "fencing", WORKERS),
     "attempts not counted": Found(1, 4, "attempts", WORKERS),
     "backoff skipped": Found(1, 4, "delay", WORKERS),
