@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.clients import Clients
 from tests.chaos.disk import SmallDisk
@@ -33,8 +34,8 @@ from zconnector.shoset.enrolment import Enrolment
 
 BACK = 60.0
 """Seconds that a restarted process may take until it serves (others may be dead meanwhile)."""
-WORKERS = 2
-"""Of each side: the first dials the front end, the second the connector's own socket."""
+WORKERS = (("gandalf", True), ("gandalf", False), ("v1", True))
+"""Of each side: the API, and whether it dials the front end (and the connector's own socket beside it)."""
 CONTROL = 10.0
 LIBRARY = ("asyncio.exceptions.CancelledError", "ExecuteBatchError")
 """What gRPC's library logs with a traceback when a server stops, or its client has gone."""
@@ -104,11 +105,11 @@ class Cast:
     async def start_workers(self, clients: Clients) -> None:
         for side in (GIT, CI):
             front, own = self.addresses()[side.name]
-            for number, address in enumerate((f"{front},{own}", own), start=1):
-                name = f"{side.name}-{number}"
+            for number, (api, in_front) in enumerate(WORKERS, start=1):
+                name, address = f"{side.name}-{number}", f"{front},{own}" if in_front else own
                 launcher = self.partitions.launcher(side.name)
                 worker = Worker(
-                    side.name, name, address, launcher, self._state_dir, self._record, self._ended
+                    side.name, api, name, address, launcher, self._state_dir, self._record, self._ended
                 )
                 worker.heard = clients.saw
                 self.workers[worker.label] = worker
@@ -144,7 +145,9 @@ class Cast:
         """(role, label) of everything that a fault may hit, in an order that is always the same."""
         found = [(component.role, component.label) for component in self.stage.plan.components]
         found += [("frontend", label) for label in self.front_ends]
-        found += [("worker", f"worker {side.name}-{n + 1}") for side in (GIT, CI) for n in range(WORKERS)]
+        found += [
+            ("worker", f"worker {side.name}-{n + 1}") for side in (GIT, CI) for n in range(len(WORKERS))
+        ]
         return found + [("link", label) for label in self.links()]
 
     def links(self) -> list[str]:
@@ -286,6 +289,10 @@ class Cast:
                 entries.append((datetime.fromisoformat(entry["timestamp"]).timestamp(), entry))
         return entries
 
+    def directories(self) -> dict[str, Path]:
+        """State directory of each connector."""
+        return {c.name: self._state_dir / c.directory for c in self.stage.plan.of("connector")}
+
     def complaints(self) -> list[str]:
         """Lines of the logs that no fault explains: tracebacks."""
         found: list[str] = []
@@ -362,6 +369,7 @@ class Worker:
     def __init__(
         self,
         side: str,
+        api: str,
         name: str,
         address: str,
         launcher: Sequence[str],
@@ -371,6 +379,7 @@ class Worker:
     ) -> None:
         self.label = f"worker {name}"
         self._side = side
+        self._api = api
         self._name = name
         self._address = address
         self._launcher = launcher
@@ -388,7 +397,8 @@ class Worker:
 
     async def start(self) -> None:
         program = str(Path(__file__).with_name("worker.py"))
-        argv = [*self._launcher, sys.executable, program, self._side, self._name, "10000", self._address]
+        argv = [*self._launcher, sys.executable, program, self._side, self._api]
+        argv += [self._name, "10000", self._address]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *tethered(argv),
@@ -405,13 +415,24 @@ class Worker:
         async for line in output:
             if not line.endswith(b"\n"):
                 break  # it died in the middle of a line
-            entry = json.loads(line)
-            if entry["did"] == "command":
-                self._record.worked(entry["at"], self._side, worker, entry["uuid"], entry["body"])
-            else:
-                self._record.worker_heard(entry["at"], self._side, worker, entry["uuid"])
-                self.heard(entry["uuid"], self._name)
+            self._told(json.loads(line), worker)
         self._ended(self.label, "ended")
+
+    def _told(self, entry: dict[str, Any], worker: str) -> None:
+        did, at, uuid, record, side = entry["did"], entry["at"], entry["uuid"], self._record, self._side
+        if did == "command":
+            of, name, attempt = entry["of"], entry["name"], entry["attempt"]
+            record.worked(at, side, worker, uuid, entry["body"], of, name, attempt)
+        elif did == "ended":
+            record.worked_off(at, worker, uuid, entry["how"], entry["pause"])
+        elif did == "delivery":
+            subscription, ok = entry["subscription"], entry["ok"]
+            record.delivered(at, side, subscription, worker, uuid, entry["attempt"], ok)
+            if ok:
+                self.heard(uuid, subscription)
+        else:
+            record.worker_heard(at, side, worker, uuid)
+            self.heard(uuid, self._name)
 
     async def kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from tests.chaos.operators import READS, listening
 from tests.chaos.record import Record
 from tests.chaos.stalls import Stalls
+from tests.chaos.worker import WISHED
 from zconnector.cli.traffic import CI, GIT, Side, other
 from zconnector.errors import NotRunningError
 from zconnector.rpc import metadata
@@ -59,7 +61,9 @@ class Clients:
         addresses: Mapping[str, tuple[str, str]],
         seed: int,
         changed: Callable[[], None],
+        died: Callable[[str], None],
     ) -> None:
+        self._died = died
         self._record = record
         self._stalls = stalls
         self._rng = random.Random(f"traffic {seed}")
@@ -79,10 +83,12 @@ class Clients:
             await client.__aenter__()
         for name, ear in self._ears.items():
             for side in (GIT, CI):
-                self._listening.append(asyncio.create_task(self._hear_events(name, ear, side.topic)))
+                hear = self._hear_events(name, ear, side.topic)
+                self._listening.append(listening(hear, f"ear {name} {side.topic}", self._died))
         for side in (GIT, CI):
-            hear = self._hear_replies(side.name, self._ears[side.name], other(side).command)
-            self._listening.append(asyncio.create_task(hear))
+            for command in (other(side).command, WISHED[other(side).name], WISHED[side.name]):
+                hear = self._hear_replies(side.name, self._ears[side.name], command)
+                self._listening.append(listening(hear, f"ear {side.name} {command}", self._died))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -146,7 +152,9 @@ class Clients:
             await self._attempt(source, target, uuid, work)
         if self._rng.random() < CONFLICTING:
             await self._attempt(source, target, uuid, replace(work, body="another"))
-        reply = await self._sdk[source.name].handle(uuid, target.command).reply()
+        client = self._sdk[source.name]
+        by_uuid = source.name == "git"
+        reply = await (client.await_reply(uuid) if by_uuid else client.handle(uuid, target.command).reply())
         about = json.loads(reply.payload).get("uuid", "") if reply.ok else uuid
         self._record.reply_read(self.now(), source.name, uuid, about, reply.ok)
         self._record.answered(uuid)
@@ -188,10 +196,10 @@ class Clients:
         self, source: Side, target: Side, uuid: str, work: Work, seconds: float
     ) -> tuple[str, str]:
         client = self._sdk[source.name]
+        # git's senders use zconnector.v1, ci's the Gandalf API.
+        send = client.send if source.name == "git" else client.send_command
         try:
-            handle = await client.send_command(
-                target.type, target.command, work.payload, uuid=uuid, timeout=seconds
-            )
+            handle = await send(target.type, target.command, work.payload, uuid=uuid, timeout=seconds)
         except OutcomeUnknown as unknown:
             return "UNKNOWN", unknown.uuid
         except NotSent as refused:
@@ -238,7 +246,8 @@ class Clients:
             )
         except CallFailed:
             return
-        self._record.event_taken(self.now(), source.name, uuid, frozenset({GIT.name, CI.name}))
+        named = {name for name, topics in READS.items() if source.topic in topics}
+        self._record.event_taken(self.now(), source.name, uuid, frozenset({GIT.name, CI.name, *named}))
         self._changed()
 
     # ---- warming up
@@ -270,6 +279,7 @@ class Clients:
             except (Rejected, NotSent, OutcomeUnknown, CallFailed):
                 await asyncio.sleep(RETRY_FIRST)
         wanted = {f"{name}-ear" for name in self._ears} | set(workers[target.name])
+        wanted |= {name for name, topics in READS.items() if source.topic in topics}
         while True:
             uuid = str(uuid_module.uuid4())
             self._record.warm(uuid)

@@ -73,6 +73,7 @@ class Faults:
         name, deaf = self._cast.connector_of(label)
         if name:
             self._record.leases_may_end(self._now(), name)
+            self._record.fault(self._now(), name, True)
             if deaf:
                 self._record.trouble(self._now(), name, True)
         try:
@@ -80,6 +81,7 @@ class Faults:
         finally:
             if name:
                 self._record.leases_may_end(self._now(), name)
+                self._record.fault(self._now(), name, False)
                 if deaf:
                     self._record.trouble(self._now(), name, False)
 

@@ -13,21 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.simulation.model import Attempt, Model, Violation
+from tests.chaos.promises import Promises
+from tests.chaos.telling import Line, Seen, Telling, completes, node_of, us
+from tests.simulation.model import Violation
 from zconnector.cli.ledger import Ledger
-from zconnector.cli.topology import TENANT
-from zconnector.errors import Reason
-from zconnector.messages.kinds import Outcome
-from zconnector.messages.message import derived_uuid
 from zconnector.settings import QueueSettings
-
-OLD_HAND_OUTS = 1.5
-"""Seconds after a thaw in which a worker may begin what was handed to it before."""
-
-
-def node_of(name: str) -> str:
-    """A connector as the model calls it."""
-    return f"{TENANT}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +35,11 @@ class Record(Ledger):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._file = path.open("w")
-        self._lines: list[tuple[float, int, str, tuple[Any, ...]]] = []
+        self._lines: list[Line] = []
         self._warm: set[str] = set()
+        self._replays: dict[str, bool] = {}
+        """Dead letters that are commands again, by their new uuid."""
+        self._finals: set[str] = set()
         self.sent_at: dict[str, float] = {}
         self.receipted_at: dict[str, float] = {}
 
@@ -96,14 +89,32 @@ class Record(Ledger):
         """A client at `name` was shown a reply."""
         if reference not in self._warm:
             self._line(at, "observed_reply", name, uuid, reference, topic, event)
-            if _completes(uuid, reference, event):
+            if completes(uuid, reference, event):
                 self.final(reference, uuid)
+                self._finals.add(reference)
 
-    def worked(self, at: float, name: str, worker: str, uuid: str, body: str) -> None:
-        """A worker began a command."""
+    def worked(
+        self,
+        at: float,
+        name: str,
+        worker: str,
+        uuid: str,
+        body: str,
+        of: str = "",
+        command: str = "",
+        attempt: int = 1,
+    ) -> None:
+        """A worker began a command; `of`: the uuid under which it was sent, another one after a replay."""
         if uuid not in self._warm:
-            self._line(at, "worked", name, worker, uuid, body)
+            self._line(at, "worked", name, worker, uuid, body, of or uuid, command, attempt)
             self.executed(uuid)
+            if of not in ("", uuid):
+                self._replays.setdefault(uuid, False)
+
+    def worked_off(self, at: float, worker: str, uuid: str, how: str, pause: float) -> None:
+        """Its handler has ended: done, fail, or retry after a pause. It is about to tell."""
+        if uuid not in self._warm:
+            self._line(at, "worked_off", worker, uuid, how, pause)
 
     def worker_heard(self, at: float, name: str, worker: str, uuid: str) -> None:
         """A worker was handed an event."""
@@ -115,7 +126,56 @@ class Record(Ledger):
         """Replies that a sender was given and the ear beside it was not shown so far."""
         return sum(entry.answered and not entry.finals for entry in self.commands.values())
 
+    # ---- zconnector.v1
+
+    def wished(
+        self, at: float, source: str, target: str, name: str, uuid: str, asked: dict[str, Any]
+    ) -> None:
+        """A command with wishes is about to be sent; `asked`: ttl, delay, order_key, attempts."""
+        self._line(at, "wished", source, target, name, uuid, asked)
+
+    def ended_as(self, at: float, uuid: str, ok: bool, reason: str) -> None:
+        """Its sender is told how it ended."""
+        self._line(at, "ended_as", uuid, ok, reason)
+
+    def delivered(
+        self, at: float, name: str, subscription: str, member: str, uuid: str, attempt: int, ok: bool
+    ) -> None:
+        """A member of a named subscription was handed an event, and (ok) is done with it."""
+        if uuid not in self._warm:
+            self._line(at, "delivered", name, subscription, member, uuid, attempt, ok)
+            if ok:
+                self.saw(uuid, subscription)
+
+    # ---- operators
+
+    def paused(self, since: float, until: float, name: str, command: str) -> None:
+        """A command name was certainly paused there in between."""
+        self._line(since, "paused", until, name, command)
+
+    def replayed(self, asked: float, answered: float, name: str, uuid: str, letter: str) -> None:
+        """A dead letter is a command again."""
+        self._line(asked, "replayed", answered, name, uuid, letter)
+        self._replays[uuid] = True
+
+    def replay_in_doubt(self, at: float, name: str) -> None:
+        """That connector was asked to replay, and did not answer."""
+        self._line(at, "replay_in_doubt", name)
+
+    def refused_operator(self, at: float, name: str, verb: str, why: str) -> None:
+        """An operator was refused."""
+        self._line(at, "refused_operator", name, verb, why)
+
+    @property
+    def open_replays(self) -> int:
+        """Replayed dead letters whose end the ear was not shown so far."""
+        return sum(uuid not in self._finals for uuid in self._replays)
+
     # ---- the runner
+
+    def fault(self, at: float, name: str, begins: bool) -> None:
+        """Something is done to a connector, its front end or one of its workers."""
+        self._line(at, "fault", name, begins)
 
     def warm(self, uuid: str) -> None:
         """A message of the warming up: it does not count."""
@@ -142,111 +202,20 @@ class Record(Ledger):
     def judge(self, at: float, connectors: Iterable[str]) -> Judgement:
         """Tell it all to the model."""
         settings = QueueSettings()
-        model = Model(lease_limit=settings.lease_limit, dedupe_window=settings.dedupe_window)
-        telling = _Telling(model)
+        model = Seen(lease_limit=settings.lease_limit, dedupe_window=settings.dedupe_window)
+        promises = Promises()
+        telling = Telling(model, promises)
         telling.all(sorted(self._lines, key=lambda line: line[:2]))
         for reader in telling.passing:
             model.unsubscribed(reader)
-        model.finish(_us(at), [node_of(name) for name in connectors])
+        model.finish(us(at), [node_of(name) for name in connectors])
+        violations = [*model.violations, *promises.judge()[:50]]
+        checked, counts = model.checked + promises.checked, model.counts + promises.counts
         return Judgement(
-            tuple(model.violations),
-            dict(sorted((+model.checked).items())),
-            dict(sorted((+model.counts).items())),
+            tuple(sorted(violations, key=lambda violation: violation.at)),
+            dict(sorted(checked.items())),
+            dict(sorted(counts.items())),
         )
-
-
-def _completes(uuid: str, reference: str, event: str) -> bool:
-    """Whether a reply is a worker's, and not the FAIL of an earlier try that nobody receipted."""
-    return event in (Outcome.SUCCESS, Outcome.FAIL) and uuid != derived_uuid(reference, Reason.UNRECEIPTED)
-
-
-def _us(at: float) -> int:
-    return round(at * 1e6)
-
-
-def _payload(uuid: str, body: str) -> bytes:
-    return json.dumps({"uuid": uuid, "body": body}).encode()
-
-
-class _Telling:
-    """Each sort of line as the model's events. A method for each."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._attempts: dict[int, Attempt] = {}
-        self._completed: set[str] = set()
-        self._thawed_at: dict[str, float] = {}
-        self.passing: set[str] = set()
-        """Readers that may die with what they were handed: workers."""
-
-    def all(self, lines: list[tuple[float, int, str, tuple[Any, ...]]]) -> None:
-        for at, number, what, facts in lines:
-            if what == "sending":
-                source, uuid, body, timeout = facts
-                self._attempts[number] = self._model.sending(
-                    _us(at), node_of(source), uuid, _payload(uuid, body), round(timeout * 1000)
-                )
-            else:
-                getattr(self, f"_{what}")(at, *facts)
-
-    def _outcome(self, at: float, attempt: int, outcome: str, uuid: str, stalled: float) -> None:
-        self._model.outcome(_us(at - stalled), self._attempts[attempt], outcome, uuid)
-
-    def _reply_read(self, at: float, source: str, uuid: str, about: str, ok: bool) -> None:
-        outcome = Outcome.SUCCESS if ok else Outcome.FAIL
-        self._model.reply_read(_us(at), node_of(source), uuid, about, outcome)
-
-    def _publishing(self, at: float, source: str, uuid: str) -> None:
-        self._model.publishing(_us(at), node_of(source), uuid)
-
-    def _published(self, at: float, source: str, uuid: str) -> None:
-        self._model.published(_us(at), node_of(source), uuid)
-        self._stored(at, source, uuid)
-
-    def _observing(self, at: float, name: str, reader: str) -> None:
-        self._model.subscribed(_us(at), node_of(name), reader)
-
-    def _observed(self, at: float, name: str, reader: str, uuid: str) -> None:
-        self._stored(at, name, uuid)
-        self._model.shown(_us(at), node_of(name), reader, uuid, b"{}")
-
-    def _stored(self, at: float, name: str, uuid: str) -> None:
-        meta = {"uuid": uuid, "reference": "", "topic": "", "event": "", "directed": False}
-        self._model.event_stored(_us(at), node_of(name), meta)
-
-    def _observed_reply(
-        self, at: float, name: str, uuid: str, reference: str, topic: str, event: str
-    ) -> None:
-        if _completes(uuid, reference, event) and reference not in self._completed:
-            self._completed.add(reference)
-            # Its source has the reply, so that its completion was accepted before.
-            self._model.completed(_us(at), node_of(name), reference)
-        meta = {"uuid": uuid, "reference": reference, "topic": topic, "event": event}
-        self._model.event_stored(_us(at), node_of(name), {**meta, "directed": True, "source": ""})
-
-    def _worked(self, at: float, name: str, worker: str, uuid: str, body: str) -> None:
-        node = node_of(name)
-        if at - self._thawed_at.get(name, -OLD_HAND_OUTS) > OLD_HAND_OUTS:  # else nobody knows when it was
-            self._model.handed(_us(at), node, uuid, _payload(uuid, body), worker, worker, {})
-        self._model.executed(_us(at), node, uuid, worker)
-
-    def _worker_heard(self, at: float, name: str, worker: str, uuid: str) -> None:
-        reader = f"worker {worker}"
-        self.passing.add(reader)
-        self._model.subscribed(_us(at), node_of(name), reader)
-        self._model.shown(_us(at), node_of(name), reader, uuid, b"{}")
-
-    def _leases_may_end(self, at: float, name: str) -> None:
-        self._model.lease_may_end(_us(at), node_of(name), "", "")
-
-    def _thawed(self, at: float, name: str) -> None:
-        self._thawed_at[name] = at
-
-    def _ended(self, at: float, name: str) -> None:
-        self._model.ended(_us(at), node_of(name))
-
-    def _trouble(self, at: float, name: str, begins: bool) -> None:
-        self._model.trouble(_us(at), node_of(name), begins)
 
 
 def tally(violations: Iterable[Violation]) -> Counter[str]:

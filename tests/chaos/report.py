@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.chaos.promises import WISHED_RULES
 from tests.chaos.record import Judgement, tally
 from tests.chaos.schedule import Fault
 from tests.simulation.model import RULES
@@ -163,7 +164,7 @@ class Report:
             lines.append(f"{kind:<12}{len(mine):>6}   {p50:>28}{p99:>8}   {_facts(mine)}")
         lines += ["", f"{'promise':<22}{'checked':>9}{'broken':>8}   what"]
         broken = tally(self.judgement.violations)
-        for rule, what in RULES.items():
+        for rule, what in {**RULES, **WISHED_RULES}.items():
             if checked := self.judgement.checked.get(rule, 0) + broken[rule]:
                 lines.append(f"{rule:<22}{checked:>9}{broken[rule]:>8}   {what}")
         lines += ["", f"{'goal':<52}{'measured':>10}{'limit':>7}   (machine stalls taken off)"]

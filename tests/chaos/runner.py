@@ -13,15 +13,18 @@ from typing import Any
 from tests.chaos.cast import Cast
 from tests.chaos.clients import Clients
 from tests.chaos.faults import Faults
+from tests.chaos.operators import Operator, Readers
 from tests.chaos.partitions import AUTO
 from tests.chaos.record import Record
 from tests.chaos.report import Done, Report
 from tests.chaos.schedule import KINDS, Fault, schedule
+from tests.chaos.senders import Senders
 from tests.chaos.stalls import Stalls
+from tests.chaos.worker import AUDITED
 from zconnector.cli.traffic import CI, GIT, Side
 
-COMMAND_PAUSE, EVENT_PAUSE = 0.08, 0.3
-"""Seconds between two commands, and two events, of one side."""
+COMMAND_PAUSE, EVENT_PAUSE, WISHED_PAUSE = 0.08, 0.3, 0.3
+"""Seconds between two commands, two events, and two commands with wishes, of one side."""
 LONG_STALL = 1.0
 """Seconds in any four that the machine was not to be had: a worker's beats may have failed to come."""
 MOST_AT_ONCE = 4
@@ -78,13 +81,20 @@ class Chaos:
         self._locks = {label: asyncio.Lock() for _, label in targets}
         loop = asyncio.get_running_loop()
         addresses = self._cast.addresses()
-        async with Clients(self._record, self._stalls, addresses, self._seed, self._changed.set) as clients:
+        traffic = (self._record, self._stalls, addresses, self._seed, self._changed.set)
+        async with (
+            Clients(*traffic, self._died) as clients,
+            Senders(*traffic) as senders,
+            Readers(self._record, addresses[AUDITED], self._seed, clients.saw, self._died),
+        ):
             doer = Faults(self._cast, clients, self._record, self._stalls)
             floods = sum(fault.kind == "flood" for fault in faults)
             doer.strangers = [await self._cast.declare(f"stranger-{n}") for n in range(floods + 1)]
             await self._cast.start_workers(clients)
             names = [label.partition(" ")[2] for label in self._cast.workers]
             await clients.warm_up({s.name: [n for n in names if n.startswith(s.name)] for s in (GIT, CI)})
+            await senders.warm_up()
+            operator = Operator(self._record, self._cast.directories(), self._seed)
             begun = loop.time()
             give_up = begun + self._seconds + SETTLE
             self._say(f"seed {self._seed}: {len(faults)} faults in {self._seconds:g} s")
@@ -92,6 +102,8 @@ class Chaos:
                 for side in (GIT, CI):
                     group.create_task(self._send(clients.command, side, COMMAND_PAUSE, begun, give_up))
                     group.create_task(self._send(clients.event, side, EVENT_PAUSE, begun, give_up))
+                    group.create_task(self._send(senders.command, side, WISHED_PAUSE, begun, give_up))
+                group.create_task(operator.work(begun + self._seconds, give_up))
                 for fault in faults:
                     group.create_task(self._inject(doer, fault, begun))
                 group.create_task(self._progress(begun))
@@ -186,7 +198,7 @@ class Chaos:
         try:
             async with asyncio.timeout_at(since + SETTLE):
                 record = self._record
-                while record.open_commands or record.open_events or record.unheard:
+                while record.open_commands or record.open_events or record.unheard or record.open_replays:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fuzz.profile import seeds
-from tests.fuzz.test_doors import ANYTHING, NAMES, OPS
+from tests.fuzz.test_doors import ANYTHING, NAMES, OPS, VERBS
 from tests.support.connector import Connector, command
 from zconnector.messages.codec import encode_one
 from zconnector.messages.kinds import Kind
@@ -58,7 +58,12 @@ def test_any_calls_in_any_order(seed: int) -> None:
             key, priority = rng.choice(("", "k")), rng.randrange(10)
             wishes = {"ttl": rng.choice((0, 5_000)), "delay": rng.choice((0, 900)), "order_key": key}
             con.hear("a", command(f"c{number}", priority=priority, **wishes))
-        op, args = rng.choice(OPS), {n: rng.choice(ANYTHING) for n in rng.sample(NAMES, rng.randrange(8))}
+        op = rng.choice(OPS)
+        args = {
+            name: rng.choice(ANYTHING) for name in rng.sample(NAMES, rng.randrange(8)) if name != "payload"
+        }
+        if op == "operate":
+            args["verb"] = rng.choice(VERBS)
         if rng.random() < 0.5:
             op, args = rng.choice(LEASES), of_a_lease(rng, con)
         con.full = rng.random() < 0.1

@@ -95,8 +95,9 @@ def context() -> Any:
 
 @pytest.fixture
 async def served(context: Any, tmp_path: Path) -> AsyncIterator[Served]:
-    made = Served(context, f"ipc://{tmp_path}/door.sock")
+    made = Served(context, "inproc://fuzz")
     made.door.start()
+    made.door.also_at(f"ipc://{tmp_path}/door.sock")
     yield made
     made.door.stop()
 
@@ -139,7 +140,7 @@ def told(rng: random.Random) -> list[tuple[str, str]]:
 async def test_any_request_gets_a_status_and_the_service_goes_on(
     served: Served, seed: int, tmp_path: Path
 ) -> None:
-    client = DoorClient(served.door._context, served.door._endpoint)
+    client = DoorClient(served.door._context, "inproc://fuzz")
     client.start()
     server = WorkerServer(client, "boot", ServiceSettings(hold=0.0))
     (tmp_path / "s").mkdir(mode=0o700)
@@ -221,8 +222,8 @@ NAMES = [
         "definite",
     ),
     *("topic", "event", "reference", "iterator", "kind", "commands", "tenant", "command_type"),
-    *("holder", "limit", "lease", "wait_ms", "outcomes", "leases", "unseen"),
-    *("ttl", "delay", "priority", "order_key", "retry"),
+    *("holder", "limit", "lease", "wait_ms", "outcomes", "leases", "unseen", "delay", "ttl", "retry"),
+    *("priority", "order_key"),
     *("state", "after", "older_ms", "reason", "all", "payload"),
 ]
 ANYTHING: list[Any] = [

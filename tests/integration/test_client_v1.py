@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cable import Cable
 from tests.support.scripted_door import ScriptedDoor
 from zconnector.errors import Reason
 from zconnector.rpc.server import WorkerServer
@@ -104,7 +105,7 @@ async def test_a_thousand_sends_share_one_stream(connector: Connector, client: C
     assert connector.server is not None
     assert connector.server.v1 is not None
     assert len(connector.server.v1) == 1
-    assert client.sender._receipts == client.sender._replies == {}
+    assert client.sender._receipts == client.sender._replies == client.sender._wanted == {}
 
 
 async def test_all_wishes_travel(connector: Connector, client: Client) -> None:
@@ -196,6 +197,18 @@ async def test_a_reply_that_nobody_waits_for_is_forgotten(connector: Connector, 
     assert client.sender._replies == {}
 
 
+async def test_a_reply_may_be_asked_for_by_its_uuid(connector: Connector, client: Client) -> None:
+    with pytest.raises(NoReply):
+        await client.await_reply("u-1", 0.2)
+    waiting = [asyncio.ensure_future(client.await_reply("u-1")) for _ in range(2)]
+    await connector.door.until(lambda: connector.door.waiting == 1)
+    with pytest.raises(NoReply):  # who gives up, or sends it again, takes it from nobody
+        await client.await_reply("u-1", 0.2)
+    await client.send("Git", "CREATE", uuid="u-1")
+    await replied(connector, "u-1", b"done")
+    assert [reply.payload for reply in await asyncio.gather(*waiting)] == ["done", "done"]
+
+
 async def test_publish_tells_what_was_refused(connector: Connector, client: Client) -> None:
     connector.door.refuse("send_event", Reason.STORAGE_FAILED)
     connector.door.refuse("send_event", Reason.TOO_LARGE, "too much")
@@ -233,3 +246,88 @@ async def test_a_subscription_goes_on_after_a_restart(connector: Connector, clie
     await door.event("git", "PUSH", b"1")
     assert (await asyncio.wait_for(following, 10)).payload == "1"
     await events.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_uuid_sent_again_after_a_timeout_is_sent_anew_and_has_its_reply(
+    connector: Connector, client: Client
+) -> None:
+    """It was answered by what was left of the first try, whose reply nobody had asked for: for ever."""
+    door = connector.door
+    late: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+
+    async def answers_late(args: dict[str, object]) -> dict[str, object]:
+        return await late
+
+    door.answers["send_command"] = answers_late
+    with pytest.raises(OutcomeUnknown):
+        await client.send("Git", "CREATE", uuid="u-1", timeout=0.1)
+    del door.answers["send_command"]
+    late.set_result({"uuid": "u-1", "outcome": "ACCEPTED"})
+    await client.send("Git", "CREATE", uuid="u-2")  # behind the late receipt
+    await replied(connector, "u-1", b"done")
+    again = await asyncio.wait_for(client.send("Git", "CREATE", uuid="u-1", reply=True), 10)
+    assert again.payload == "done"
+    assert [args["uuid"] for args in door.asked("send_command")] == ["u-1", "u-2", "u-1"]
+    assert client.sender._receipts == client.sender._replies == {}
+
+
+async def test_one_uuid_sent_twice_at_once_has_its_reply(connector: Connector, client: Client) -> None:
+    sends = [client.send("Git", "CREATE", uuid="u-1", reply=reply) for reply in (False, True)]
+    sending = asyncio.gather(*sends)
+    await connector.door.until(lambda: bool(connector.door.asked("await_reply")))
+    await replied(connector, "u-1", b"done")
+    _, reply = await asyncio.wait_for(sending, 10)
+    assert reply.payload == "done"  # type: ignore[union-attr]
+
+
+async def test_what_a_torn_stream_carried_may_have_been_taken(connector: Connector, tmp_path: Path) -> None:
+    """It was called NOT_SENT when the next try was refused, although the first one ran."""
+    door = connector.door
+    never: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+
+    async def never_answers(args: dict[str, object]) -> dict[str, object]:
+        return await never
+
+    door.answers["send_command"] = never_answers
+    cable = Cable(connector.path)
+    async with await asyncio.start_unix_server(cable.plug, tmp_path / "cable"):
+        async with Client(f"unix:{tmp_path / 'cable'}") as client:
+            sending = asyncio.ensure_future(client.send("Git", "CREATE", uuid="u-1"))
+            await door.until(lambda: bool(door.asked("send_command")))
+            del door.answers["send_command"]
+            door.refuse("send_command", Reason.NO_CLUSTER)
+            cable.tear()
+            with pytest.raises(OutcomeUnknown):
+                await asyncio.wait_for(sending, 10)
+        cable.tear()
+
+
+async def test_an_event_is_acknowledged_when_the_next_is_asked_for(
+    connector: Connector, client: Client
+) -> None:
+    """It was when all that had come with it was read: of a slow reader the leases ended meanwhile."""
+    door = connector.door
+    for number in range(3):
+        await door.event("git", "PUSH", str(number).encode())
+    events = client.subscribe("s", "git", start="oldest")
+    assert [(await anext(events)).payload, (await anext(events)).payload] == ["0", "1"]
+    await door.until(lambda: bool(door.asked("acknowledge")))
+    assert door.queue.subscriptions["s"].acknowledged == {1}
+    await events.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_client_that_leaves_has_acknowledged_what_it_has_done(connector: Connector) -> None:
+    """What it had done of the last frame came again, and again to whoever left as early."""
+    door = connector.door
+    for number in range(8):
+        await door.event("git", "PUSH", str(number).encode())
+    for first in ("0", "3"):
+        async with Client(f"unix:{connector.path}") as client:
+            seen: list[str] = []
+            async for event in client.subscribe("s", "git", start="oldest"):
+                seen.append(event.payload)
+                if len(seen) == 4:
+                    break
+        assert seen[0] == first
+        await door.until(lambda: not door.asking)
+    assert door.queue.subscriptions["s"].acknowledged == {1, 2, 3, 4, 5, 6}

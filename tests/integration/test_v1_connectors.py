@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ import pytest_asyncio
 
 from tests.support.dev import Dev
 from tests.support.hands import Hands
-from tests.support.v1 import V1, WorkClient, outcome
+from tests.support.v1 import V1, WorkClient, outcome, vanish
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as t
 from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as w
 from zconnector.worker import Client, Context, Fail, Reply, Retry, RetryPolicy, Worker
@@ -319,3 +320,17 @@ async def test_poll_and_complete_on_a_real_queue(town: Town) -> None:
     assert [each.refusal.reason for each in done.settled] == ["", ""]
     assert (await waiting).payload == "ok"
     await v1.channel.close()
+
+
+async def test_clients_that_vanish_leave_nothing_at_a_real_queue(town: Town) -> None:
+    await town.hands.present("ci")
+
+    async def left(count: int) -> tuple[int, int]:
+        """Files and live streams of the connector after so many clients."""
+        for begin in range(0, count, 10):
+            await asyncio.gather(*(vanish(town.ci, number) for number in range(begin, begin + 10)))
+        status = await town.hands.until("ci", lambda s: s["streams"] == 0)
+        return len(os.listdir(f"/proc/{town.hands.pid('ci')}/fd")), status["streams"]
+
+    files, _ = await left(50)
+    assert (await left(200))[0] <= files + 10

@@ -5,16 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.scripted_door import ScriptedDoor
-from tests.support.v1 import V1
-from zconnector.rpc._gen.zconnector.v1 import commands_pb2 as c
-from zconnector.rpc._gen.zconnector.v1 import events_pb2 as e
-from zconnector.rpc._gen.zconnector.v1 import types_pb2 as t
-from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as w
+from tests.support.v1 import vanish
 from zconnector.rpc.server import WorkerServer
 from zconnector.rpc.settings import ServiceSettings
 
@@ -27,40 +22,10 @@ class Scene:
         self.server = WorkerServer(self.door, "b", ServiceSettings())
         self.address = f"unix:{folder / 'd' / 's.sock'}"
 
-    async def vanish(self, number: int) -> None:
-        """Connect, begin something that waits, and go without a word."""
-        v1 = V1(self.address)
-        how = number % 5
-        call: Any
-        if how == 0:
-            call = v1.worker.Work()
-            register = w.Register(worker=f"w-{number}", major=1, commands=["A"], concurrency=2)
-            await call.write(w.WorkRequest(register=register))
-            await call.read()
-        elif how == 1:
-            call = v1.worker.Poll(w.PollRequest(worker="w", commands=["A"]))
-            await v1.channel.channel_ready()
-        elif how == 2:
-            call = v1.events.Subscribe()
-            wish = t.Subscription(name="s", topics=[t.Topic(topic="t")])
-            await call.write(e.SubscribeRequest(subscribe=wish))
-            await call.read()
-        elif how == 3:
-            call = v1.commands.Submit()
-            command = t.Submission(uuid=f"u-{number}", type="Git", command="A", reply=True)
-            await call.write(c.SubmitRequest(commands=[command]))
-            await call.read()
-        else:
-            call = v1.worker.Work()
-            await call.write(w.WorkRequest(register=w.Register(worker="w", commands=["A"])))
-        if number % 2:
-            call.cancel()
-        await v1.channel.close(None)
-
     async def many(self, count: int) -> tuple[int, int, int, int]:
         """So many clients; then what is left: tasks, file descriptors, calls at the door, holders."""
         for begin in range(0, count, AT_ONCE):
-            await asyncio.gather(*(self.vanish(number) for number in range(begin, begin + AT_ONCE)))
+            await asyncio.gather(*(vanish(self.address, number) for number in range(begin, begin + AT_ONCE)))
         assert self.server.v1 is not None
         v1 = self.server.v1
         await self.door.until(lambda: not self.door.asking and len(v1) == 0, 30)

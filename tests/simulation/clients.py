@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -40,6 +40,10 @@ class Manners:
     """Names another tenant than that of its connector."""
     borrowed: float = 0.0
     """Uses a uuid that the other tenant has used."""
+    wishes: float = 0.4
+    """With a time to live, a delay, a priority, an order key, a lease, or a retry policy."""
+    awaits: float = 0.4
+    """The reply is awaited by one call, not read through an iterator."""
     admin: float = 0.03
     """For the admin worker of a connector, which answers FAIL. Not every connector may send them."""
 
@@ -58,6 +62,7 @@ class Job:
     resent: bool = False
     done: bool = False
     admin: bool = False
+    wishes: dict[str, Any] = field(default_factory=dict)
     target: str = ""
     """"self": for its own connector."""
 
@@ -116,6 +121,8 @@ class Client(Agent):
             job.tenant = "t2" if self.node.spec.tenant == "t1" else "t1"
         elif odd > 1 - manners.admin:
             job.admin, job.command = True, rng.choice(ADMIN_COMMANDS)
+        elif rng.random() < manners.wishes:
+            job.wishes = self._wishes()
         self._used.append(uuid)
         del self._used[:-20]
         self.open[job] = None
@@ -124,6 +131,28 @@ class Client(Agent):
     def _body(self, **more: Any) -> bytes:
         mark = {"n": self._number, "tenant": self.node.spec.tenant, "by": self.node.name}
         return orjson.dumps({**mark, **more})
+
+    def _wishes(self) -> dict[str, Any]:
+        """What a sender may ask for, some of it."""
+        rng = self.rng
+        wishes: dict[str, Any] = {}
+        if rng.random() < 0.25:
+            wishes["ttl"] = rng.choice((2_000, 6_000, 15_000))
+        if rng.random() < 0.25:
+            wishes["delay"] = rng.choice((200, 1_500, 5_000))
+        if rng.random() < 0.4:
+            wishes["priority"] = rng.randint(1, 9)
+        if rng.random() < 0.4:
+            wishes["order_key"] = rng.choice(("left", "right"))
+        if rng.random() < 0.2:
+            wishes["lease"] = rng.choice((2_000, 5_000))
+        if rng.random() < 0.4:
+            wishes["retry"] = {
+                "attempts": rng.randint(1, 4),
+                "first": rng.choice((200, 1_000)),
+                "factor": rng.choice((1, 2.5)),
+            }
+        return wishes
 
     # ---- sending
 
@@ -135,6 +164,7 @@ class Client(Agent):
             "timeout": job.timeout,
             "major": 0,
             "worker": self.name,
+            **job.wishes,
         }
         if job.tenant:
             args["tenant"] = job.tenant
@@ -142,7 +172,9 @@ class Client(Agent):
             args["admin"] = True
         if job.target:
             args["target"] = job.target
-        attempt = self._model.sending(self.now, self.node.name, job.uuid, job.payload, job.timeout)
+        attempt = self._model.sending(
+            self.now, self.node.name, job.uuid, job.payload, job.timeout, job.wishes
+        )
 
         def answered(result: Args, _: bytes, error: Refusal | None) -> None:
             outcome = _outcome(result, error)
@@ -200,6 +232,9 @@ class Client(Agent):
         if job.resent:
             self._close(job)
             return
+        if self.rng.random() < self._manners.awaits:
+            self._await_final(job)
+            return
 
         def made(result: Args, _: bytes, error: Refusal | None) -> None:
             if error is None:
@@ -208,6 +243,29 @@ class Client(Agent):
                 self.after(self.some(300 * MS, SECOND), self._read, job)
 
         self.call("create_iterator", {"kind": "event"}, made)
+
+    def _await_final(self, job: Job) -> None:
+        """One call, which is answered with the reply that ends the command."""
+        if self.node.door is None:
+            self.after(self.some(300 * MS, SECOND), self._read, job)
+            return
+        awaiter = self._model.awaiting(self.now, self.node.name, job.uuid)
+
+        def given(event: Args, _: bytes) -> None:
+            self._model.heard(self.now, awaiter, str(event["reference"]))
+
+        def answered(event: Args, _: bytes, error: Refusal | None) -> None:
+            if error is None:
+                self._model.reply_read(
+                    self.now, self.node.name, job.uuid, str(event["reference"]), str(event["event"])
+                )
+                self._replied(job)
+                return
+            self._model.let_down(self.now, awaiter, str(error.reason), gone=is_gone(error))
+            self.after(self.some(300 * MS, SECOND), self._read, job)
+
+        args = {"uuid": job.uuid, "timeout": self.rng.choice((0, 20_000))}
+        self.call("await_reply", args, answered, given=given)
 
     def _await_reply(self, job: Job, iterator: str) -> None:
         args = {"iterator": iterator, "topic": job.command, "reference": job.uuid, "worker": self.name}
@@ -251,6 +309,8 @@ class OwnClient(Client):
         job = Job(uuid, kind, rng.choice(COMMANDS[kind]), self._body(), timeout, self.now, target="self")
         if rng.random() < self._manners.bad_payload:
             job.payload = b'{"n":"no number"}'
+        elif rng.random() < self._manners.wishes:
+            job.wishes = self._wishes()
         self.open[job] = None
         self._send(job)
 
@@ -390,73 +450,6 @@ class Subscriber(Agent):
             self._model.taken_back(self.now, self.node.name, self._iterator, self._handed)
         self.cancel(pending)
         self.after(self.some(0, 200 * MS), self._wait)
-
-
-class Taker(Agent):
-    """One holder of a named subscription to a topic; several share it."""
-
-    def __init__(self, node: ConnectorNode, model: Model, name: str) -> None:
-        super().__init__(node, name)
-        self._model = model
-        self._key = f"subscription at {node.name}"
-        self._holders = 0
-
-    def start(self) -> None:
-        self._subscribe()
-
-    def _subscribe(self) -> None:
-        def made(_: Args, __: bytes, error: Refusal | None) -> None:
-            if error is None:
-                self._model.subscribed(self.now, self.node.name, self._key)
-                self._take()
-            else:
-                self.after(self.some(300 * MS, SECOND), self._subscribe)
-
-        args = {"subscription": "news", "topics": [{"topic": TOPIC}], "max_unacked": 4, "lease": 5_000}
-        self.call("subscribe", args, made)
-
-    def _take(self) -> None:
-        self._holders += self.rng.random() < 0.2
-        holder = f"{self.name} {self._holders}"[-64:]
-
-        def given(told: Args, payload: bytes, error: Refusal | None) -> None:
-            if error is not None:
-                if error.reason is Reason.NOT_FOUND:
-                    self._model.defect(self.now, self.node.name, "its subscription is not known any more")
-                self.after(self.some(300 * MS, SECOND), self._take)
-                return
-            if told["missed"]:
-                text = f"{told['missed']} events were told as missed, and retention is far"
-                self._model.broken(self.now, "missed event", self.node.name, text)
-            at = 0
-            for event in told["events"]:
-                body = payload[at : at + event["size"]]
-                at += event["size"]
-                self._model.delivered(self.now, self.node.name, self._key, str(event["uuid"]), body)
-            self.after(self.some(0, 600 * MS), self._settle, holder, told["events"])
-
-        args = {"subscription": "news", "holder": holder, "limit": 1 + int(self.rng.random() * 5)}
-        self.call("take_events", {**args, "wait_ms": 0 if self.rng.random() < 0.7 else 2_000}, given)
-
-    def _settle(self, holder: str, events: list[Args]) -> None:
-        """Mostly it is done with them; sometimes not, and sometimes it says nothing."""
-        verdicts = {int(event["id"]): self.rng.random() for event in events}
-        said = [{"id": key, "ok": luck < 0.9} for key, luck in verdicts.items() if luck < 0.95]
-        if not said:
-            self._take()
-            return
-        uuids = {int(event["id"]): str(event["uuid"]) for event in events}
-        for one in said:
-            if one["ok"]:
-                self._model.acknowledging(self._key, uuids[int(one["id"])])
-
-        def answered(told: Args, _: bytes, error: Refusal | None) -> None:
-            for one, result in zip(said, told.get("results", ()), strict=False):
-                if one["ok"] and "error" not in result:
-                    self._model.acknowledged(self.now, self._key, uuids[int(one["id"])])
-            self._take()
-
-        self.call("acknowledge", {"subscription": "news", "holder": holder, "events": said}, answered)
 
 
 def _ignored(_: Args, __: bytes, ___: Refusal | None) -> None:

@@ -2,65 +2,30 @@
 
 Clients, workers, disks and the world tell it what happens, in order; each method is one sort of event.
 Times are virtual microseconds, `node` is a connector as `tenant/name`. It knows nothing of how the system
-works, only what DESIGN section 3 promises.
+works, only what DESIGN section 3 and WIRE.md promise.
+
+Here is what is said of commands from end to end; `model_rows.py` has what a connector's disk shows of them,
+`model_leases.py` who has them, `model_events.py` and `model_subscriptions.py` the events.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
+from tests.simulation.model_leases import Held, LeaseRules
+from tests.simulation.rules import RULES, Violation, tenant_of
 from tests.simulation.scheduler import MS, SECOND
 from zconnector.errors import Reason
 from zconnector.messages.kinds import Outcome
 from zconnector.messages.message import derived_uuid
+from zconnector.messages.retry import RetryPolicy
 
-RULES: dict[str, str] = {
-    "lost command": "a receipted command is executed, or had all its attempts; its sender has the reply",
-    "unexpected execution": "what was refused for certain is not executed; nothing is at two connectors",
-    "accepted twice": "a command has one accepted completion; a uuid stands for one body",
-    "redelivery": "nothing is handed out again after its completion was accepted",
-    "overlapping leases": "a command is handed out again only after its lease has ended by a rule",
-    "wrong uuid": "every answer and reply is about what was asked, and goes to who asked",
-    "missed event": "every connector of the tenant has every published event, every iterator shows it",
-    "event twice": "an iterator shows an event once",
-    "unanswered": "a sender hears within its timeout + 100 ms",
-    "unknown for ever": "an UNKNOWN command ends in a receipt, a reply or a FAIL",
-    "slow failover": "with one of three instances silent a receipt comes within T/n + 200 ms",
-    "unbounded": "every queue keeps its bound, and is empty once all is quiet",
-    "lease kept": "a lease does not outlive its holder",
-    "not journalled": "what a connector sent to itself is in the journal afterwards",
-    "cross-tenant": "nothing of a tenant is seen in another",
-    "stale configuration": "a pivot put while all runs reaches every connector of its type",
-    "silent drop": "whatever a socket does not take is told to the core",
-    "not drained": "when faults stop, everything comes to its end",
-    "defect": "no core raises, no process ends by itself",
-}
-"""Each rule and the promise that it watches."""
+__all__ = ["RULES", "Attempt", "Model", "Violation", "tenant_of"]
 
 DEADLINE_SLACK = 100 * MS
 FAILOVER_SLACK = 200 * MS
-SHOWN_AGAIN = 2 * SECOND
-"""What was handed over so shortly before a crash may be shown again: its position was not durable yet."""
-_INFINITE = 1 << 62
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A broken promise."""
-
-    at: int
-    rule: str
-    subject: str
-    """Uuid (or node) that the transcript is about."""
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.at / 1e6:.3f} s  {self.rule}: {self.text}"
 
 
 @dataclass(slots=True, eq=False)
@@ -73,17 +38,9 @@ class Attempt:
     at: int
     timeout: int
     """Microseconds."""
+    wishes: Mapping[str, Any]
     outcome: str = ""
     ended: int = 0
-
-
-@dataclass(slots=True)
-class _Handed:
-    at: int
-    order: int
-    node: str
-    worker: str
-    iterator: str
 
 
 @dataclass(slots=True)
@@ -92,7 +49,6 @@ class _Command:
 
     attempts: list[Attempt] = field(default_factory=list)
     executed_at: dict[str, int] = field(default_factory=dict)
-    handed: _Handed | None = None
     hand_outs: dict[str, int] = field(default_factory=dict)
     """By connector."""
     buried: bool = False
@@ -107,53 +63,28 @@ class _Command:
     """By connector: when it made the FAIL of a command that was never receipted."""
 
 
-@dataclass(slots=True)
-class _Event:
-    """One broadcast event."""
-
-    node: str
-    at: int
-    published: bool = False
-    stored: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Reader:
-    """One iterator of a subscriber."""
-
-    node: str
-    since: int
-    shown: dict[str, int] = field(default_factory=dict)
-
-
-class Model:
+class Model(LeaseRules):
     """Judges one run."""
 
-    def __init__(self, *, lease_limit: float, dedupe_window: float, attempts: int = 5) -> None:
-        self.violations: list[Violation] = []
-        self.checked: Counter[str] = Counter()
-        """How often each rule was applied."""
-        self.counts: Counter[str] = Counter()
-        self._lease_limit = int(lease_limit * 0.99 * SECOND)
-        self._attempts = attempts
+    def __init__(
+        self,
+        *,
+        lease_limit: float,
+        dedupe_window: float,
+        adopt_within: float = 15.0,
+        policy: RetryPolicy | None = None,
+        retries: Mapping[str, Mapping[str, Any]] | None = None,
+        drops: bool = False,
+    ) -> None:
+        super().__init__(
+            lease_limit=lease_limit,
+            adopt_within=adopt_within,
+            policy=policy or RetryPolicy(),
+            retries=retries or {},
+            drops=drops,
+        )
         self._dedupe = int(dedupe_window * 0.95 * SECOND)
-        self._order = 0
         self._commands: dict[tuple[str, str], _Command] = {}
-        self._events: dict[tuple[str, str], _Event] = {}
-        self._readers: dict[str, _Reader] = {}
-        self._asked: dict[str, set[str]] = {}
-        """By subscription: events that a holder said it is done with, whatever it heard of that."""
-        self._acknowledged: set[tuple[str, str]] = set()
-        """(subscription, uuid) of those that it was told are stored as such."""
-        self._may_end: dict[tuple[str, str, str], int] = {}
-        """(node, worker, iterator) -> order of the last thing by which such leases end."""
-        self._ends: dict[str, list[int]] = {}
-        self._troubles: dict[str, list[list[int]]] = {}
-        """By node: [begin, end] of the times when it was frozen or its disk was not well."""
-
-    def _broken(self, at: int, rule: str, subject: str, text: str) -> None:
-        if len(self.violations) < 50:
-            self.violations.append(Violation(at, rule, subject, text))
 
     def _command(self, node: str, uuid: str) -> _Command:
         key = (tenant_of(node), uuid)
@@ -164,9 +95,17 @@ class Model:
 
     # ---- senders
 
-    def sending(self, at: int, node: str, uuid: str, payload: bytes, timeout_ms: int) -> Attempt:
+    def sending(
+        self,
+        at: int,
+        node: str,
+        uuid: str,
+        payload: bytes,
+        timeout_ms: int,
+        wishes: Mapping[str, Any] | None = None,
+    ) -> Attempt:
         """A client hands a command over (again)."""
-        attempt = Attempt(node, uuid, payload, at, timeout_ms * MS)
+        attempt = Attempt(node, uuid, payload, at, timeout_ms * MS, wishes or {})
         self._command(node, uuid).attempts.append(attempt)
         self.counts["commands sent"] += 1
         return attempt
@@ -238,48 +177,62 @@ class Model:
         iterator: str,
         header: Mapping[str, Any],
     ) -> None:
-        """The queue hands a command to a worker's call."""
-        self._order += 1
+        """The queue hands a command to a worker's call; over zconnector.v1 through `iterator` "".
+
+        `worker` is then the holder, as far as there is one.
+        """
         self.counts["hand-outs"] += 1
         command = self._command(node, uuid)
         self._check_tenant(at, node, uuid, payload)
-        self.checked["wrong uuid"] += 1
-        if not any(attempt.payload == payload for attempt in command.attempts):
-            text = f"{uuid} was handed out at {node} with a body that nobody sent: {payload!r}"
-            self._broken(at, "wrong uuid", uuid, text)
+        self._check_body(at, node, uuid, payload, command, str(header.get("replay_of", "")))
         self.checked["redelivery"] += 1
         if command.completed >= 0 and at - command.completed < self._dedupe:
             text = (
                 f"{uuid} was handed out at {node} {(at - command.completed) / MS:.0f} ms after its completion"
             )
             self._broken(at, "redelivery", uuid, text)
-        self._check_lease(at, node, uuid, command)
-        if command.buried and command.hand_outs.get(node, 0) >= self._attempts:
+        if command.buried and command.hand_outs.get(node, 0) >= self._policy.attempts:
             self._broken(at, "redelivery", uuid, f"{uuid} was handed out at {node} as a dead letter")
-        command.handed = _Handed(at, self._order, node, worker, iterator)
+        if iterator:
+            length = int(header["lease"] * MS * 0.99) if header.get("lease") else self._lease_limit
+            held = Held(at, 0, node, worker, iterator, at + length)
+        else:
+            self.counts["hand-outs of v1"] += 1
+            held = self._with_token(at, node, worker, header)
+        self._row_handed(at, node, uuid, held.attempt)
+        self._lease_handed(at, node, uuid, held)
         command.hand_outs[node] = command.hand_outs.get(node, 0) + 1
         command.payloads.add(payload)
 
-    def _check_lease(self, at: int, node: str, uuid: str, command: _Command) -> None:
-        before = command.handed
-        if before is None or before.node != node or at - before.at >= self._lease_limit:
-            return
-        self.checked["overlapping leases"] += 1
-        ends = (
-            (node, before.worker, ""),
-            (node, "", before.iterator),
-            (node, "", ""),
+    def _with_token(self, at: int, node: str, holder: str, entry: Mapping[str, Any]) -> Held:
+        token, length = str(entry["token"]), int(entry["lease"]) * MS
+        return Held(
+            at,
+            0,
+            node,
+            holder or "a single call",
+            f"token {token}",
+            at + int(length * 0.99),
+            token=token,
+            length=length,
+            holder=holder,
+            attempt=int(entry["attempt"]),
         )
-        if not any(self._may_end.get(end, -1) > before.order for end in ends):
-            text = (
-                f"{uuid} was handed out at {node} again, {(at - before.at) / MS:.0f} ms after {before.worker}"
-            )
-            self._broken(at, "overlapping leases", uuid, text)
 
-    def lease_may_end(self, at: int, node: str, worker: str, iterator: str) -> None:
-        """A worker died or fell silent, or a wait of its iterator was cancelled; "" and "": all of them."""
-        self._order += 1
-        self._may_end[node, worker, iterator] = self._order
+    def _check_body(
+        self, at: int, node: str, uuid: str, payload: bytes, command: _Command, origin: str
+    ) -> None:
+        self.checked["wrong uuid"] += 1
+        sent = {attempt.payload for attempt in command.attempts}
+        seen: set[str] = set()
+        while origin and origin not in seen:  # replayed, perhaps more than once
+            seen.add(origin)
+            sent |= {attempt.payload for attempt in self._command(node, origin).attempts}
+            sent |= self._edits.get((node, origin), set())
+            origin = self._replayed.get((node, origin), "")
+        if payload not in sent:
+            text = f"{uuid} was handed out at {node} with a body that nobody sent: {payload!r}"
+            self._broken(at, "wrong uuid", uuid, text)
 
     def executed(self, at: int, node: str, uuid: str, worker: str) -> None:
         """A worker begins to run a command."""
@@ -293,91 +246,20 @@ class Model:
             self._broken(at, "unexpected execution", uuid, text)
 
     def completed(self, at: int, node: str, uuid: str) -> None:
-        """A worker is told that its SUCCES or FAIL is taken."""
+        """A worker is told that its SUCCES or FAIL (or ack) is taken."""
         command = self._command(node, uuid)
         if command.completed < 0:
             command.completed = at
             self.counts["completions"] += 1
 
-    # ---- events
+    def _done_put(self, at: int, node: str, uuid: str) -> None:
+        super()._done_put(at, node, uuid)
+        command = self._command(node, uuid)
+        if command.completed < 0:
+            command.completed = at
 
-    def publishing(self, at: int, node: str, uuid: str) -> None:
-        """A client hands an event over (again)."""
-        key = (tenant_of(node), uuid)
-        if key not in self._events:
-            self._events[key] = _Event(node, at)
-
-    def published(self, at: int, node: str, uuid: str) -> None:
-        """The client is told that it is stored."""
-        self._events[tenant_of(node), uuid].published = True
-        self.counts["events published"] += 1
-
-    def subscribed(self, at: int, node: str, iterator: str) -> None:
-        """A wait of a subscriber's iterator stands; its first one decides where it begins."""
-        if iterator not in self._readers:
-            self._readers[iterator] = _Reader(node, at)
-
-    def unsubscribed(self, iterator: str) -> None:
-        """Its reader has gone: what it was never shown does not count."""
-        self._readers.pop(iterator, None)
-
-    def shown(self, at: int, node: str, iterator: str, uuid: str, payload: bytes) -> None:
-        """An event is handed to a wait on an iterator."""
-        self.counts["events shown"] += 1
-        self._check_tenant(at, node, uuid, payload)
-        reader = self._readers.get(iterator)
-        if reader is None:
-            reader = self._readers[iterator] = _Reader(node, at)
-        self.checked["event twice"] += 1
-        before = reader.shown.get(uuid)
-        if before is not None and not self._may_be_shown_again(node, before):
-            self._broken(at, "event twice", uuid, f"iterator {iterator} of {node} was shown {uuid} twice")
-        reader.shown[uuid] = at
-
-    def seen(self, at: int, node: str, iterator: str, uuid: str, payload: bytes) -> None:
-        """A reader that says with each wait what it has is given an event: never again, whatever crashed."""
-        self.counts["events shown"] += 1
-        self._check_tenant(at, node, uuid, payload)
-        reader = self._readers.setdefault(iterator, _Reader(node, at))
-        self.checked["event twice"] += 1
-        if uuid in reader.shown:
-            self._broken(at, "event twice", uuid, f"iterator {iterator} of {node} had {uuid} already")
-        reader.shown[uuid] = at
-
-    def delivered(self, at: int, node: str, key: str, uuid: str, payload: bytes) -> None:
-        """A subscription hands an event out: at least once, and not after it was told as acknowledged."""
-        self.counts["events delivered"] += 1
-        self._check_tenant(at, node, uuid, payload)
-        reader = self._readers.setdefault(key, _Reader(node, at))
-        self.checked["event twice"] += 1
-        if (key, uuid) in self._acknowledged:
-            self._broken(at, "event twice", uuid, f"{key}: {uuid} came again after its acknowledgement")
-        reader.shown.setdefault(uuid, at)
-        self._asked.setdefault(key, set())
-
-    def acknowledging(self, key: str, uuid: str) -> None:
-        """A holder says that it is done with an event: until then the subscription has to show it again."""
-        self._asked[key].add(uuid)
-
-    def acknowledged(self, at: int, key: str, uuid: str) -> None:
-        """A holder is told that its acknowledgement is stored."""
-        self.counts["events acknowledged"] += 1
-        self._acknowledged.add((key, uuid))
-
-    def _may_be_shown_again(self, node: str, before: int) -> bool:
-        """Whether a crash may have taken the position of a hand-over with it."""
-        for end in self._ends.get(node, ()):
-            if end >= before and (
-                end - before <= SHOWN_AGAIN or self._troubled(node, before, before + SHOWN_AGAIN)
-            ):
-                return True
-        return False
-
-    def taken_back(self, at: int, node: str, iterator: str, uuid: str) -> None:
-        """The hand-over of an event was cancelled before the reader had it: it is to be shown again."""
-        reader = self._readers.get(iterator)
-        if reader is not None:
-            reader.shown.pop(uuid, None)
+    def _wishes_of(self, node: str, uuid: str) -> list[Mapping[str, Any]]:
+        return [attempt.wishes for attempt in self._command(node, uuid).attempts]
 
     # ---- disks and processes
 
@@ -387,17 +269,8 @@ class Model:
         if meta["directed"]:
             mine = meta["source"] == node.partition("/")[2]
             self._reply_stored(at, node, uuid, reference, str(meta["event"]), mine=mine)
-            return
-        if meta["topic"] == "ERROR" or reference:
-            return
-        event = self._events.get((tenant_of(node), uuid))
-        self.checked["cross-tenant"] += 1
-        if event is None:
-            self._broken(
-                at, "cross-tenant", uuid, f"{node} stored {uuid}, which nobody of its tenant published"
-            )
-            return
-        event.stored.setdefault(node, at)
+        elif meta["topic"] != "ERROR" and not reference:
+            self._event_stored(at, node, uuid)
 
     def _reply_stored(self, at: int, node: str, uuid: str, reference: str, event: str, *, mine: bool) -> None:
         published = self._events.get((tenant_of(node), reference))
@@ -407,7 +280,9 @@ class Model:
             return
         command = self._command(node, reference)
         self.checked["wrong uuid"] += 1
-        if all(attempt.node != node for attempt in command.attempts):
+        if all(attempt.node != node for attempt in command.attempts) and not self._is_replay_of(
+            node, reference
+        ):
             self._broken(
                 at, "wrong uuid", reference, f"a reply to {reference} came to {node}, which never sent it"
             )
@@ -416,24 +291,40 @@ class Model:
         if uuid == derived_uuid(reference, Reason.UNRECEIPTED):
             command.failed[node] = at
             self._check_failed(at, node, reference, command)
+            self._reply_there(at, node, reference)
             return
         if uuid == derived_uuid(reference, Outcome.FAIL):
-            self._check_buried(at, reference, command)
+            self._check_buried(at, node, reference, command)
         replies = command.replies.setdefault(node, {})
         replies[uuid] = None
+        self._reply_there(at, node, reference)
         self.checked["accepted twice"] += 1
         if len(replies) > 1 and at - command.completed < self._dedupe:
             text = f"{reference} has {len(replies)} final replies at {node}: {', '.join(replies)}"
             self._broken(at, "accepted twice", reference, text)
 
-    def _check_buried(self, at: int, uuid: str, command: _Command) -> None:
-        """ATTEMPTS_EXHAUSTED is an end only for what was handed out that often."""
+    def _is_replay_of(self, node: str, uuid: str) -> bool:
+        """Whether a letter was replayed under this uuid that came from that connector."""
+        tenant = tenant_of(node)
+        return any(
+            row.source == node and (of, uuid) in self._replayed
+            for of in self._nodes_with(tenant)
+            if (row := self._rows.get((of, uuid))) is not None
+        )
+
+    def _nodes_with(self, tenant: str) -> list[str]:
+        return sorted({node for node, _ in self._replayed if tenant_of(node) == tenant})
+
+    def _check_buried(self, at: int, node: str, uuid: str, command: _Command) -> None:
+        """A FAIL of the queue itself: there is a letter, or it had all its attempts."""
         command.buried = True
         self.counts["dead letters"] += 1
+        if any(tenant_of(of) == tenant_of(node) for of, letter in self._buried if letter == uuid):
+            return
         self.checked["lost command"] += 1
         most = max(command.hand_outs.values(), default=0)
-        if most < self._attempts:
-            text = f"{uuid} became a dead letter after {most} hand-outs of {self._attempts}"
+        if most < self._policy.attempts:
+            text = f"{uuid} became a dead letter after {most} hand-outs of {self._policy.attempts}"
             self._broken(at, "lost command", uuid, text)
 
     def _check_failed(self, at: int, node: str, uuid: str, command: _Command) -> None:
@@ -446,39 +337,31 @@ class Model:
                         at, "wrong uuid", uuid, f"{uuid} was receipted, and then FAILed as unreceipted"
                     )
 
+    def _has_reply(self, node: str, uuid: str) -> bool:
+        command = self._command(node, uuid)
+        return node in command.replies or node in command.failed
+
+    def _is_accepted(self, node: str, uuid: str) -> bool:
+        attempts = self._command(node, uuid).attempts
+        return any(a.outcome == "ACCEPTED" and a.node == node for a in attempts)
+
+    def started(self, at: int, node: str) -> None:
+        """A process of a connector begins, with what is on its disk."""
+        super().started(at, node)
+        self._rows_restored(at, node)
+        self._leases_restored(at, node)
+
     def ended(self, at: int, node: str) -> None:
         """A connector's process ended, in whatever way; another one will begin on its disk."""
         self._ends.setdefault(node, []).append(at)
-        self.lease_may_end(at, node, "", "")
+        self._leases_ended(at, node)
+        self._rows_unsure(node)
+        self._subscriptions_ended(node)
 
     def trouble(self, at: int, node: str, begins: bool) -> None:
         """A connector is frozen, or its disk fails or is slow: its deadlines do not count meanwhile."""
-        spans = self._troubles.setdefault(node, [])
-        if begins:
-            spans.append([at, _INFINITE])
-            return
-        for span in spans:
-            if span[1] == _INFINITE:
-                span[1] = at
-                break
-
-    def _troubled(self, node: str, since: int, until: int) -> bool:
-        margin = 500 * MS
-        return any(begin <= until and end >= since - margin for begin, end in self._troubles.get(node, ()))
-
-    def defect(self, at: int, node: str, what: str) -> None:
-        """Something that must never happen, whatever the faults."""
-        self._broken(at, "defect", node, f"{node}: {what}")
-
-    def broken(self, at: int, rule: str, subject: str, text: str) -> None:
-        """What the world found by looking (queues, drops, leases)."""
-        self._broken(at, rule, subject, text)
-
-    def _check_tenant(self, at: int, node: str, uuid: str, payload: bytes) -> None:
-        self.checked["cross-tenant"] += 1
-        tenant = orjson.loads(payload).get("tenant", tenant_of(node))
-        if tenant != tenant_of(node):
-            self._broken(at, "cross-tenant", uuid, f"{uuid} of {tenant} was seen at {node}")
+        super().trouble(at, node, begins)
+        self._rows_unsure(node)
 
     # ---- the end
 
@@ -486,14 +369,10 @@ class Model:
         """Everything should be over."""
         for (_, uuid), command in self._commands.items():
             self._finish_command(at, uuid, command)
-        for (tenant, uuid), event in self._events.items():
-            for node in connectors:
-                if event.published and tenant_of(node) == tenant:
-                    self.checked["missed event"] += 1
-                    if node not in event.stored:
-                        self._broken(at, "missed event", uuid, f"{node} never stored {uuid} of {event.node}")
-        for iterator, reader in self._readers.items():
-            self._finish_reader(at, iterator, reader)
+        self._finish_events(at, connectors)
+        self._finish_subscriptions(at)
+        self._finish_awaiters(at)
+        self._finish_rows(at)
 
     def _finish_command(self, at: int, uuid: str, command: _Command) -> None:
         outcomes = {attempt.outcome for attempt in command.attempts}
@@ -536,20 +415,3 @@ class Model:
         """Whether whoever sent this there waits for something that nobody can know of any more."""
         attempts = [attempt for attempt in self._command(node, uuid).attempts if attempt.node == node]
         return bool(attempts) and all(a.outcome == "UNKNOWN" and self._forgotten(a) for a in attempts)
-
-    def _finish_reader(self, at: int, iterator: str, reader: _Reader) -> None:
-        for (_, uuid), event in self._events.items():
-            if event.at > reader.since and reader.node in event.stored:
-                self.checked["missed event"] += 1
-                if uuid not in reader.shown:
-                    text = f"iterator {iterator} of {reader.node} was never shown {uuid} of {event.node}"
-                    self._broken(at, "missed event", uuid, text)
-                elif uuid not in self._asked.get(iterator, reader.shown):
-                    text = (
-                        f"{iterator} was shown {uuid} of {event.node}, and never again till somebody had it"
-                    )
-                    self._broken(at, "missed event", uuid, text)
-
-
-def tenant_of(node: str) -> str:
-    return node.partition("/")[0]

@@ -7,10 +7,12 @@ place, a line in MUTANTS, and the seed that `scripts/simulate.sh --hunt` finds i
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tests.simulation.mutants_leases import LEASE_MUTANTS
+from tests.simulation.mutants_queue import QUEUE_MUTANTS
+from tests.simulation.planting import QueueVariant, become
 from tests.simulation.process import Process
 from tests.simulation.variant import Variant
 from zconnector.actions import Actions, Link
@@ -18,7 +20,6 @@ from zconnector.aggregator.machine import AggregatorMachine
 from zconnector.aggregator.router import AggregatorRouter
 from zconnector.clock import Instant
 from zconnector.cluster.router import ClusterRouter
-from zconnector.connector.journalling import Journalling
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import Outgoing
 from zconnector.connector.workers import Gone, Workers
@@ -34,28 +35,10 @@ from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import Completed, OnCompleted, OnOffered, OnPublished
 from zconnector.queue.returns import Returns
 from zconnector.queue.states import ENDED, State
-from zconnector.queue.store import COMMANDS, OUTBOX, Bodies, Delete, Row
-from zconnector.queue.subscriptions import Subscriptions
-from zconnector.settings import QueueSettings
+from zconnector.queue.store import COMMANDS, OUTBOX, Delete, Row
 from zconnector.shoset.dispatch import Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches
 from zconnector.shoset.peers import Peer
-
-
-def become(part: object, mutant: type) -> None:
-    """Put a subclass in the place of a part's class."""
-    assert issubclass(mutant, type(part))
-    part.__class__ = mutant
-
-
-class _QueueVariant(Variant):
-    """Another local queue."""
-
-    made: type[LocalQueue] = LocalQueue
-
-    def queue(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> LocalQueue:
-        return self.made(settings, bodies, rng)
-
 
 # ---- receipt before commit
 
@@ -70,7 +53,7 @@ class _ReceiptsEarly(LocalQueue):
         return early + super().offer(command, now, lambda later, offered: [], retry)
 
 
-class ReceiptBeforeCommit(_QueueVariant):
+class ReceiptBeforeCommit(QueueVariant):
     """ON_GOING is sent before the command is durable."""
 
     made = _ReceiptsEarly
@@ -112,7 +95,7 @@ class _KnowsNoUuid(LocalQueue):
         return super().offer(command, now, done, retry)
 
 
-class NoUuidUniqueness(_QueueVariant):
+class NoUuidUniqueness(QueueVariant):
     """A uuid that comes again is another command."""
 
     made = _KnowsNoUuid
@@ -196,7 +179,7 @@ class _SentIsDone(LocalQueue):
         self._commits.ride(Delete(OUTBOX, key))
 
 
-class OutboxClearedOnSend(_QueueVariant):
+class OutboxClearedOnSend(QueueVariant):
     """An event leaves the outbox as it is handed to a socket, not at its CONFIRM."""
 
     made = _SentIsDone
@@ -246,7 +229,7 @@ class _ForgetsTheEnded(LocalQueue):
         super().restore(kept, now)
 
 
-class DedupeForgottenOnRestart(_QueueVariant):
+class DedupeForgottenOnRestart(QueueVariant):
     """Ended commands are not read back."""
 
     made = _ForgetsTheEnded
@@ -316,7 +299,7 @@ class _ConfirmsEarly(LocalQueue):
         return early + super().publish(event, now, outbox=outbox, done=lambda later, published: [])
 
 
-class ConfirmBeforeCommit(_QueueVariant):
+class ConfirmBeforeCommit(QueueVariant):
     """A reply is CONFIRMed to its sender before it is durable here."""
 
     made = _ConfirmsEarly
@@ -330,40 +313,10 @@ class _CountsEarly(LocalQueue):
         return actions
 
 
-class CursorAheadOfEvents(_QueueVariant):
+class CursorAheadOfEvents(QueueVariant):
     """The cursor moves before the event that it counts is durable."""
 
     made = _CountsEarly
-
-
-# ---- subscriptions, and commands to the own connector
-
-
-class _ForgetsOutstanding(Subscriptions):
-    def restore(self, name: str, meta: dict[str, Any], now: Instant) -> int:
-        return super().restore(name, {**meta, "open": []}, now)
-
-
-class OutstandingForgottenOnRestart(Variant):
-    """A restart takes what a subscription has handed out for acknowledged."""
-
-    def queue(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> LocalQueue:
-        queue = super().queue(settings, bodies, rng)
-        become(queue.subscriptions, _ForgetsOutstanding)
-        return queue
-
-
-class _AsGoodAsTold(Journalling):
-    def _send(self, peer: Peer, now: Instant) -> Actions:
-        actions = super()._send(peer, now)
-        return actions + self._queue.journal.told(self._keys, now)
-
-
-class JournalClearedOnSend(Variant):
-    """A record leaves the connector when it was handed to a socket, before a member has it."""
-
-    def connector(self, machine: ConnectorMachine) -> None:
-        become(machine.router.journalling, _AsGoodAsTold)
 
 
 MUTANTS: Mapping[str, type[Variant]] = {
@@ -381,6 +334,6 @@ MUTANTS: Mapping[str, type[Variant]] = {
     "retry without bound": RetryWithoutBound,
     "confirm before commit": ConfirmBeforeCommit,
     "cursor ahead of events": CursorAheadOfEvents,
-    "outstanding forgotten on restart": OutstandingForgottenOnRestart,
-    "journal cleared on send": JournalClearedOnSend,
+    **LEASE_MUTANTS,
+    **QUEUE_MUTANTS,
 }

@@ -55,6 +55,7 @@ class Surroundings:
     variant: Variant
     defect: Callable[[str, str], None]
     """Told (node, what) of what must never happen."""
+    queue: QueueSettings = QUEUE
 
     def rng(self, name: str) -> random.Random:
         """A source of randomness of its own for each user, so that one more draw changes only its own."""
@@ -278,6 +279,8 @@ class ConnectorNode(Node):
         self.machine: ConnectorMachine | None = None
         self.on_end: Callable[[ConnectorNode], None] = lambda _: None
         """Told when its process has ended."""
+        self.on_begin: Callable[[ConnectorNode], None] = lambda _: None
+        """Told when a process of it begins."""
         self.on_serve: Callable[[], None] = lambda: None
         """Told when a process of it serves."""
         self._aggregators = aggregators
@@ -287,10 +290,12 @@ class ConnectorNode(Node):
         now = self.clock.now()
         store = MemoryQueueStore(self.rows)
         self.disk.store = store
+        self.on_begin(self)
+        bounds = self.around.queue
         settings = ConnectorSettings(
-            state_dir=_NOWHERE, session=SESSION, queue=QUEUE, max_timeout_ms=MAX_TIMEOUT_MS
+            state_dir=_NOWHERE, session=SESSION, queue=bounds, max_timeout_ms=MAX_TIMEOUT_MS
         )
-        queue = self.around.variant.queue(QUEUE, QueueReads(self.disk, store), rng)
+        queue = self.around.variant.queue(bounds, QueueReads(self.disk, store), rng)
         queue.restore(scan_all(store), now)
         spec = self.spec
         identity = Identity(

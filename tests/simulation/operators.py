@@ -1,125 +1,148 @@
-"""An operator who looks at everything while all goes on, and pauses command names for a while.
-
-Whatever the state, there is an answer to every question, and what lives waits for something.
-"""
+"""An operator at a connector: what `zconnector queue`, `cancel` and `dead` ask for, until it is answered."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
+from tests.simulation.agent import Agent, Args
 from tests.simulation.model import Model
-from tests.simulation.nodes import ConnectorNode, Node
-from tests.simulation.scheduler import SECOND, Scheduler
+from tests.simulation.nodes import ConnectorNode
+from tests.simulation.scheduler import MS, SECOND
+from tests.simulation.topology import COMMANDS
 from zconnector.errors import Reason, Refusal
 
-LOOKS = 2 * SECOND
-PAUSES = 15 * SECOND
-PAUSED_FOR = 6 * SECOND
-_VERBS = ("queue.ls", "queue.peek", "workers", "dead.ls")
-_REFUSALS = (Reason.NOT_FOUND, Reason.STORAGE_FAILED, Reason.SHUTTING_DOWN)
-_WAITING = (
-    "STORING",
-    "READY",
-    "DELAYED",
-    "LEASED",
-    "COMPLETING",
-    "SENDING",
-    "WAITING",
-    "UNKNOWN",
-    "UNDER_WAY",
-)
+Told = Callable[[Args], None]
 
 
-class Operator:
-    """Has the control sockets of all connectors and of the member."""
+class Operator(Agent):
+    """Uses the verbs at random, as the faults say."""
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        connectors: Sequence[ConnectorNode],
-        member: Node,
-        used: Mapping[str, Sequence[str]],
-        model: Model,
-        rng: random.Random,
-    ) -> None:
-        """`used`: the last uuids of each tenant's commands."""
-        self._scheduler = scheduler
-        self._connectors = connectors
-        self._member = member
-        self._used = used
+    def __init__(self, node: ConnectorNode, model: Model) -> None:
+        super().__init__(node, f"operator {node.name}")
         self._model = model
-        self._rng = rng
-        self.quiet = False
-        """Change nothing more; resume what is paused."""
-        self.counts = {"told": 0, "not found": 0, "paused": 0}
+        self._wants: dict[str, int] = {}
+        """Per name: number of the last wish about its pause; older ones are given up."""
+        self.open = 0
+        """Resumptions that were not answered yet."""
 
-    def start(self) -> None:
-        self._scheduler.after(LOOKS, self._look)
-        self._scheduler.after(PAUSES, self._change)
+    def _name(self) -> str:
+        return self.rng.choice((*COMMANDS[self.node.spec.type], "*"))
 
-    def _look(self) -> None:
-        self._scheduler.after(LOOKS, self._look)
-        node = self._rng.choice(self._connectors)
-        verb = self._rng.choice(_VERBS)
-        self._ask(node, "operate", {"verb": verb, "command": "*"}, self._told)
-        uuids = self._used[node.spec.tenant]
-        if uuids:
-            uuid = self._rng.choice(uuids)
-            for each in (node, self._member):
-                self._ask(each, "explain", {"uuid": uuid}, self._explained)
+    def _operate(
+        self, verb: str, args: dict[str, Any], told: Told, payload: bytes = b"", refused: Told | None = None
+    ) -> None:
+        def given(result: Args, body: bytes) -> None:
+            told(orjson.loads(body[: result["json"]]) if "json" in result else result)
 
-    def _change(self) -> None:
-        self._scheduler.after(PAUSES, self._change)
-        if self.quiet:
-            for node in self._connectors:
-                self._ask(node, "operate", {"verb": "queue.resume", "command": "*"}, self._told)
+        def answered(_: Args, __: bytes, error: Refusal | None) -> None:
+            if error is not None and refused is not None:
+                refused({})
+
+        self.call("operate", {"verb": verb, **args}, answered, payload, given=given)
+
+    # ---- pauses
+
+    def pause(self) -> Callable[[], None]:
+        """Returns what resumes it, asked until it is answered."""
+        name, node, model = self._name(), self.node.name, self._model
+        wish = self._wants[name] = self._wants.get(name, 0) + 1
+
+        def paused(_: Args) -> None:
+            if self._wants[name] == wish:
+                model.paused(self.now, node, name)
+
+        self._operate("queue.pause", {"command": name}, paused)
+        self.open += 1
+
+        def resume() -> None:
+            self._resume(name)
+
+        return resume
+
+    def _resume(self, name: str) -> None:
+        self._wants[name] += 1
+        self._model.resuming(self.node.name, name)
+        if name == "*":
+            for other in self._wants:
+                self._wants[other] += other != name
+
+        def resumed(_: Args) -> None:
+            self.open -= 1
+
+        def refused(_: Args) -> None:
+            self.after(self.some(300 * MS, SECOND), self._resume, name)
+
+        self._operate("queue.resume", {"command": name}, resumed, refused=refused)
+
+    # ---- commands
+
+    def purge(self) -> None:
+        name, node = self._name(), self.node.name
+        if self.node.door is not None:
+            self._model.purging(node, name)
+            self._operate("queue.purge", {"command": name}, _ignored)
+
+    def cancel_some(self) -> None:
+        """Two of the oldest that it sees."""
+
+        def seen(result: Args) -> None:
+            for row in result["rows"][:2]:
+                self.after(self.some(MS, 300 * MS), self._cancel, str(row["uuid"]))
+
+        self._operate("queue.peek", {"command": "*", "limit": 5}, seen)
+
+    def _cancel(self, uuid: str) -> None:
+        node = self.node.name
+        if self.node.door is None:
             return
-        node = self._rng.choice(self._connectors)
-        name = self._rng.choice(("*", *sorted(_names(node))))
-        self._ask(node, "operate", {"verb": "queue.pause", "command": name}, self._told)
-        self.counts["paused"] += 1
-        resume = {"verb": "queue.resume", "command": name}
-        self._scheduler.after(PAUSED_FOR, lambda: self._ask(node, "operate", resume, self._told))
+        self._model.wants(node, uuid, Reason.CANCELLED)
 
-    def _ask(self, node: Node, op: str, args: Mapping[str, Any], then: Callable[[str, Any], None]) -> None:
-        process = node.process
-        if process is not None and process.alive:
-            process.control(op, args, lambda answer: then(node.name, answer))
+        def cancelled(_: Args) -> None:
+            self._model.cancelled(self.now, node, uuid)
 
-    def _told(self, node: str, answer: Mapping[str, Any] | Refusal) -> None:
-        if isinstance(answer, Refusal):
-            if answer.reason is Reason.NOT_FOUND:
-                self.counts["not found"] += 1
-            if answer.reason not in (*_REFUSALS, Reason.BUSY):
-                self._wrong(node, f"an operator is told {answer}")
+        self._operate("cancel", {"uuid": uuid}, cancelled)
+
+    # ---- dead letters
+
+    def _letter(self) -> str:
+        letters = self._model.letters_of(self.node.name)
+        return self.rng.choice(letters) if letters else ""
+
+    def replay(self) -> None:
+        """One letter by its uuid, or all of a reason."""
+        uuid, node = self._letter(), self.node.name
+        if not uuid:
             return
-        self.counts["told"] += 1
-        try:
-            orjson.dumps(answer)
-        except TypeError as error:
-            self._wrong(node, f"an answer cannot be said in JSON: {error}")
+        args = {"uuid": uuid} if self.rng.random() < 0.6 else {"reason": str(self.rng.choice(_REASONS))}
 
-    def _explained(self, node: str, answer: Mapping[str, Any] | Refusal) -> None:
-        self._told(node, answer)
-        if isinstance(answer, Refusal):
+        def replayed(result: Args) -> None:
+            for each in result["uuids"]:
+                self._model.replayed(self.now, node, str(each["uuid"]), str(each["replay_of"]))
+
+        self._operate("dead.replay", args, replayed)
+
+    def edit(self) -> None:
+        """Another payload for a letter; then it is replayed."""
+        uuid, node = self._letter(), self.node.name
+        if not uuid or self.node.door is None:
             return
-        times = [step["at"] for step in answer["history"]]
-        if times != sorted(times):
-            self._wrong(node, f"{answer['uuid']}: a history out of order")
-        if answer["state"] in _WAITING and not answer["waits_for"]:
-            self._wrong(node, f"{answer['uuid']} is {answer['state']} and waits for nothing")
+        payload = orjson.dumps(
+            {"n": self.rng.randrange(1_000), "tenant": self.node.spec.tenant, "by": self.name}
+        )
+        self._model.editing(node, uuid, payload)
+        self._operate("dead.edit", {"uuid": uuid}, lambda _: self.replay(), payload)
 
-    def _wrong(self, node: str, what: str) -> None:
-        self._model.defect(self._scheduler.now, node, what)
+    def purge_letters(self) -> None:
+        uuid = self._letter()
+        if uuid:
+            self._operate("dead.purge", {"uuid": uuid}, _ignored)
 
 
-def _names(node: ConnectorNode) -> set[str]:
-    """The command names that are known at a connector."""
-    if node.process is None or not node.process.alive:
-        return set()
-    queue = node.process.machine.router.queue
-    return {name for name, _, _ in queue.tally.states}
+_REASONS = (Reason.FAILED, Reason.EXPIRED, Reason.ATTEMPTS_EXHAUSTED, Reason.CANCELLED, Reason.PURGED)
+
+
+def _ignored(_: Args) -> None:
+    return

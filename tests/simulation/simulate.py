@@ -42,6 +42,7 @@ def simulate(plan: Plan, mutant: str = "", watch: Iterable[str] = ()) -> Outcome
 def replay(plan: Plan, mutant: str = "") -> str:
     """The one command that shows a failing seed again."""
     options = " --light" if plan.command_pause else ""
+    options += " --operator" if plan.operator else ""
     options += f" --mutant '{mutant}'" if mutant else ""
     return f"scripts/simulate.sh --seed {plan.seed} --minutes {plan.minutes:g}{options}"
 
@@ -130,6 +131,7 @@ def arguments() -> argparse.Namespace:
         "--speed", action="store_true", help="measure speed on the standard topology, no faults"
     )
     parser.add_argument("--watch", action="append", default=[], help="transcript of what mentions this text")
+    parser.add_argument("--operator", action="store_true", help="somebody asks every verb all the time")
     parser.add_argument("--light", action="store_true", help="less traffic, as in the test suite")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     given = parser.parse_args()
@@ -189,7 +191,7 @@ def many(given: argparse.Namespace) -> Summary:
 
 
 def _traffic(given: argparse.Namespace) -> dict[str, Any]:
-    return LIGHT if given.light else {}
+    return {**(LIGHT if given.light else {}), **({"operator": True} if given.operator else {})}
 
 
 def hunt(given: argparse.Namespace) -> Summary:

@@ -20,7 +20,13 @@ class ConnectorSpec:
     name: str
     type: str
     workers: tuple[bool, ...] = (True,)
-    """One worker each; True: it names itself, as our SDK does."""
+    """One Gandalf worker each; True: it names itself, as our SDK does."""
+    streams: tuple[int, ...] = ()
+    """One worker of zconnector.v1 each, with so much in flight at most."""
+    pollers: int = 0
+    """Workers that poll and complete with single calls."""
+    subscriptions: tuple[tuple[str, int], ...] = ()
+    """Names of subscriptions to the events here, and how many compete for each."""
 
     @property
     def node(self) -> str:
@@ -56,16 +62,19 @@ STANDARD = Topology(
 TWO_TENANTS = Topology(
     instances=(*STANDARD.instances, ("t2", "a")),
     connectors=(
-        ConnectorSpec("t1", "git1", "Git", (True, True)),
-        ConnectorSpec("t1", "git2", "Git", (True,)),
-        ConnectorSpec("t1", "ci", "Ci", (False,)),
+        ConnectorSpec("t1", "git1", "Git", (True,), (2,), subscriptions=(("audit", 2), ("bill", 1))),
+        ConnectorSpec("t1", "git2", "Git", (), (3, 1)),
+        ConnectorSpec("t1", "ci", "Ci", (False,), (1,), 1, (("audit", 1),)),
         ConnectorSpec("t2", "git1", "Git", (True,)),
     ),
 )
-"""Two connectors of one type, a worker that does not name itself, and a second tenant with the same names."""
+"""Two connectors of one type, and a second tenant with names of the first; Gandalf workers alone (one that
+does not name itself), v1 workers alone, and both."""
 
 COMMANDS = {"Git": ("CLONE", "MERGE"), "Ci": ("BUILD",)}
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+RETRIES: dict[str, dict[str, Any]] = {"MERGE": {"attempts": 3, "first": 500, "limit": 3_000}}
+"""What pivots say of how their commands are tried again."""
 AGGREGATOR = "agg"
 
 
@@ -99,8 +108,12 @@ def declare(store: MemoryStore, topology: Topology) -> None:
             store.commit([PutPivot(tenant, Pivot.from_dict(document))])
 
 
+def _retry(name: str) -> dict[str, Any]:
+    return {"retry": RETRIES[name]} if name in RETRIES else {}
+
+
 def pivot_of(connector_type: str, minor: int, *more: str) -> dict[str, Any]:
     """A pivot of that type as an operator writes it; `more`: commands that no worker takes."""
     names = (*COMMANDS[connector_type], *more)
-    commands = [{"name": name, "schema": SCHEMA} for name in names]
+    commands = [{"name": name, "schema": SCHEMA, **_retry(name)} for name in names]
     return {"name": connector_type, "major": 1, "minor": minor, "commandtypes": commands}

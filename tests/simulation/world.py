@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.simulation.clients import TOPIC, Client, Manners, OwnClient, Publisher, Subscriber, Taker
+from tests.simulation.clients import TOPIC, Client, Manners, OwnClient, Publisher, Subscriber
 from tests.simulation.faults import FAULTS, Injector
+from tests.simulation.holders import Holder
 from tests.simulation.model import Model, Violation
 from tests.simulation.network import HIGH_WATER, Network
 from tests.simulation.nodes import (
@@ -21,9 +22,12 @@ from tests.simulation.nodes import (
     Node,
     Surroundings,
 )
+from tests.simulation.onlookers import Onlooker
 from tests.simulation.operators import Operator
+from tests.simulation.pollers import Poller
 from tests.simulation.scheduler import MS, SECOND, Scheduler
-from tests.simulation.topology import TWO_TENANTS, Topology, declare, instance_node
+from tests.simulation.streams import StreamWorker, Ways
+from tests.simulation.topology import RETRIES, TWO_TENANTS, Topology, declare, instance_node
 from tests.simulation.trace import Trace
 from tests.simulation.variant import REAL, Variant
 from tests.simulation.workers import AdminWorker, Habits, Worker
@@ -33,10 +37,13 @@ from zconnector.cluster.memory import MemoryStore
 from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import _MAX_IN_FLIGHT
+from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.awaiting import MAX_AWAITING
+from zconnector.queue.history import MAX_STEPS
+from zconnector.queue.overflow import DROP_OLDEST
 from zconnector.queue.room import REMEMBERED_PER_ROOM
-from zconnector.queue.store import EVENTS, Put
 from zconnector.queue.subscriptions import MAX_SUBSCRIPTIONS
+from zconnector.settings import QueueSettings
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
 
 WARM_UP = 5 * SECOND
@@ -47,6 +54,8 @@ at most 30 s, an unknown outcome ends 30 s after `accept_until`, a lease 45 s af
 PROBE = 5 * SECOND
 LEASE_ENDS = 8 * SECOND
 """A dead worker's lease has ended by then: it is silent for 4 s at most, and beats each second."""
+STREAM_ENDS = 12 * SECOND
+"""The same of a stream: one whose end crossed an answer has 10 s to ask again."""
 MAX_PER_SECOND = 600
 """Messages that one world of this size may send in a second; beyond it something retries without bound."""
 
@@ -103,22 +112,29 @@ class World:
         self.scheduler = Scheduler()
         self.trace = Trace(watch)
         self.network = Network(self.scheduler, random.Random(f"{plan.seed}/network"))
-        self.model = Model(
-            lease_limit=QUEUE.lease_limit,
-            dedupe_window=QUEUE.dedupe_window,
-            attempts=QUEUE.retry_attempts,
-        )
         self._rng = random.Random(f"{plan.seed}/world")
+        queue = self._settings()
+        self.model = Model(
+            lease_limit=queue.lease_limit,
+            dedupe_window=queue.dedupe_window,
+            adopt_within=queue.adopt_within,
+            policy=RetryPolicy(queue.retry_attempts),
+            retries=RETRIES,
+            drops=queue.overflow == DROP_OLDEST,
+        )
+        if queue.event_retention < 3_600.0:
+            self.model.retention = int(queue.event_retention * SECOND)
         self._around = Surroundings(
-            str(plan.seed), self.scheduler, self.network, self.trace, variant, self._defect
+            str(plan.seed), self.scheduler, self.network, self.trace, variant, self._defect, queue
         )
         self.nodes: dict[str, Node] = {}
         self._make_nodes()
-        self.workers: list[Worker] = []
+        self.workers: list[Worker | StreamWorker | Poller] = []
+        self.holders: list[Holder] = []
+        self.operators: list[Operator] = []
         self.clients: list[Client] = []
         self.publishers: list[Publisher] = []
         self.subscribers: list[Subscriber] = []
-        self.takers: list[Taker] = []
         self._make_agents()
         pause = plan.fault_pause or self._rng.choice((2.0, 4.0, 8.0, 16.0))
         self.injector = Injector(self, self._kinds(), pause)
@@ -126,6 +142,15 @@ class World:
         self._peak = 0
 
     # ---- making it
+
+    def _settings(self) -> QueueSettings:
+        """Mostly the usual ones; in some worlds little room that drops, in some events that are soon lost."""
+        draw = 1.0 if self.plan.calm else random.Random(f"{self.plan.seed}/settings").random()
+        if draw < 0.12:
+            return replace(QUEUE, overflow=DROP_OLDEST, max_commands=8)
+        if draw < 0.24:
+            return replace(QUEUE, event_retention=60.0)
+        return QUEUE
 
     def _drift(self) -> float:
         return 0.0 if self.plan.calm else self._rng.uniform(-5e-4, 5e-4)
@@ -144,6 +169,7 @@ class World:
         for spec in plan.topology.connectors:
             connector = ConnectorNode(spec, self._around, self._drift(), instances[spec.tenant])
             connector.on_end = self._connector_ended
+            connector.on_begin = self._connector_begins
             self._add(connector)
             self._watch_disk(connector)
 
@@ -152,12 +178,10 @@ class World:
 
     def _watch_disk(self, node: ConnectorNode) -> None:
         assert node.disk is not None
-        stored, scheduler, name = self.model.event_stored, self.scheduler, node.name
+        wrote, scheduler, name = self.model.wrote, self.scheduler, node.name
 
         def seen(writes: Sequence[Any]) -> None:
-            for write in writes:
-                if type(write) is Put and write.space == EVENTS and write.body is not None:
-                    stored(scheduler.now, name, write.meta)
+            wrote(scheduler.now, name, writes)
 
         node.disk.seen = seen
 
@@ -167,19 +191,14 @@ class World:
 
     def _make_agents(self) -> None:
         plan = self.plan
-        manners = Manners(0, 0, 0, 0, 0, admin=0) if plan.calm else Manners()
+        manners = Manners(0, 0, 0, 0, 0, wishes=0, awaits=0, admin=0) if plan.calm else Manners()
         habits = Habits(0, 0, 0, 0) if plan.calm else Habits(slow=self._rng.choice((0.02, 0.05)))
         command_pause = plan.command_pause or self._rng.choice((1.0, 2.0, 4.0))
         event_pause = plan.event_pause or self._rng.choice((2.0, 4.0, 6.0))
         used: dict[str, list[str]] = {tenant: [] for tenant in plan.topology.tenants}
-        self.operator = Operator(
-            self.scheduler,
-            self.connectors,
-            self.nodes["member"],
-            used,
-            self.model,
-            random.Random(f"{plan.seed}/operator"),
-        )
+        rng = random.Random(f"{plan.seed}/operator")
+        member = self.nodes["member"]
+        self.operator = Onlooker(self.scheduler, self.connectors, member, used, self.model, rng)
         for node in self.connectors:
             spec = node.spec
             fellows = plan.topology.of_tenant(spec.tenant)
@@ -199,20 +218,33 @@ class World:
                     pause=command_pause * share,
                 )
             )
-            self.clients.append(
-                OwnClient(node, self.model, mine, types, [], [], pause=command_pause * share * 2)
-            )
+            own = OwnClient(node, self.model, mine, types, [], [], pause=command_pause * share * 2)
+            self.clients.append(own)
             node.on_serve = AdminWorker(node, self.model).start
             self.publishers.append(Publisher(node, self.model, pause=event_pause * share))
             for number, named in enumerate(spec.workers):
                 name = f"worker {node.name} {number}"
                 self.workers.append(Worker(node, name, self.model, named=named, habits=habits))
+            self._make_v1(node)
             self.subscribers.append(Subscriber(node, self.model, f"reader {node.name}"))
-            self.takers += [Taker(node, self.model, f"taker {node.name} {number}") for number in range(2)]
         if not plan.calm:
             one, other = self.connectors[0], self.connectors[1]
             self.subscribers.append(Subscriber(one, self.model, f"nobody {one.name}", named=False))
             self.subscribers.append(Subscriber(other, self.model, f"careful {other.name}", careful=True))
+
+    def _make_v1(self, node: ConnectorNode) -> None:
+        spec, model = node.spec, self.model
+        for number, concurrency in enumerate(spec.streams):
+            name = f"stream {node.name} {number}"
+            self.workers.append(StreamWorker(node, name, model, ways=Ways(), concurrency=concurrency))
+        for number in range(spec.pollers):
+            self.workers.append(Poller(node, f"poller {node.name} {number}", model))
+        for subscription, count in spec.subscriptions:
+            lazy = model.retention > 0 and subscription == "audit"
+            for number in range(count):
+                name = f"{subscription} {node.name} {number}"
+                self.holders.append(Holder(node, name, model, subscription, lazy=lazy))
+        self.operators.append(Operator(node, model))
 
     def _kinds(self) -> list[str]:
         """Which faults this world knows: a part of them, so that no common one hides the rest."""
@@ -221,6 +253,10 @@ class World:
             return list(plan.faults)
         wanted = self._rng.choice((0.15, 0.4, 0.8))
         chosen = [kind for kind in plan.faults if self._rng.random() < wanted]
+        if self.model.retention:  # by the wall clock, which drops everything that a reader has not seen yet
+            chosen = [kind for kind in chosen if kind != "wall jump"]
+        if plan.operator:  # who resumes what the fault of that name has paused
+            chosen = [kind for kind in chosen if kind != "paused"]
         return chosen or [self._rng.choice(plan.faults)] if plan.faults else []
 
     # ---- what parts of it tell
@@ -231,11 +267,18 @@ class World:
     def _connector_ended(self, node: ConnectorNode) -> None:
         self.model.ended(self.scheduler.now, node.name)
 
+    def _connector_begins(self, node: ConnectorNode) -> None:
+        self.model.started(self.scheduler.now, node.name)
+
     def trouble(self, node: Node, *, begins: bool) -> None:
         """A machine's disk is not well, or well again."""
         node.trouble()
         if isinstance(node, ConnectorNode):
             self.model.trouble(self.scheduler.now, node.name, begins)
+
+    def jumped(self, node: Node) -> None:
+        """A machine's wall clock was set."""
+        self.model.jumped(self.scheduler.now, node.name)
 
     def operate(self, op: str, args: Mapping[str, Any]) -> None:
         """An operator asks the member for something, if it is there; a refusal is the operator's affair."""
@@ -282,7 +325,7 @@ class World:
         plan, scheduler = self.plan, self.scheduler
         for node in self.nodes.values():
             scheduler.after(int(self._rng.random() * 200 * MS), node.start)
-        for agent in (*self.workers, *self.subscribers, *self.takers):
+        for agent in (*self.workers, *self.holders, *self.subscribers):
             scheduler.after(SECOND, agent.start)
         if plan.operator:
             scheduler.after(SECOND, self.operator.start)
@@ -297,7 +340,7 @@ class World:
             self.heal()
         else:
             scheduler.run_until(max(WARM_UP, end - DRAIN))
-        for each in (*self.clients, *self.publishers, self.operator):
+        for each in (*self.clients, *self.publishers, *self.holders, self.operator):
             each.quiet = True
         scheduler.run_until(max(end, WARM_UP + DRAIN))
 
@@ -371,14 +414,15 @@ class World:
         gone = {
             identity
             for worker in self.workers
-            if worker.node is node
+            if worker.node is node and not isinstance(worker, Poller)
             for identity, ended in worker.ended.items()
-            if now - ended > LEASE_ENDS
+            if now - ended > (STREAM_ENDS if isinstance(worker, StreamWorker) else LEASE_ENDS)
         }
         self.model.checked["lease kept"] += 1
         for command in node.machine.router.queue._register.leased():
-            if command.lease is not None and command.lease.worker in gone:
-                text = f"{command.uuid} is leased to {command.lease.worker}, which died long ago"
+            lease = command.lease
+            if lease is not None and (lease.holder or lease.worker) in gone:
+                text = f"{command.uuid} is leased to {lease.holder or lease.worker}, which ended long ago"
                 self.model.broken(now, "lease kept", command.uuid, text)
 
     def _judge(self) -> None:
@@ -430,6 +474,9 @@ class World:
                 if model.hopeless(client.node.name, job.uuid):
                     continue
                 model.broken(now, "not drained", job.uuid, f"{client.name} still waits about {job.uuid}")
+        for operator in self.operators:
+            if operator.open:
+                model.broken(now, "not drained", operator.node.name, f"{operator.name} could not resume")
         for publisher in self.publishers:
             for uuid in publisher.open:
                 model.broken(now, "not drained", uuid, f"{publisher.name} could not publish {uuid}")
@@ -451,12 +498,18 @@ def bounded(machine: Machine) -> Iterator[tuple[str, int, int]]:
     if isinstance(machine, ConnectorMachine):
         router, queue = machine.router, machine.router.queue
         shoset = router.shoset
-        yield "commands", len(queue._register._live), QUEUE.max_commands
-        yield "ended commands", len(queue._register._ended), REMEMBERED_PER_ROOM * QUEUE.max_commands
+        most = queue._register._settings.max_commands
+        yield "commands", queue._register.room.count, most
+        yield "ended commands", len(queue._register._ended), (REMEMBERED_PER_ROOM + 1) * most
+        yield "dead letters", len(queue._dead), QUEUE.max_dead
+        yield "subscriptions", len(queue.subscriptions._index), MAX_SUBSCRIPTIONS
+        for each in queue.subscriptions._index:
+            yield f"unacknowledged events of {each.name}", len(each.open), each.terms.max_unacked
+        for command in queue._register.live():
+            yield f"bytes of the history of {command.uuid}", len(command.history), 8 * MAX_STEPS
         yield "outbox entries", queue._outbox.depths()["count"], QUEUE.max_outbox
         yield "records for the journal", len(queue.journal), QUEUE.max_outbox
         yield "calls that await a reply", len(queue.awaiting), MAX_AWAITING
-        yield "subscriptions", queue.subscriptions.depths()["count"], MAX_SUBSCRIPTIONS
         yield "events", queue._events.depths()["count"], QUEUE.max_events
         yield "iterators", len(queue._iterators), QUEUE.max_iterators
         yield "unknown outcomes", len(queue._unknowns), QUEUE.max_commands
@@ -483,7 +536,8 @@ def _left(role: str, status: dict[str, Any]) -> list[tuple[str, int]]:
         return left
     queue = status["queue"]
     states = queue["commands"]["states"]
-    left += [(f"commands {state}", states[state]) for state in ("STORING", "READY", "LEASED", "COMPLETING")]
+    live = ("STORING", "READY", "DELAYED", "LEASED", "COMPLETING")
+    left += [(f"commands {state}", states[state]) for state in live]
     left += [
         ("outbox entries", queue["outbox"]["count"]),
         ("unknown outcomes", queue["unknown"]),

@@ -7,6 +7,7 @@ lets a test say what happens: refuse an operation, restart the router, order a d
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,7 +24,8 @@ class ScriptedDoor:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any], bytes]] = []
         self.refusals: dict[str, list[Refusal]] = {}
-        self.answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {}
+        self.answers: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
+        """By operation: what makes the answer, at once or awaited."""
         self.commands: list[Answer] = []
         self.events: list[Answer] = []
         self.iterators: set[str] = set()
@@ -80,7 +82,8 @@ class ScriptedDoor:
         if self.refusals.get(op):
             raise self.refusals[op].pop(0)
         if op in self.answers:
-            return self.answers[op](args), b""
+            answer = self.answers[op](args)
+            return (await answer if inspect.isawaitable(answer) else answer), b""
         if op == "register":
             if not self.missing:
                 self.registered.add((args["worker"], args["major"], args["minor"]))

@@ -8,7 +8,9 @@ from typing import Any
 
 import grpc.aio
 
+from zconnector.rpc._gen.zconnector.v1 import commands_pb2 as c
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2_grpc, events_pb2_grpc, worker_pb2_grpc
+from zconnector.rpc._gen.zconnector.v1 import events_pb2 as e
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as t
 from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as w
 
@@ -83,3 +85,34 @@ class WorkClient:
 
 def outcome(command: Any, kind: Any, **fields: Any) -> Any:
     return t.Outcome(uuid=command.uuid, token=command.token, kind=kind, **fields)
+
+
+async def vanish(address: str, number: int) -> None:
+    """Connect, begin something that waits, and go without a word."""
+    v1 = V1(address)
+    how = number % 5
+    call: Any
+    if how == 0:
+        call = v1.worker.Work()
+        register = w.Register(worker=f"w-{number}", major=1, commands=["A"], concurrency=2)
+        await call.write(w.WorkRequest(register=register))
+        await call.read()
+    elif how == 1:
+        call = v1.worker.Poll(w.PollRequest(worker="w", commands=["A"]))
+        await v1.channel.channel_ready()
+    elif how == 2:
+        call = v1.events.Subscribe()
+        wish = t.Subscription(name="s", topics=[t.Topic(topic="t")])
+        await call.write(e.SubscribeRequest(subscribe=wish))
+        await call.read()
+    elif how == 3:
+        call = v1.commands.Submit()
+        command = t.Submission(uuid=f"u-{number}", type="Git", command="A", reply=True)
+        await call.write(c.SubmitRequest(commands=[command]))
+        await call.read()
+    else:
+        call = v1.worker.Work()
+        await call.write(w.WorkRequest(register=w.Register(worker="w", commands=["A"])))
+    if number % 2:
+        call.cancel()
+    await v1.channel.close(None)

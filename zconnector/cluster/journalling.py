@@ -57,7 +57,8 @@ class Journalling:
             if not may_send(component.permissions, record):
                 actions += self._odd("journal_not_permitted", source, record.uuid, "may not send that")
             entry = entry_of(record, "COMMAND", now.wall)
-            writes.append(Resolve(peer.tenant, record.uuid, body_digest(record), source, entry))
+            digest = record.text("digest") if "cut" in record.header else ""
+            writes.append(Resolve(peer.tenant, record.uuid, digest or body_digest(record), source, entry))
         if not writes:
             return actions + self._answer(peer, message, now)
         self._pending += 1

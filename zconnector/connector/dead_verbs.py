@@ -80,7 +80,7 @@ class DeadVerbs:
 
     def check(self, command: Message) -> Refusal | None:
         """Why a letter may not become a command with this payload, as for one that arrives."""
-        if broken := unfit(command):
+        if broken := unfit(command, text=False):
             return Refusal(*broken, command.uuid)
         try:
             encode_one(command.with_fields(budget=command.number("timeout"), target="t" * 128))

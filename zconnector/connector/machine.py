@@ -93,7 +93,7 @@ class ConnectorMachine:
         if len(self.router.outgoing) and now.mono < self._drain_ends:
             return []
         self._drain_ends = None
-        return [*self._shoset.leave(now), Stop()]
+        return [*self.router.queue.last_writes(), *self._shoset.leave(now), Stop()]
 
     def status(self, now: Instant) -> dict[str, Any]:
         return {**self.router.status(now), "grpc": self._grpc, "sessions": self._shoset.status()}

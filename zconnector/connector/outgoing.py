@@ -64,6 +64,8 @@ class Outgoing:
             _MAX_IN_FLIGHT, rng, self._send_over, self._ended, self._places
         )
         self._waiting = WaitingRoom()
+        self._senders: dict[Caller, Senders] = {}
+        """By each call that waits for the outcome of one of them."""
         self._letting_in = False
 
     def __len__(self) -> int:
@@ -86,15 +88,16 @@ class Outgoing:
         command = self._command(args, payload, now)
         under_way, waiting = self._tries.get(command.uuid), self._waiting.get(command.uuid)
         if under_way is not None:
-            return _join(command, under_way.message, under_way.context.senders, caller)
+            return self._join(command, under_way.message, under_way.context.senders, caller)
         if waiting is not None:
-            return _join(command, waiting.command, waiting.senders, caller)
+            return self._join(command, waiting.command, waiting.senders, caller)
         if len(self) >= _MAX_IN_FLIGHT:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
         self.counters["sent"] += 1
         self._trace(command.uuid, now, "given by a worker{}", _by(command))
         ends = now.mono + (command.number("timeout") - _waited(args, command, now)) / 1000
         queued = Queued(command, Senders([caller]), ends, self._queue.is_unknown(command.uuid))
+        self._senders[caller] = queued.senders
         if ends <= now.mono:
             return self._tell(queued, _ending_unread(), now)
         if not queued.doubt:
@@ -114,7 +117,21 @@ class Outgoing:
             self._waiting.release(queued)
             return self._let_in(now)
         self._waiting.take(uuid)
+        self._let_go(queued.senders)
         return _unknown(queued.senders, uuid, refusal)
+
+    def _join(self, command: Message, first: Message, senders: Senders, caller: Caller) -> Actions:
+        """One more sender of a command that is here already. Raises Refusal: CONFLICT."""
+        if body_digest(first) != body_digest(command):
+            raise Refusal(Reason.CONFLICT, "the uuid is in use for another command", command.uuid)
+        senders.callers.append(caller)
+        self._senders[caller] = senders
+        return []
+
+    def _let_go(self, senders: Senders) -> None:
+        """They have, or are about to have, their answer."""
+        for caller in senders.callers:
+            self._senders.pop(caller, None)
 
     def _routes(self, spent: frozenset[Peer]) -> list[Peer]:
         """The live instances without those spent; when all are, they may be asked again."""
@@ -173,9 +190,9 @@ class Outgoing:
 
     def cancel(self, caller: Caller) -> None:
         """The sender is gone: the command goes on without it."""
-        for queued in (*(dispatch.context for dispatch in self._tries.all()), *self._waiting):
-            if caller in queued.senders.callers:
-                queued.senders.callers.remove(caller)
+        senders = self._senders.pop(caller, None)
+        if senders is not None:
+            senders.callers.remove(caller)
 
     def receipt(self, event: Message, peer: Peer, now: Instant) -> Actions:
         """A receipt from the event queue, matched by the command's uuid."""
@@ -250,6 +267,7 @@ class Outgoing:
 
     def _tell(self, queued: Queued, ending: Ending, now: Instant) -> Actions:
         uuid, senders, verdict = queued.command.uuid, queued.senders, ending.verdict
+        self._let_go(senders)
         if verdict is Verdict.NOT_SENT and queued.doubt:
             verdict = Verdict.UNKNOWN
         self.counters[str(verdict)] += 1
@@ -269,7 +287,7 @@ class Outgoing:
             detail = ending.answer.text("detail")
         refusal = Refusal(reason, detail, uuid)
         told = [Respond(c, error=refusal) for c in senders.callers]
-        return [*told, *self._queue.refused(uuid, refusal)]
+        return [*told, *self._queue.refused(queued.command.text("command"), uuid, refusal)]
 
     def _command(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
         uuid = args.get("uuid") or fresh_uuid(self._rng)
@@ -324,14 +342,6 @@ def _waited(args: Mapping[str, Any], command: Message, now: Instant) -> int:
 
 def _ending_unread() -> Ending:
     return Ending(Verdict.NOT_SENT, None, Reason.BUSY, "its time was over before the router came to it")
-
-
-def _join(command: Message, first: Message, senders: Senders, caller: Caller) -> Actions:
-    """One more sender of a command that is here already. Raises Refusal: CONFLICT."""
-    if body_digest(first) != body_digest(command):
-        raise Refusal(Reason.CONFLICT, "the uuid is in use for another command", command.uuid)
-    senders.callers.append(caller)
-    return []
 
 
 def _unknown(senders: Senders, uuid: str, refusal: Refusal | None) -> Actions:

@@ -99,4 +99,5 @@ class Own:
             self._queue.awaiting.accepted(command.uuid)
             return [Respond(caller, {"uuid": command.uuid, "outcome": "ACCEPTED"}), *self._flush(now)]
         refusal = Refusal(offered.reason or Reason.STORAGE_FAILED, offered.detail, command.uuid)
-        return [Respond(caller, error=refusal), *self._queue.refused(command.uuid, refusal)]
+        told = self._queue.refused(command.text("command"), command.uuid, refusal)
+        return [Respond(caller, error=refusal), *told]

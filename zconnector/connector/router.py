@@ -215,7 +215,7 @@ class ConnectorRouter:
             uuid = args.get("uuid")
             if op != "send_command" or not isinstance(uuid, str) or self.outgoing.holds(uuid):
                 return told
-            return told + self.queue.refused(uuid, refusal)
+            return told + self.queue.refused(str(args.get("command", "")), uuid, refusal)
 
     def _call(
         self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant
@@ -377,6 +377,7 @@ class ConnectorRouter:
             "latest": self.replication.latest,
             "in_flight": len(self.outgoing),
             "workers": self.workers.status(now),
+            "streams": len(self.tidings),
             "versions": [str(version) for version in self.incoming.catalogue.versions],
             "counters": {
                 **self.outgoing.counters,

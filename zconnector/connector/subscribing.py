@@ -19,7 +19,8 @@ MIN_LEASE = 1_000
 MAX_LEASE = 86_400_000
 MAX_TAKE = 64
 MAX_WAIT = 86_400_000
-MAX_ACKNOWLEDGED = 1_000
+MAX_ACKNOWLEDGED = 400
+"""Of one call: that many refusals fit into the header of its RESULT."""
 _TOPIC = 256
 _HOLDER = 64
 

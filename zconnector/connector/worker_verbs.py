@@ -30,7 +30,6 @@ class WorkerVerbs:
         return done(now, Answer({"rows": self.rows(now)}))
 
     def rows(self, now: Instant) -> list[dict[str, Any]]:
-        waiters = [w for w in self._queue.command_waiters() if w.worker != ADMIN_WORKER]
         leases = [c.lease for c in self._queue.operators.leased() if c.lease and not c.admin]
         rows: dict[tuple[str, int, int], dict[str, Any]] = {}
         for registration, silent in self._workers.registrations():
@@ -39,16 +38,20 @@ class WorkerVerbs:
         for worker, heard in self._workers.strangers().items():
             rows[worker, 0, 0] = {**_row(worker), "state": "STRANGER", "last_beat_ms": _ms(now, heard)}
         streams = Counter(stream.worker for stream in self._tidings.streams())
-        waits = Counter(waiter.worker for waiter in waiters)
+        waiters: dict[str, list[Waiter]] = {}
+        for waiter in self._queue.command_waiters():
+            if waiter.worker != ADMIN_WORKER:
+                waiters.setdefault(waiter.worker, []).append(waiter)
         held = Counter(lease.worker for lease in leases)
-        for worker in sorted({*waits, *held, *streams}):
-            if not any(name == worker for name, _, _ in rows):
-                rows[worker, 0, 0] = self._by_version(worker, waiters, now)
+        known = {worker for worker, _, _ in rows}
+        for worker in sorted({*waiters, *held, *streams} - known):
+            rows[worker, 0, 0] = self._by_version(worker, waiters.get(worker, []), now)
         for (worker, _, _), row in rows.items():
-            row["waits"], row["leases"] = waits[worker], held[worker]
+            waits = waiters.get(worker, [])
+            row["waits"], row["leases"] = len(waits), held[worker]
             if not row["commands"]:
-                row["commands"] = sorted({n for w in waiters if w.worker == worker for n in _names(w)})
-            if streams[worker] or any(w.names for w in waiters if w.worker == worker):
+                row["commands"] = sorted({name for waiter in waits for name in _names(waiter)})
+            if streams[worker] or any(waiter.names for waiter in waits):
                 row["api"] = V1
             if streams[worker]:  # it is watched by its stream, and need not beat
                 row["last_beat_ms"] = 0
@@ -56,8 +59,8 @@ class WorkerVerbs:
 
     def _by_version(self, worker: str, waiters: list[Waiter], now: Instant) -> dict[str, Any]:
         """It names itself in its waits, and registered without a name: the version's beats are its own."""
-        serving = next((w.serving for w in waiters if w.worker == worker and w.serving), None)
-        for registration, silent in self._workers.registrations():
+        serving = next((waiter.serving for waiter in waiters if waiter.serving), None)
+        for registration, silent in self._workers.registrations() if serving else ():
             if not registration.worker and serving == (registration.major, registration.minor):
                 return {**_registered(registration, silent, now), "worker": worker}
         return _row(worker)

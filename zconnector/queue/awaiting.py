@@ -7,11 +7,13 @@
 | the time that the call gave is over | TIMED_OUT |
 
 Nothing here is stored: who waits asks again after a restart, and a reply that came meanwhile is retained. A
-command that was accepted once is not refused by what becomes of a further copy: its reply still comes.
+command that was accepted once is not refused by what becomes of a further copy: its reply still comes. Of the
+last `REMEMBERED` that were this is known to a call that comes after that, too.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from zconnector.actions import Actions, Caller, Respond
@@ -26,6 +28,8 @@ from zconnector.queue.store import EVENTS
 
 MAX_AWAITING = 100_000
 """Calls that wait at once."""
+REMEMBERED = 10_000
+"""Commands that were accepted last."""
 
 
 @dataclass(slots=True)
@@ -33,7 +37,6 @@ class _Awaited:
     """One command that somebody waits for."""
 
     callers: dict[Caller, None] = field(default_factory=dict)
-    accepted: bool = False
 
 
 class Awaiting:
@@ -45,6 +48,7 @@ class Awaiting:
         self._retained = retained
         self._awaited: dict[str, _Awaited] = {}
         self._uuids: dict[Caller, str] = {}
+        self._accepted: OrderedDict[str, None] = OrderedDict()
         self._ends: Alarms[Caller] = Alarms()
 
     def __len__(self) -> int:
@@ -85,8 +89,9 @@ class Awaiting:
 
     def accepted(self, uuid: str) -> None:
         """Its target has the command: it has, or will have, a reply."""
-        if uuid in self._awaited:
-            self._awaited[uuid].accepted = True
+        self._accepted[uuid] = None
+        if len(self._accepted) > REMEMBERED:
+            self._accepted.popitem(last=False)
 
     def refused(self, uuid: str, refusal: Refusal) -> Actions:
         """The command was refused to its sender.
@@ -94,7 +99,7 @@ class Awaiting:
         A CONFLICT is about another body than that of the command that has this uuid, whose reply still comes.
         """
         awaited = self._awaited.get(uuid)
-        if awaited is None or awaited.accepted or refusal.reason is Reason.CONFLICT:
+        if awaited is None or uuid in self._accepted or refusal.reason is Reason.CONFLICT:
             return []
         return [Respond(caller, error=refusal) for caller in self._let_go(uuid)]
 

@@ -78,7 +78,8 @@ class Burials:
             return []
         self._register.step(command, Step.BURY, now)
         command.reply = draft.entry.uuid
-        put = Put(COMMANDS, command.key, command.as_meta(State.DEAD), draft.write.body)
+        meta = {**command.as_meta(State.DEAD), "at": now.wall}
+        put = Put(COMMANDS, command.key, meta, draft.write.body)
         writes: list[Write] = [put, letter, draft.write]
 
         def then(now: Instant) -> Actions:
@@ -95,6 +96,10 @@ class Burials:
             return actions + self._not_buried(command, reason, detail, now, error, done)
 
         return [self._commits.commit(writes, then, failed)]
+
+    def expire(self, command: Command, now: Instant) -> Actions:
+        """Its time to live is over."""
+        return self.bury(command, Reason.EXPIRED, f"its {command.ttl} ms to live are over", now)
 
     def cancel(self, uuid: str, reason: Reason, detail: str, now: Instant, done: Done) -> Actions:
         """Bury a command because somebody wants it, whatever it is doing."""
@@ -146,6 +151,9 @@ class Burials:
         for command, again in postponed:
             if command.state in WAITING or command.state is State.LEASED:
                 actions += again(now)
+            elif command.state is State.COMPLETING:  # another end of it is being stored, which may fail too
+                self._postponed.append((command, again))
+                self._retry_at = now.mono + RETRY
         return actions
 
     def deadline(self) -> float | None:

@@ -109,6 +109,12 @@ class Commits:
 
         return [self.commit((), then, failed, lazy=lazy)]
 
+    def last(self) -> Actions:
+        """Commit the riders whatever is under way: the process ends, and after that nothing follows."""
+        if not self._riders:
+            return []
+        return [self.commit((), lambda _now: [], lambda _now, _error: [])]
+
     def tick(self, now: Instant) -> Actions:
         if self._retry_at is not None and now.mono >= self._retry_at:
             self._retry_at = None

@@ -64,7 +64,8 @@ class Endings:
             return done(now, Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", command.uuid))
         self._register.step(command, Step.ANSWERED)
         command.reply = draft.entry.uuid
-        put = Put(COMMANDS, command.key, command.as_meta(State.DONE), draft.write.body)
+        meta = {**command.as_meta(State.DONE), "at": now.wall}
+        put = Put(COMMANDS, command.key, meta, draft.write.body)
 
         def then(now: Instant) -> Actions:
             more = self._finish.ended(command, Step.COMPLETED, draft, why, now)

@@ -313,7 +313,10 @@ class Events:
                 return [*actions, note]
             if broken := unfit(message):
                 self._streams.skip(wait.stream, event.key)
-                actions += self._poisoned(event, message, now, *broken)
+                if unfit(message, text=False):
+                    actions += self._poisoned(event, message, now, *broken)
+                else:  # not for this reader; those of zconnector.v1 can have it
+                    actions.append(Note("warning", "event passed over: not UTF-8", {"uuid": event.uuid}))
                 continue
             self._streams.deliver(wait.stream, event.key, wait.caller)
             self._end(wait, now)

@@ -15,7 +15,7 @@ from typing import Any
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
 from zconnector.errors import DamagedError, StorageError
-from zconnector.messages import Message
+from zconnector.messages import Message, body_digest
 from zconnector.messages.kinds import MAX_MESSAGE
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
@@ -56,13 +56,25 @@ class Journal:
         self._next = max(self._next, key + 1)
 
     def add(self, message: Message, *, reply: bool) -> int | None:
-        """A record that goes with the next commit: `accept` or `withdraw` it after that. None: no room.
+        """A record, which goes with the very next commit: `accept` or `withdraw` it then. None: no room."""
+        draft = self.draft(message, reply=reply)
+        if draft is None:
+            return None
+        key, write = draft
+        self._commits.ride(write)
+        return key
+
+    def draft(self, message: Message, *, reply: bool) -> tuple[int, Put] | None:
+        """As `add`; the caller puts the write into the commit that it belongs to.
 
         Of a message that is too large for a JOURNAL only the header is told.
         """
         body = pack(message)
         if len(body) > MAX_RECORD:
-            message = Message(message.kind, {**message.header, "cut": len(message.payload)})
+            cut: dict[str, Any] = {"cut": len(message.payload)}
+            if not reply:
+                cut["digest"] = body_digest(message)  # by which a copy is known to be the same command
+            message = Message(message.kind, {**message.header, **cut})
             body = pack(message)
         share = 1.0 if reply else COMMAND_SHARE
         count = len(self._records) + len(self._coming) + 1
@@ -78,8 +90,7 @@ class Journal:
         self._coming[key] = len(body)
         self._bytes += len(body)
         self._messages.keep(DOCUMENTS, _name(key), body, message)
-        self._commits.ride(Put(DOCUMENTS, _name(key), {}, body))
-        return key
+        return key, Put(DOCUMENTS, _name(key), {}, body)
 
     def accept(self, key: int | None) -> None:
         """Its commit succeeded."""

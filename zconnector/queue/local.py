@@ -179,6 +179,10 @@ class LocalQueue(CommandSide):
             self._commits.deadline(),
         )
 
+    def last_writes(self) -> Actions:
+        """The process ends: commit what would have gone along with a later commit."""
+        return self._commits.last()
+
     @property
     def healthy(self) -> bool:
         """False after a failed commit or read, True again after a commit that succeeded."""
@@ -217,17 +221,18 @@ class LocalQueue(CommandSide):
         """
         if self.knows_command(command.uuid):
             return self.offer(command, now, done, retry)
-        record = self.journal.add(command, reply=False)
-        if record is None:
+        draft = self.journal.draft(command, reply=False)
+        if draft is None:
             detail = "the cluster's journal is too far behind: too many records wait for it"
             return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
+        record, write = draft
 
         def decided(now: Instant, offered: Offered) -> Actions:
             settle = self.journal.accept if offered.outcome == "STORED" else self.journal.withdraw
             settle(record)
             return done(now, offered)
 
-        return self._commands.offers.offer(command, now, decided, retry, along=along)
+        return self._commands.offers.offer(command, now, decided, retry, along=[*along, write])
 
     def _offer_again(
         self,
@@ -361,9 +366,14 @@ class LocalQueue(CommandSide):
         """Calls that wait for the final reply to a command sent from here."""
         return self._events.awaiting
 
-    def refused(self, uuid: str, refusal: Refusal) -> Actions:
-        """A command of ours was refused: tell who waits for its reply, unless an earlier copy may be out."""
-        return [] if self._unknowns.holds(uuid) else self.awaiting.refused(uuid, refusal)
+    def refused(self, command: str, uuid: str, refusal: Refusal) -> Actions:
+        """A command of ours (its name, its uuid) was refused: tell who waits for its reply.
+
+        Unless an earlier copy may be out, or was taken: its reply still comes.
+        """
+        if self._unknowns.holds(uuid) or self.is_own(uuid) or self._events.was_taken(command, uuid):
+            return []
+        return self.awaiting.refused(uuid, refusal)
 
     def knows_event(self, uuid: str) -> bool:
         """Whether an event is stored here (announcements are not)."""

@@ -66,7 +66,7 @@ class Offers:
         def then(later: Instant) -> Actions:
             self._messages.keep(COMMANDS, command.key, body, message)
             if command.ttl:
-                self._register.set_alarm(command, Alarm.TTL, now.mono + command.ttl / 1000)
+                self._register.set_time_to_live(command, now.mono + command.ttl / 1000)
             if command.delay:
                 self._register.set_alarm(command, Alarm.DUE, now.mono + command.delay / 1000)
             self._register.step(command, Step.STORED_DELAYED if command.delay else Step.STORED, later)

@@ -48,7 +48,7 @@ class Overflow:
 
             return tell
 
-        drops = self._drops and self._register.room.could_hold(size)
+        drops = self._drops and self._register.room.could_hold(size) and not self._register.remembers_too_much
         while drops and self._register.room.is_full(size) and (oldest := self._take()) is not None:
             self.dropped += 1
             self._register.room.write_off(oldest)

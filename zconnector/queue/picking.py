@@ -64,6 +64,9 @@ class Picking:
         line = self._register.line(key)
         while (number := line.take(waiter.major, self._register.is_ready)) is not None:
             command = self._register.get(number)
+            if command.over_at and command.over_at <= now.mono:  # whose alarm rings in a moment
+                actions += self._burials.expire(command, now)
+                continue
             if self._returns.is_used_up(command):  # its burial failed, and then the process ended
                 actions += self._returns.bury_used_up(command, "its worker is gone", now)
                 continue

@@ -107,7 +107,7 @@ class Register:
                 self.set_alarm(command, Alarm.DUE, now.mono + left / 1000)
             if command.ttl:
                 left = min(command.ttl, max(0, command.expires - now.wall))
-                self.set_alarm(command, Alarm.TTL, now.mono + left / 1000)
+                self.set_time_to_live(command, now.mono + left / 1000)
             if command.state is State.READY and self._is_used_up(command):
                 self.set_alarm(command, Alarm.DUE, now.mono)  # its burial failed before the restart
             elif command.state is State.READY and command.before is None:
@@ -143,6 +143,11 @@ class Register:
     def no_room(self, size: int, uuid: str) -> Refusal | None:
         """Why a further command of so many bytes cannot be taken."""
         return self.room.refusal(size, uuid, len(self._ended), self._ended.bytes)
+
+    @property
+    def remembers_too_much(self) -> bool:
+        """Whether no further command can be taken, whoever makes room for it."""
+        return self.room.remembers_too_much(len(self._ended), self._ended.bytes)
 
     def may_be_forgotten(self, source: str, accept_until: int) -> bool:
         """Whether a command unknown here may have been known, and ended, before."""
@@ -225,6 +230,11 @@ class Register:
     def forget_ended(self, now: Instant) -> None:
         """Drop the ended commands whose dedupe window is over."""
         self._ended.forget(now, lambda command: self.step(command, Step.FORGOTTEN))
+
+    def set_time_to_live(self, command: Command, over_at: float) -> None:
+        """From then on it is handed to nobody, whatever else comes at that moment; and soon it expires."""
+        command.over_at = over_at
+        self.set_alarm(command, Alarm.TTL, over_at)
 
     def set_alarm(self, command: Command, alarm: Alarm, at: float) -> None:
         self.alarms.set((command.key, alarm), at)

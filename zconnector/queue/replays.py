@@ -134,6 +134,7 @@ class Replays:
             replay_of=letter.uuid,
             accept_until=now.wall + message.number("timeout"),
         )
-        if broken := unfit(command):
+        # Bytes are for workers of zconnector.v1; what died of being no text would do so again.
+        if broken := unfit(command, text=letter.reason == Reason.INVALID_PAYLOAD):
             return Refusal(*broken, letter.uuid)
         return command

@@ -64,6 +64,10 @@ class Room:
         if self.is_full(size):
             detail = f"the queue holds {self.bytes} of {self._byte_limit} bytes"
             return Refusal(Reason.QUEUE_FULL, detail, uuid)
-        if ended >= REMEMBERED_PER_ROOM * self._limit or ended_bytes > self._byte_limit:
+        if self.remembers_too_much(ended, ended_bytes):
             return Refusal(Reason.QUEUE_FULL, "too many commands have ended within the dedupe window", uuid)
         return None
+
+    def remembers_too_much(self, ended: int, ended_bytes: int) -> bool:
+        """Whether so many that have ended leave no room for a further command, however few are live."""
+        return ended >= REMEMBERED_PER_ROOM * self._limit or ended_bytes > self._byte_limit

@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import orjson
+
 from zconnector.actions import Actions
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Kind, Message, Outcome, clipped, derived_uuid
+from zconnector.messages.kinds import MAX_MESSAGE
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.burials import Burials
 from zconnector.queue.commits import Commits
@@ -28,6 +31,10 @@ from zconnector.queue.states import State, Step
 from zconnector.queue.store import COMMANDS, Put
 
 Verb = Literal["ack", "fail", "nak", "progress"]
+_ANY_HEADER = 16_384
+"""Bytes that no reply's header exceeds."""
+_BESIDE = 1_024
+"""Bytes that its header has on the whole way beside its texts: uuids, times, names of fields, a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ class Settling:
         if command is None or lease is None:
             self.fenced += 1
             return done(now, Refusal(Reason.FENCED, describe(command), settlement.uuid))
+        if refusal := _too_large(command, lease, settlement):
+            return done(now, refusal)
         if settlement.outcome == "ack":
             uuid = derived_uuid(command.uuid, Outcome.SUCCESS)
             reply = _reply(command, lease, Outcome.SUCCESS, settlement.payload, uuid, now)
@@ -173,6 +182,20 @@ class Settling:
         uuid = str(uuids.UUID(int=self._rng.getrandbits(128), version=4))
         reply = _reply(command, lease, settlement.event, settlement.payload, uuid, now)
         return self._endings.tell(command, reply, now, done)
+
+
+def _too_large(command: Command, lease: Lease, settlement: Settlement) -> Refusal | None:
+    """Why a reply could not be carried to its source. Stored, it would be tried for a day, and each session
+    that it is tried over would end with it."""
+    size = len(settlement.payload)
+    if size <= MAX_MESSAGE - _ANY_HEADER:
+        return None
+    texts = (command.name, command.source, command.tenant, lease.worker, settlement.event)
+    size += len(orjson.dumps([*texts, clipped(settlement.error)])) + _BESIDE
+    if size <= MAX_MESSAGE:
+        return None
+    detail = f"a reply of {size} bytes with its fields, limit {MAX_MESSAGE}"
+    return Refusal(Reason.TOO_LARGE, detail, settlement.uuid)
 
 
 def _reply(command: Command, lease: Lease, event: str, payload: bytes, uuid: str, now: Instant) -> Message:

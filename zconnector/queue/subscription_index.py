@@ -12,13 +12,15 @@ from zconnector.queue.subscription import Subscription, Wait
 
 
 class SubscriptionIndex:
-    """Invariant: one is in the lanes of its topics, and in `_waiting` of them while it is waited on."""
+    """Invariant: one is in the lanes of its topics, and in `_waiting` of them while it is waited on; a call
+    that waits is in `_callers`, and among those of its holder."""
 
     def __init__(self) -> None:
         self._all: dict[str, Subscription] = {}
         self._of_lane: dict[LaneKey, dict[str, Subscription]] = {}
         self._waiting: dict[LaneKey, dict[str, Subscription]] = {}
         self._callers: dict[Caller, Subscription] = {}
+        self._of_holder: dict[str, dict[Caller, None]] = {}
         self._ends: Alarms[Caller] = Alarms()
 
     def __len__(self) -> int:
@@ -71,6 +73,7 @@ class SubscriptionIndex:
     def park(self, subscription: Subscription, wait: Wait) -> None:
         subscription.waits[wait.caller] = wait
         self._callers[wait.caller] = subscription
+        self._of_holder.setdefault(wait.holder, {})[wait.caller] = None
         for lane in subscription.terms.topics:
             self._waiting.setdefault(lane, {})[subscription.name] = subscription
 
@@ -84,12 +87,16 @@ class SubscriptionIndex:
 
     def waits_of(self, holder: str) -> list[Caller]:
         """The calls of a holder that wait."""
-        return [c for c, subscription in self._callers.items() if subscription.waits[c].holder == holder]
+        return list(self._of_holder.get(holder, ()))
 
     def unpark(self, caller: Caller) -> None:
         """It waits no longer."""
         subscription = self._callers.pop(caller)
-        del subscription.waits[caller]
+        holder = subscription.waits.pop(caller).holder
+        group = self._of_holder[holder]
+        del group[caller]
+        if not group:
+            del self._of_holder[holder]
         self._ends.cancel(caller)
         if not subscription.waits:
             for lane in subscription.terms.topics:

@@ -151,7 +151,7 @@ class Subscriptions:
         settling: dict[int, Outstanding] = {}
         for key, ok in events:
             out = subscription.open.get(key)
-            refusal = self._not_theirs(out, key, holder)
+            refusal = self._not_theirs(out, holder)
             if out is None or refusal is not None:
                 results.append({"id": key, "error": refusal})
                 continue
@@ -236,12 +236,13 @@ class Subscriptions:
 
     # ---- inside
 
-    def _not_theirs(self, out: Outstanding | None, key: int, holder: str) -> dict[str, str] | None:
+    def _not_theirs(self, out: Outstanding | None, holder: str) -> dict[str, str] | None:
+        """Why not, in few words: one answer has hundreds of them in its header."""
         if out is None:
-            detail = f"event {key} is not outstanding: acknowledged, lost to retention, or not handed out yet"
+            detail = "it is not outstanding: acknowledged, lost to retention, or not handed out yet"
             return {"code": Reason.NOT_FOUND, "detail": detail}
         if self._deliveries.is_anothers(out, holder):
-            detail = f"event {key} is with another holder, attempt {out.attempt}"
+            detail = f"it is with another holder, attempt {out.attempt}"
             return {"code": Reason.FENCED, "detail": detail}
         return None
 

@@ -60,4 +60,4 @@ class Timing:
         if command.state is State.COMPLETING:
             self._register.set_alarm(command, Alarm.TTL, now.mono + RETRY)  # that may fail
             return []
-        return self._burials.bury(command, Reason.EXPIRED, f"its {command.ttl} ms to live are over", now)
+        return self._burials.expire(command, now)

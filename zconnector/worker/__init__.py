@@ -11,7 +11,7 @@ async def create_issue(ctx, payload):
 worker.run()
 """
 
-from zconnector.worker.client import Client, Event, Handle, Reply
+from zconnector.worker.client import Client, Handle
 from zconnector.worker.connection import Tls
 from zconnector.worker.context import Context
 from zconnector.worker.errors import (
@@ -28,6 +28,7 @@ from zconnector.worker.errors import (
     WorkerError,
 )
 from zconnector.worker.payload import PayloadError
+from zconnector.worker.results import Event, Reply
 from zconnector.worker.sender import RetryPolicy
 from zconnector.worker.subscriber import Delivered
 from zconnector.worker.sync import SyncClient, SyncHandle

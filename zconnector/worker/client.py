@@ -6,11 +6,9 @@ import asyncio
 import random
 import uuid as uuid_module
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Literal, overload
-
-import orjson
 
 from zconnector.errors import REASONS, Reason
 from zconnector.messages.kinds import Outcome
@@ -28,8 +26,9 @@ from zconnector.worker.errors import (
     Unsupported,
 )
 from zconnector.worker.payload import encode
+from zconnector.worker.results import Event, Reply, event_of
 from zconnector.worker.sender import Sender
-from zconnector.worker.subscriber import Delivered, read, wish
+from zconnector.worker.subscriber import Delivered, Reader, read, wish
 
 SPARE = 0.08
 """Seconds beyond a command's timeout that the connector has to say how it ended."""
@@ -40,43 +39,6 @@ REPLIES_PER_ITERATOR = 1_000
 
 _OUTCOMES = (Outcome.SUCCESS, Outcome.FAIL)
 _RECEIPTS = (Outcome.ON_GOING, Outcome.REJECTED, Outcome.NO_ROUTE)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """How a command ended."""
-
-    ok: bool
-    event: str
-    """`SUCCES` or `FAIL`."""
-    payload: str
-    reason: str = ""
-    """Of a FAIL that no worker made: one of the reasons of WIRE.md section 10."""
-    detail: str = ""
-    data: bytes = b""
-    """The payload as it came, where zconnector.v1 carried it: it need not be text."""
-
-    def json(self) -> Any:
-        """The payload, parsed. Raises orjson.JSONDecodeError."""
-        return orjson.loads(self.payload)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event as it arrived."""
-
-    uuid: str
-    topic: str
-    event: str
-    payload: str
-    reference: str
-    """uuid of the message that it is about; "" for a plain event."""
-    timestamp: int
-    """Seconds since 1970; 0 when unknown."""
-
-    def json(self) -> Any:
-        """The payload, parsed. Raises orjson.JSONDecodeError."""
-        return orjson.loads(self.payload)
 
 
 class Handle:
@@ -127,6 +89,8 @@ class Client:
         self._sender: Sender | None = None
         self._v1: bool | None = None
         """Whether the connector serves zconnector.v1; None: nobody has asked yet."""
+        self._reading: set[Reader] = set()
+        """Streams of subscriptions that are open."""
         self._awaited: set[str] = set()
         """uuids whose replies are awaited on the common iterator: it has one reader for each."""
 
@@ -139,6 +103,9 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
+        # A generator left by `break` is closed only later, when there is no connection.
+        while self._reading:
+            await self._reading.pop().close()
         if self._sender is not None:
             await self._sender.close()
         if self._own and self._open is not None:
@@ -249,6 +216,23 @@ class Client:
         """
         return await sending.send(self, type, command, payload, reply=reply, **options)
 
+    async def await_reply(self, uuid: str, timeout: float | None = None) -> Reply:  # noqa: ASYNC109
+        """The reply to a command that was sent from this connector, perhaps by another process and long ago.
+
+        Raises:
+            NoReply: not within `timeout` seconds (None: without limit); ask again.
+            Unsupported: the connector does not serve zconnector.v1; see `handle`.
+        """
+        self.sender.want(uuid)
+        try:
+            return await sending.reply_to(self, uuid, timeout)
+        except CallFailed as failed:
+            if failed.absent:
+                raise Unsupported("waiting for a reply by its uuid alone") from None
+            raise
+        finally:
+            self.sender.forget(uuid)
+
     async def publish(
         self,
         topic: str,
@@ -293,8 +277,10 @@ class Client:
             name, topics, oldest=start == "oldest", credits=credits, max_unacked=max_unacked, lease=lease
         )
         try:
-            async for delivered in read(self._connection, asked, self._closing, Backoff(self._rng)):
-                yield delivered
+            events = read(self._connection, asked, self._closing, Backoff(self._rng), self._reading)
+            async with aclosing(events):  # type: ignore[type-var]
+                async for delivered in events:
+                    yield delivered
         except CallFailed as failed:
             if failed.absent:
                 raise Unsupported("a durable subscription") from None
@@ -470,14 +456,6 @@ class Client:
             method, request = "WaitEventMessage", pb.EventMessageWait(Event=event, **fields)
         reply, trailing = await self._connection.call(method, request, seconds=seconds, said=said)
         return event_of(reply), trailing
-
-
-def event_of(message: Any) -> Event:
-    """An EventMessage as the SDK shows it."""
-    timestamp = int(message.Timestamp) if message.Timestamp.isdigit() else 0
-    return Event(
-        message.UUID, message.Topic, message.Event, message.Payload, message.ReferenceUUID, timestamp
-    )
 
 
 def _send_error(uuid: str, failed: CallFailed, doubtful: bool) -> SendError:

@@ -32,6 +32,8 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.use_local_subchannel_pool", 1),
 )
+_TORN = "Internal error from Core"
+"""What gRPC itself says, and no connector, when a write is the first to find the connection gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,8 @@ def _failed(error: grpc.aio.AioRpcError) -> CallFailed:
         failed = CallFailed(error.code().name, details, info.reason, uuid=said.get("uuid", ""))
         failed.missing = said.get("missing", "")
         return failed
+    if error.code() is grpc.StatusCode.INTERNAL and error.details() == _TORN:
+        return CallFailed("UNAVAILABLE", "the connection was lost")
     return CallFailed(
         error.code().name,
         error.details() or "",

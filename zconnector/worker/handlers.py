@@ -53,10 +53,10 @@ class EventHandler:
 
 @dataclass(slots=True)
 class Registry:
-    """The handlers of one worker. Invariant: one for each command name, and for each (topic, event)."""
+    """The handlers of one worker. Invariant: one for each command name, and (topic, event, subscription)."""
 
     commands: dict[str, CommandHandler] = field(default_factory=dict)
-    events: dict[tuple[str, str | None], EventHandler] = field(default_factory=dict)
+    events: dict[tuple[str, str | None, str], EventHandler] = field(default_factory=dict)
 
     def add_command(
         self,
@@ -81,9 +81,9 @@ class Registry:
 
     def add_event(self, topic: str, event: str | None, function: Handler, subscription: str = "") -> None:
         """Raises:
-        ConfigError: that topic and event have a handler, or the function is none.
+        ConfigError: that topic and event, or that subscription, have a handler, or the function is none.
         """
-        key = (topic, event)
+        key = (topic, event, subscription)
         if key in self.events:
             raise ConfigError(f"event {event} of topic {topic} has two handlers")
         if subscription and any(other.subscription == subscription for other in self.events.values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +39,9 @@ class RetryPolicy:
 
 
 class Sender:
-    """Invariant: a future in `_receipts`, `_replies` or `_published` has its answer on the way, or gets the
-    failure of the stream."""
+    """Invariants: a future in `_receipts`, `_replies` or `_published` has its answer on the way, or gets the
+    failure of the stream. One in `_receipts` or `_published` has somebody who waits for it: what comes after
+    the last one has given up answers nobody who asks later."""
 
     def __init__(self, connection: Connection) -> None:
         self._submit = Exchange(connection, SUBMIT, _submissions, self._submitted, self._submit_lost)
@@ -47,6 +49,9 @@ class Sender:
         self._receipts: dict[str, asyncio.Future[Any]] = {}
         self._replies: dict[str, asyncio.Future[Any]] = {}
         self._published: dict[str, asyncio.Future[Any]] = {}
+        self._askers: Counter[asyncio.Future[Any]] = Counter()
+        self._wanted: Counter[str] = Counter()
+        """How many want the reply to a command."""
 
     async def close(self) -> None:
         await self._submit.close()
@@ -58,7 +63,7 @@ class Sender:
         Raises:
             CallFailed: the stream was lost before it came.
         """
-        return await self._ask(self._receipts, submission.uuid, self._submit, submission)
+        return await self._say(self._receipts, submission.uuid, self._submit, submission)
 
     async def reply(self, uuid: str) -> Any:
         """The Reply to a command; it may have been asked for already, by `expect`.
@@ -67,16 +72,25 @@ class Sender:
             CallFailed: the stream was lost before it came; ask again.
         """
         known = self._replies.get(uuid)
-        if known is not None:
-            return await self._wait(self._replies, uuid, known)
-        return await self._ask(self._replies, uuid, self._submit, commands_pb2.AwaitRequest(uuid=uuid))
+        if known is None:
+            known = self._replies[uuid] = asyncio.get_running_loop().create_future()
+            self._submit.send(commands_pb2.AwaitRequest(uuid=uuid))
+        return await self._wait(self._replies, uuid, known)
 
     def expect(self, uuid: str) -> None:
         """The reply to a command that is about to be submitted with `reply` will be wanted."""
         self._replies.setdefault(uuid, asyncio.get_running_loop().create_future())
 
+    def want(self, uuid: str) -> None:
+        """One more wants the reply to that command, until it says `forget`."""
+        self._wanted[uuid] += 1
+
     def forget(self, uuid: str) -> None:
-        """Nobody wants that reply any more."""
+        """One of those who wanted that reply has it, or has given up; the last one gives it up."""
+        self._wanted[uuid] -= 1
+        if self._wanted[uuid] > 0:
+            return
+        del self._wanted[uuid]
         if (future := self._replies.pop(uuid, None)) is not None:
             if not future.done():
                 future.cancel()
@@ -91,16 +105,25 @@ class Sender:
         Raises:
             CallFailed: the stream was lost before it came.
         """
-        return await self._ask(self._published, publication.uuid, self._publish, publication)
+        return await self._say(self._published, publication.uuid, self._publish, publication)
 
-    async def _ask(
+    async def _say(
         self, waiting: dict[str, asyncio.Future[Any]], uuid: str, exchange: Exchange, item: Any
     ) -> Any:
+        """Each is sent, also one whose uuid is under way: it may ask for more than that one does."""
         known = waiting.get(uuid)
-        if known is None:
+        if known is None or known.done():
             known = waiting[uuid] = asyncio.get_running_loop().create_future()
-            exchange.send(item)
-        return await self._wait(waiting, uuid, known)
+        exchange.send(item)
+        self._askers[known] += 1
+        try:
+            return await self._wait(waiting, uuid, known)
+        finally:
+            self._askers[known] -= 1
+            if not self._askers[known]:
+                del self._askers[known]
+                if waiting.get(uuid) is known:
+                    del waiting[uuid]
 
     async def _wait(self, waiting: dict[str, asyncio.Future[Any]], uuid: str, known: Any) -> Any:
         """Several may wait for one answer: none of them takes it from the others by being cancelled."""
@@ -144,7 +167,13 @@ def _fail(waiting: dict[str, asyncio.Future[Any]], failed: CallFailed) -> None:
 
 def _submissions(items: list[Any]) -> bytes:
     frame = commands_pb2.SubmitRequest()
-    for item in together(items, FRAME, _size):
+    # A frame's `forget` is looked at first: one that was said after something else begins the next frame.
+    said = next((place for place, item in enumerate(items) if not isinstance(item, str)), len(items))
+    after = next((place for place in range(said, len(items)) if isinstance(items[place], str)), len(items))
+    rest, items[after:] = items[after:], []
+    first = together(items, FRAME, _size)
+    items += rest
+    for item in first:
         if isinstance(item, str):
             frame.forget.append(item)
         elif isinstance(item, pb.Submission):

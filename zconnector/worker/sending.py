@@ -18,12 +18,13 @@ from zconnector.worker.errors import (
     Unsupported,
 )
 from zconnector.worker.payload import encode_bytes
+from zconnector.worker.results import Reply
 
 if TYPE_CHECKING:
-    from zconnector.worker.client import Client, Handle, Reply
+    from zconnector.worker.client import Client, Handle
     from zconnector.worker.sender import RetryPolicy
 
-SPARE = 0.2
+SPARE = 0.08
 """Seconds beyond a command's timeout that the connector has to say how it ended."""
 
 
@@ -75,15 +76,16 @@ async def send(
         )
         try:
             if reply:
-                client.sender.expect(uuid)
+                client.sender.want(uuid)
             try:
                 await _receipt(client, submission, timeout)
                 client._v1 = True
                 if not reply:
                     return client.handle(uuid, command)
-                return await _reply(client, uuid, reply_timeout)
+                return await reply_to(client, uuid, reply_timeout)
             finally:
-                client.sender.forget(uuid)
+                if reply:
+                    client.sender.forget(uuid)
         except CallFailed as failed:
             if not failed.absent or client._v1:
                 raise
@@ -103,7 +105,8 @@ async def _receipt(client: Client, submission: Any, seconds: float) -> None:
     backoff = Backoff(client._rng, limit=0.5)
     doubtful = False
     detail = "no connector answers"
-    while (left := deadline - loop.time()) > 0:
+    while (left := deadline - loop.time()) > 0 and await client._connection.ready(left):
+        left = max(0.001, deadline - loop.time())
         submission.timeout_ms = max(1, round(left * 1000))
         if submission.reply:
             client.sender.expect(submission.uuid)
@@ -115,7 +118,7 @@ async def _receipt(client: Client, submission: Any, seconds: float) -> None:
         except CallFailed as failed:
             if failed.absent or not failed.passing:
                 raise
-            doubtful = doubtful or failed.code != "UNAVAILABLE" or bool(failed.reason)
+            doubtful = True  # the stream that was lost may have carried it
             detail = failed.detail
         else:
             if receipt.outcome == pb.Receipt.ACCEPTED:
@@ -144,10 +147,8 @@ def _ended(uuid: str, receipt: Any, doubtful: bool) -> bool:
     raise NotSent(uuid, refusal.reason, refusal.detail)
 
 
-async def _reply(client: Client, uuid: str, seconds: float | None) -> Reply:
+async def reply_to(client: Client, uuid: str, seconds: float | None) -> Reply:
     """Wait for the reply, over one stream after another."""
-    from zconnector.worker.client import Reply  # each needs the other
-
     backoff = Backoff(client._rng, limit=0.5)
     try:
         async with asyncio.timeout(seconds):

@@ -52,66 +52,76 @@ class Delivered:
         self.refused = True
 
 
-async def read(
-    connection: Connection, wish: Any, closing: asyncio.Event, backoff: Backoff
-) -> AsyncIterator[Delivered]:
-    """The events of a subscription, on one stream after another.
+class Reader:
+    """One stream of a subscription."""
 
-    Raises:
-        CallFailed: the connector refused it, or does not serve this API.
-    """
-    while not closing.is_set():
-        reader = _Reader(connection.stream(SUBSCRIBE), wish)
-        try:
-            async for delivered in reader.events():
-                backoff.reset()
-                yield delivered
-        except CallFailed as failed:
-            if not failed.passing:
-                raise
-        finally:
-            await reader.close()
-        await pause(closing, backoff.next())
-
-
-class _Reader:
     def __init__(self, stream: Stream, wish: Any) -> None:
         self._stream = stream
         self._wish = wish
         self._acks: list[Any] = []
-        self._beats: asyncio.Task[None] | None = None
+        self._done = asyncio.Event()
+        """There is something to acknowledge."""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._waiting = False
+        """Somebody waits for a frame: nobody else may."""
+        self._over = asyncio.Event()
 
     async def events(self) -> AsyncIterator[Delivered]:
         await self._write(events_pb2.SubscribeRequest(subscribe=self._wish))
         missed = 0
-        while (raw := await self._stream.read()) is not None:
+        while (raw := await self._read()) is not None:
             frame = events_pb2.SubscribeReply.FromString(raw)
-            if frame.heartbeat_ms and self._beats is None:
-                self._beats = asyncio.ensure_future(self._beat(frame.heartbeat_ms / 1000))
+            if frame.heartbeat_ms and not self._tasks:
+                self._tasks = [
+                    asyncio.ensure_future(self._beat(frame.heartbeat_ms / 1000)),
+                    asyncio.ensure_future(self._acknowledge_on()),
+                ]
             missed += frame.missed.events
             for delivery in frame.events:
                 delivered = _delivered(delivery, missed)
                 missed = 0
                 yield delivered
                 self._acks.append(pb.EventAck(id=delivery.id, ok=not delivered.refused))
-            await self._acknowledge()
+                self._done.set()
+
+    async def _acknowledge_on(self) -> None:
+        """What is done is told at once, also while the next event takes its time."""
+        with contextlib.suppress(CallFailed):
+            while await self._done.wait():
+                self._done.clear()
+                await self._acknowledge()
 
     async def _acknowledge(self) -> None:
-        if self._acks:
+        while self._acks:
             acks, self._acks = self._acks, []
             await self._write(events_pb2.SubscribeRequest(acks=acks))
 
     async def close(self) -> None:
-        if self._beats is not None:
-            self._beats.cancel()
+        """Acknowledge what is done, and end the stream."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(CallFailed, TimeoutError):
             async with asyncio.timeout(LAST):
-                if self._acks:
-                    await self._acknowledge()
-                    await self._stream.done_writing()
-                    while await self._stream.read() is not None:
-                        pass
+                await self._acknowledge()
+                await self._stream.done_writing()
+                while not self._waiting and await self._read() is not None:
+                    pass
+                await self._over.wait()
         self._stream.cancel()
+
+    async def _read(self) -> bytes | None:
+        self._waiting = True
+        try:
+            raw = await self._stream.read()
+        except BaseException:
+            self._over.set()
+            raise
+        finally:
+            self._waiting = False
+        if raw is None:
+            self._over.set()
+        return raw
 
     async def _beat(self, heartbeat: float) -> None:
         number = 0
@@ -123,6 +133,31 @@ class _Reader:
 
     async def _write(self, frame: Any) -> None:
         await self._stream.write(frame.SerializeToString())
+
+
+async def read(
+    connection: Connection, wish: Any, closing: asyncio.Event, backoff: Backoff, reading: set[Reader]
+) -> AsyncIterator[Delivered]:
+    """The events of a subscription, on one stream after another; `reading` has the one that is open.
+
+    Raises:
+        CallFailed: the connector refused it, or does not serve this API.
+    """
+    while not closing.is_set():
+        reader = Reader(connection.stream(SUBSCRIBE), wish)
+        reading.add(reader)
+        try:
+            async for delivered in reader.events():
+                backoff.reset()
+                yield delivered
+        except CallFailed as failed:
+            if not failed.passing:
+                raise
+        finally:
+            if reader in reading:
+                reading.remove(reader)
+                await reader.close()
+        await pause(closing, backoff.next())
 
 
 def wish(

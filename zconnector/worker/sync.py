@@ -8,8 +8,9 @@ from collections.abc import Coroutine, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from zconnector.worker.client import Client, Event, Handle, Reply
+from zconnector.worker.client import Client, Handle
 from zconnector.worker.connection import Tls
+from zconnector.worker.results import Event, Reply
 
 Result = TypeVar("Result")
 

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.cluster.bench import Instance, topology
 from zconnector.cluster.memory import MemoryStore
 from zconnector.messages.kinds import Kind
-from zconnector.messages.message import Message
+from zconnector.messages.message import Message, body_digest
 
 
 def command(uuid: str = "c1", payload: bytes = b"{}", **fields: Any) -> tuple[dict[str, Any], bytes]:
@@ -166,3 +166,16 @@ def test_a_size_that_is_none_ends_the_reading(size: Any):
     assert [m.kind for m in a.take()] == [Kind.JOURNAL]
     assert journal(bench.store) == []
     assert bench.router.status(bench.now)["counters"]["journal_bad"] == 1
+
+
+def test_a_copy_of_one_whose_payload_was_left_out_is_the_same_command():
+    bench, (a, _) = topology()
+    message = Message(Kind.COMMAND, command()[0], b"a large one")
+    cut, _ = command(payload=b"", cut=len(message.payload), digest=body_digest(message))
+    tell(a, (cut, b""))
+    a.take()
+    copy = {name: value for name, value in command()[0].items() if name not in ("kind", "size")}
+    a.give(Message(Kind.COMMAND, {**copy, "source": "git", "budget": 3000}, message.payload))
+    told = [(each.kind, each.text("event"), each.text("reason")) for each in a.take()]
+    assert ("EVENT", "REJECTED", "CONFLICT") not in [(kind.name, event, why) for kind, event, why in told]
+    assert "journal_conflict" not in bench.router.status(bench.now)["counters"]

@@ -117,3 +117,27 @@ def test_bad_arguments(connector: Connector, args: dict[str, Any], rule: str) ->
     refusal = connector.refusal(connector.call("await_reply", **args))
     assert refusal.reason is Reason.BAD_ARGUMENT
     assert rule in refusal.detail
+
+
+def test_a_further_copy_that_finds_no_way_does_not_end_the_wait_for_a_command_that_was_accepted(
+    connector: Connector,
+) -> None:
+    send(connector)
+    answer(connector, "ON_GOING")
+    waiting = connector.call("await_reply", uuid="c1")
+    for name in ("a", "b", "c"):
+        connector.down(name)
+    send(connector)  # by somebody who did not hear of the receipt
+    assert not connector.answered(waiting)
+    connector.wait(1)
+    connector.up("a")
+    reply(connector)
+    assert connector.result(waiting)["uuid"] == "r-c1"
+
+
+def test_nor_does_a_bad_one_of_a_command_to_ourselves(connector: Connector) -> None:
+    accepted = connector.call("send_command", b'{"url":"x"}', uuid="c1", command="CLONE", target="self")
+    assert connector.result(accepted)["outcome"] == "ACCEPTED"
+    waiting = connector.call("await_reply", uuid="c1")
+    connector.call("send_command", uuid="c1", type="", command="CLONE", priority=99)
+    assert not connector.answered(waiting)

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.support.connector import PIVOTS, Connector
-from tests.support.operator import control, kill, refused
+from tests.support.connector import PIVOTS, Connector, command
+from tests.support.operator import NOT_UTF8, control, kill, refused, through_the_door
 from zconnector.connector.dead_verbs import DeadVerbs
 from zconnector.connector.operating import Operating
 from zconnector.errors import Reason
@@ -197,3 +197,12 @@ def test_a_replayed_command_of_its_own_is_told_to_the_journal(con: Connector) ->
     again = con.restart()
     again.ready()
     assert again.result(again.wait_command("PULL"))["replay_of"] == "own"
+
+
+def test_bytes_that_a_worker_failed_are_replayed_and_edited(con: Connector) -> None:
+    call = con.call("take", worker="w1", major=0, holder="s1", commands=["PULL"], limit=1)
+    con.hear("a", command("c1", "PULL", NOT_UTF8))
+    (lease,) = con.result(call)["commands"]
+    con.call("settle", outcomes=[{"uuid": "c1", "token": lease["token"], "outcome": "fail"}])
+    assert through_the_door(con, "dead.edit", NOT_UTF8 * 2, uuid="c1") == {"uuid": "c1"}
+    assert through_the_door(con, "dead.replay", uuid="c1")["n"] == 1

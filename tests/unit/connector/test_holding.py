@@ -9,7 +9,7 @@ import pytest
 from tests.support.connector import PIVOTS, Connector, command
 from zconnector.errors import Reason
 from zconnector.messages.codec import encode_one
-from zconnector.messages.kinds import Kind
+from zconnector.messages.kinds import MAX_MESSAGE, Kind
 from zconnector.messages.message import Message
 from zconnector.queue.store import DEAD
 
@@ -357,3 +357,21 @@ def test_the_status_can_be_told_at_the_door() -> None:
     status = con.result(con.call("status"))
     encode_one(Message(Kind.RESULT, {"call": 1, "args": status}))
     assert status["queue"]["commands"]["states"]["DEAD"] == 1
+
+
+@pytest.mark.parametrize("outcome", ["ack", "fail", "progress"])
+def test_a_reply_that_no_message_could_carry_is_refused_to_its_worker(outcome: str) -> None:
+    """Stored, it would be tried at every session, and each would end with it."""
+    con = ready()
+    con.hear("a", command("c1"))
+    call = take(con)
+    (lease,) = leases(con, call)
+    payload = b"x" * (MAX_MESSAGE - (2_048 if outcome == "fail" else 512))
+    item = {"uuid": "c1", "token": lease["token"], "outcome": outcome, "size": len(payload)}
+    item |= {"fail": {"error": "\n\x1b" * 512}, "progress": {"event": "P"}}.get(outcome, {})
+    (result,) = con.result(con.call("settle", payload, holder="s1", outcomes=[item]))["results"]
+    assert result["error"]["code"] == "TOO_LARGE"
+    assert states(con) == {"LEASED": 1}
+    item |= {"size": 10}
+    (result,) = con.result(con.call("settle", payload[:10], holder="s1", outcomes=[item]))["results"]
+    assert result == {"uuid": "c1"}

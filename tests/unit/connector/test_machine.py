@@ -7,7 +7,8 @@ from typing import Any
 from tests.support.connector import Connector
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind
-from zconnector.messages.message import receipt
+from zconnector.messages.message import Message, receipt
+from zconnector.queue.store import OUTBOX
 
 
 def ready() -> Connector:
@@ -45,6 +46,19 @@ def test_a_drain_does_not_wait_for_ever() -> None:
     assert con.stopped is None
     con.wait(0.2)
     assert con.stopped is not None
+
+
+def test_a_drain_writes_what_was_to_go_along_with_a_later_commit() -> None:
+    con = ready()
+    for uuid in ("e1", "e2"):
+        con.call("send_event", uuid=uuid, topic="t", event="E")
+    con.held = True
+    for seq, uuid in enumerate(("e1", "e2"), 1):  # the second while the first one's commit is under way
+        con.hear("a", Message(Kind.CONFIRM, {"entries": [[uuid, seq]]}))
+    con.do(con.machine.drain(con.now))
+    assert con.stopped is not None  # nothing is performed any more that follows a commit
+    gone = [write for commit in con.pending for write in commit.writes if write.space == OUTBOX]
+    assert len(gone) == 2
 
 
 def test_a_drain_of_an_idle_connector_is_over_at_once() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.connector import Connector
 from tests.support.transcript import START, at
+from tests.unit.queue.test_backlog import lines_of
 from zconnector.errors import Reason
 from zconnector.messages.kinds import MAX_MESSAGE, Kind
 from zconnector.messages.message import Message, receipt
@@ -698,3 +699,17 @@ def test_everybody_is_answered_once_and_in_time_and_nobody_waits_beside_a_free_p
         assert not waiting or len(left) >= len(con.links) * COMMANDS_IN_FLIGHT
         assert not waiting or con.links
         assert all(con.answered(calls[uuid]) for uuid, end in ends.items() if end <= con.now.mono)
+
+
+def test_a_sender_that_is_gone_costs_the_same_among_few_and_many() -> None:
+    def cost(commands: int) -> int:
+        con = ready()
+        calls = [
+            con.call("send_command", b"{}", uuid=f"c{number}", type="Ci", command="BUILD", timeout=60_000)
+            for number in range(commands)
+        ]
+        return lines_of(lambda: con.cancel(calls[7]), "zconnector/connector")
+
+    few, many = cost(20), cost(200)
+    assert few > 5, "something was counted"
+    assert many <= few

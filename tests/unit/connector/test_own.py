@@ -331,6 +331,8 @@ def test_one_too_large_is_told_without_its_payload(con: Connector) -> None:
     message = journals(con)[-1][1]
     (record,) = message.header["entries"]
     assert (record["cut"], record["size"], message.payload) == (len(payload), 0, b"")
+    (stored,) = con.queue.live_commands()
+    assert record["digest"] == stored.digest
 
 
 def test_unanswered_it_is_told_again_later_and_later(con: Connector) -> None:

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from tests.support.connector import Connector, event
+from zconnector.connector.subscribing import MAX_ACKNOWLEDGED
 from zconnector.errors import Reason
+from zconnector.messages import Kind, Message
+from zconnector.messages.codec import encode_one
 
 TOPICS = [{"topic": "BUILDS"}]
 
@@ -127,3 +130,13 @@ def test_a_bad_argument_is_named_with_its_rule(
 def test_an_unknown_subscription(connector: Connector, op: str) -> None:
     refusal = connector.refusal(connector.call(op, subscription="s", events=[{"id": 1}]))
     assert (refusal.reason, refusal.detail) == (Reason.NOT_FOUND, "no such subscription: 's'")
+
+
+def test_the_answer_to_the_largest_acknowledgement_fits_into_a_result(connector: Connector) -> None:
+    connector.call("subscribe", subscription="s", topics=TOPICS)
+    events = [{"id": -(1 << 63) + number, "ok": True} for number in range(MAX_ACKNOWLEDGED)]
+    told = connector.call("acknowledge", subscription="s", holder="h", events=events)
+    assert len(connector.result(told)["results"]) == MAX_ACKNOWLEDGED
+    encode_one(Message(Kind.RESULT, {"call": 1 << 53, "args": connector.result(told)}))
+    more = connector.call("acknowledge", subscription="s", holder="h", events=[*events, {"id": 1}])
+    assert connector.refusal(more).reason is Reason.BAD_ARGUMENT

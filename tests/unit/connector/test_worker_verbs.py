@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.connector import Connector, command
 from tests.support.operator import control
+from tests.unit.queue.test_backlog import lines_of
 
 
 @pytest.fixture
@@ -85,3 +86,16 @@ def test_a_worker_of_zconnector_v1(con: Connector) -> None:
     row = rows(con)["w1"]
     assert (row["api"], row["state"], row["waits"], row["leases"]) == ("v1", "REGISTERED", 1, 1)
     assert (row["last_beat_ms"], row["since_ms"]) == (0, 20_000)
+
+
+def test_many_workers_cost_each_the_same() -> None:
+    def cost(workers: int) -> int:
+        con = Connector(["a", "b"])
+        con.ready()
+        for number in range(workers):
+            con.call("take", worker=f"w{number}", major=1, holder=f"h{number}", commands=["CLONE"])
+        return lines_of(lambda: control(con, "workers"), "zconnector/connector")
+
+    few, many = cost(20), cost(200)
+    assert few > 100, "something was counted"
+    assert many <= 11 * few

@@ -10,6 +10,7 @@ import pytest
 from zconnector.actions import Caller
 from zconnector.errors import Reason, Refusal
 from zconnector.messages import Message
+from zconnector.queue.awaiting import REMEMBERED
 from zconnector.queue.unknowns import GRACE_MS
 
 if TYPE_CHECKING:
@@ -106,22 +107,42 @@ def test_unreceipted_is_the_final_reply(bench: Bench) -> None:
 
 def test_a_refusal_reaches_who_waits(bench: Bench) -> None:
     caller, other = ask(bench), ask(bench, "c2")
-    bench.do(bench.queue.refused("c1", Refusal(Reason.INVALID_PAYLOAD, "no url", "c1")))
+    bench.do(bench.queue.refused("BUILD", "c1", Refusal(Reason.INVALID_PAYLOAD, "no url", "c1")))
     assert bench.got(caller) == Reason.INVALID_PAYLOAD
     assert bench.got(other) is None
 
 
 def test_a_refusal_of_a_further_copy_does_not(bench: Bench) -> None:
     caller = ask(bench)
-    bench.do(bench.queue.refused("c1", Refusal(Reason.CONFLICT, "another body", "c1")))
+    bench.do(bench.queue.refused("BUILD", "c1", Refusal(Reason.CONFLICT, "another body", "c1")))
     assert bench.got(caller) is None
     bench.queue.awaiting.accepted("c1")
-    bench.do(bench.queue.refused("c1", Refusal(Reason.NO_AGGREGATOR, "none", "c1")))
+    bench.do(bench.queue.refused("BUILD", "c1", Refusal(Reason.NO_AGGREGATOR, "none", "c1")))
     assert bench.got(caller) is None
     doubtful = ask(bench, "c2")
     bench.do(bench.queue.remember_unknown(bench.command("c2"), bench.now, bench.hear()))
-    bench.do(bench.queue.refused("c2", Refusal(Reason.NO_AGGREGATOR, "none", "c2")))
+    bench.do(bench.queue.refused("BUILD", "c2", Refusal(Reason.NO_AGGREGATOR, "none", "c2")))
     assert bench.got(doubtful) is None
+
+
+def test_nor_when_the_call_came_after_the_receipt(bench: Bench) -> None:
+    """Mostly it does: a sender asks for the reply once it has its receipt."""
+    bench.queue.awaiting.accepted("c1")
+    caller = ask(bench)
+    bench.do(bench.queue.refused("BUILD", "c1", Refusal(Reason.NO_AGGREGATOR, "none", "c1")))
+    assert bench.got(caller) is None
+    bench.publish(reply(bench, "r1"))
+    assert bench.got(caller) == "r1"
+
+
+def test_accepted_ones_are_remembered_up_to_a_bound(bench: Bench) -> None:
+    for number in range(REMEMBERED + 1):
+        bench.queue.awaiting.accepted(f"c{number}")
+    first, second = ask(bench, "c0"), ask(bench, "c1")
+    for uuid in ("c0", "c1"):
+        bench.do(bench.queue.refused("BUILD", uuid, Refusal(Reason.NO_AGGREGATOR, "none", uuid)))
+    assert bench.got(first) == Reason.NO_AGGREGATOR
+    assert bench.got(second) is None
 
 
 def test_the_first_final_reply_counts_as_long_as_it_is_retained(bench_with: Callable[..., Bench]) -> None:

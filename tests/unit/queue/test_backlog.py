@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 SMALL, LARGE = 50, 5_000
 
 
-def lines_of(call: Callable[[], object]) -> int:
-    """How many lines of the queue's own code a call runs."""
+def lines_of(call: Callable[[], object], within: str = "zconnector/queue") -> int:
+    """How many lines of the queue's own code (or that of another folder) a call runs."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal count
-        if "zconnector/queue" not in frame.f_code.co_filename or "memory" in frame.f_code.co_filename:
+        if within not in frame.f_code.co_filename or "memory" in frame.f_code.co_filename:
             return None
         count += event == "line"
         return trace
@@ -162,9 +162,18 @@ def halfway(bench: Bench, backlog: int) -> Subscribers:
     return subscribers
 
 
+def holder_gone_among_many(bench: Bench, holders: int) -> int:
+    subscribers = Subscribers(bench)
+    subscribers.subscribe()
+    for number in range(holders):
+        subscribers.take(holder=f"h{number}")
+    return lines_of(lambda: bench.do(bench.queue.subscriptions.release_holder("h7", bench.now)))
+
+
 @pytest.mark.parametrize(
     "cost",
     [
+        holder_gone_among_many,
         offer,
         lease,
         complete,

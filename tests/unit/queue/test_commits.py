@@ -92,6 +92,17 @@ def test_the_riders_of_an_awaited_commit_that_fails_are_kept_and_its_own_writes_
     assert commit_of(commits.tick(LATER)).writes == (put(1, "a"),)
 
 
+def test_the_last_commit_waits_for_nothing_that_is_under_way() -> None:
+    """A connector that drained lost what rode while a flush was under way, and sent its replies once more."""
+    commits = Commits()
+    commits.ride(put(1, "a"))
+    commit_of(commits.flush(NOW))
+    commits.ride(put(2, "b"))
+    assert commits.flush(NOW) == []
+    assert commit_of(commits.last()).writes == (put(2, "b"),)
+    assert commits.last() == []
+
+
 def test_a_lazy_flush_holds_up_no_lease() -> None:
     commits = Commits()
     commits.ride(Delete(COMMANDS, 1))

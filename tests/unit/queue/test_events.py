@@ -329,13 +329,27 @@ def test_an_event_that_nobody_can_be_handed_is_a_dead_letter_once(bench: Bench, 
     for iterator in iterators:
         bench.cancel(bench.listen(iterator))
     callers = [bench.listen(iterator) for iterator in iterators] if first == "waiter" else []
-    bench.publish(bench.event("bad", payload=b"\xff"))
     bench.publish(bench.event("large", more="x" * 65_400))
     bench.publish(bench.event("good"))
     callers = callers or [bench.listen(iterator) for iterator in iterators]
     assert [bench.got(caller) for caller in callers] == ["good", "good"]
-    assert spaces(bench).count(DEAD) == 2
-    assert bench.queue.depths()["dead"]["by_reason"] == {"INVALID_PAYLOAD": 1, "TOO_LARGE": 1}
+    assert spaces(bench).count(DEAD) == 1
+    assert bench.queue.depths()["dead"]["by_reason"] == {"TOO_LARGE": 1}
+
+
+def test_an_event_that_is_no_text_is_passed_over_by_those_who_read_only_text(bench: Bench) -> None:
+    iterator = bench.iterator("event")
+    bench.cancel(bench.listen(iterator))
+    bench.publish(bench.event("bytes", payload=b"\xff"))
+    waiting = bench.listen(iterator)
+    bench.publish(bench.event("text"))
+    assert bench.got(waiting) == "text"
+    assert [note.event for note in bench.notes] == ["event passed over: not UTF-8"]
+    assert spaces(bench).count(DEAD) == 0, "it is there for readers of zconnector.v1"
+    bench.restart()
+    waiting = bench.listen(iterator)
+    bench.publish(bench.event("more"))
+    assert bench.got(waiting) == "more"
 
 
 def test_an_event_that_cannot_be_read_leaves_the_waiter_waiting(bench: Bench) -> None:

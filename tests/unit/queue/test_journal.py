@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from zconnector.queue.journal import MAX_RECORD
+from zconnector.queue.store import Put
 
 if TYPE_CHECKING:
     from tests.unit.queue.conftest import Bench
@@ -114,3 +115,18 @@ def test_bounds_by_count_and_bytes(bench_with: Callable[..., Bench]) -> None:
         command = small.command(f"c{number}", payload=b"x" * 3_000)
         small.do(small.queue.offer_own(command, small.now, small.hear()))
     assert [heard.outcome for heard in small.heard] == ["STORED", "REFUSED"]
+
+
+def names(write: object) -> str:
+    return str(write.meta.get("uuid", "")) if isinstance(write, Put) else ""
+
+
+def test_the_record_is_in_the_commit_of_its_command_also_when_that_makes_others_go(
+    bench_with: Callable[..., Bench],
+) -> None:
+    bench = bench_with(max_commands=1, overflow="drop_oldest")
+    take(bench, "c1")
+    bench.held = True
+    take(bench, "c2")  # c1 is to be buried, in a commit of its own
+    (own,) = [commit for commit in bench.pending if any(names(write) == "c2" for write in commit.writes)]
+    assert "journal/0000000000000002" in [write.key for write in own.writes]

@@ -163,6 +163,27 @@ def test_time_to_live_goes_on_over_a_restart_and_a_full_disk(bench: Bench) -> No
     assert bench.state() == {"DEAD": 1}
 
 
+@pytest.mark.parametrize("rings", ["delay", "lease"])
+def test_what_is_over_is_not_begun_at_the_moment_at_which_it_expires(bench: Bench, rings: str) -> None:
+    """A process that stood still finds both alarms due: the first one used to hand it out once more."""
+    bench.offer(bench.command("u1", ttl=2_000, **{rings: 1_500}))
+    if rings == "lease":
+        bench.took()
+    waiting = bench.take()
+    bench.mono += 3
+    bench.do(bench.queue.tick(bench.now))
+    assert bench.taken(waiting) is None
+    bench.passes(0)
+    assert bench.state() == {"DEAD": 1}
+
+
+def test_what_could_not_expire_on_a_full_disk_is_not_begun(bench: Bench) -> None:
+    bench.offer(bench.command("u1", ttl=1_000))
+    bench.full = True
+    bench.passes(1)
+    assert bench.taken(bench.take()) is None
+
+
 def test_a_completion_that_is_being_stored_is_not_overtaken_by_the_time_to_live(bench: Bench) -> None:
     bench.offer(bench.command("u1", ttl=1_000))
     lease = bench.took()
@@ -296,3 +317,34 @@ def test_many_that_expire_at_one_moment_do_so_in_parts(bench: Bench) -> None:
         parts.append(bench.state()["DEAD"] - before)
     assert parts[:3] == [500, 500, 200]
     assert bench.state() == {"DEAD": 1_200}
+
+
+def test_nothing_is_dropped_for_a_command_that_is_refused_all_the_same(
+    bench_with: Callable[..., Bench],
+) -> None:
+    bench = bench_with(max_commands=1, overflow="drop_oldest")
+    for number in range(9):
+        bench.offer(bench.command(f"done{number}"))
+        bench.settles(bench.took(), "ack")
+    bench.offer(bench.command("a"))
+    assert bench.offer(bench.command("b")) == Offered("STORED")  # a goes: ten have ended, which is the bound
+    offered = bench.offer(bench.command("c"))
+    assert offered is not None
+    assert offered.reason is Reason.QUEUE_FULL
+    assert order(bench) == ["b"]
+
+
+def test_an_expired_command_is_buried_although_its_burial_and_its_completion_could_not_be_stored(
+    bench: Bench,
+) -> None:
+    bench.offer(bench.command("c1", ttl=1_000))
+    bench.full = True
+    bench.passes(1.1)
+    bench.held = True
+    bench.complete("c1")  # by uuid, over the Gandalf API
+    bench.passes(1.1)  # the burial is tried again, and finds it COMPLETING
+    bench.held = False
+    bench.settle()
+    bench.full = False
+    bench.passes(1.1)
+    assert [letter["reason"] for letter in bench.letters()] == ["EXPIRED"]

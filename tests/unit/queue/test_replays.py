@@ -149,3 +149,16 @@ def test_a_full_queue_takes_no_letter(bench_with: Callable[..., Bench]) -> None:
 
 def test_none_is_no_error(bench: Bench) -> None:
     assert replay(bench) == Replayed()
+
+
+def test_bytes_are_replayed_unless_they_were_what_it_died_of(bench: Bench) -> None:
+    kill(bench, "read-as-text")
+    bench.offer(bench.command("bytes", payload=NOT_UTF8))
+    bench.settles(bench.took(), "fail")
+    outcome = replay(bench)
+    assert outcome is not None
+    assert [old for old, _ in outcome.uuids] == ["bytes"]
+    assert [(refusal.uuid, refusal.reason) for refusal in outcome.refused] == [
+        ("read-as-text", Reason.INVALID_PAYLOAD)
+    ]
+    assert bench.took()["replay_of"] == "bytes"

@@ -360,3 +360,20 @@ def test_an_operator_cancels_whatever_is_live(bench: Bench, state: str) -> None:
     assert [str(refusal.reason) for refusal in heard] == ["FENCED", "NOT_FOUND"]
     bench.passes(2)
     assert bench.state() == {"DEAD": 1}
+
+
+def test_when_it_ended_is_known_after_a_restart(bench: Bench) -> None:
+    for uuid in ("c1", "c2"):
+        bench.offer(bench.command(uuid))
+    bench.passes(60)
+    done, dead = bench.took(), bench.took()
+    bench.settles(done, "ack")
+    bench.settles(dead, "fail")
+    told = []
+    for lease in (done, dead):
+        bench.settles(lease, "ack")
+        told.append(bench.heard_settled[0].detail)
+    bench.restart()
+    for lease, before in zip((done, dead), told, strict=True):
+        bench.settles(lease, "ack")
+        assert bench.heard_settled[0].detail == before

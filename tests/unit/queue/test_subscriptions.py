@@ -595,3 +595,16 @@ def test_a_damaged_event_is_a_dead_letter_and_missed(bench: Bench, subs: Subscri
     taken = subs.take()
     assert (subs.took(taken), subs.missed(taken)) == ([], 1)
     assert [row.meta["uuid"] for row in scan_all(bench.store) if row.space == DEAD] == ["e1"]
+
+
+def test_a_reader_that_can_read_only_text_takes_an_event_from_nobody_else(
+    bench: Bench, subs: Subscribers
+) -> None:
+    subs.subscribe()
+    gandalf = bench.listen(bench.iterator("event"))
+    publish(bench, "e1", payload=b"\xff\xfe")
+    assert bench.letters() == []
+    assert subs.took(subs.take()) == [("e1", 1)]
+    publish(bench, "e2")
+    assert bench.got(gandalf) == "e2"
+    assert bench.letters() == []

@@ -213,13 +213,13 @@ class Subscribed(RuleBasedStateMachine):
         self.bench.held = False
         self.bench.settle()
         self.bench.do(self.bench.queue.tick(self.bench.now))
+        for caller in list(self.taking):  # or what comes back would be leased to one of them
+            del self.taking[caller]
+            self.bench.cancel(caller)
         self.leases_run_out()
         self.bench.passes(5)
         seen: dict[str, set[str]] = {}
         for name in NAMES:
-            for caller in [c for c, (n, _) in self.taking.items() if n == name]:
-                del self.taking[caller]
-                self.bench.cancel(caller)
             for _ in range(200):
                 caller = self.bench.caller()
                 self.taking[caller] = (name, "last")

@@ -27,6 +27,14 @@ def test_one_handler_for_each_name() -> None:
         worker.event("git", "PUSH")(handler)
 
 
+def test_a_topic_may_be_heard_by_all_and_by_subscriptions_in_one_worker() -> None:
+    worker = Worker(major=1)
+    for subscription in ("", "audit", "billing"):
+        worker.event("git", "PUSH", subscription=subscription)(handler)
+    with pytest.raises(ConfigError, match="subscription audit has two handlers"):
+        worker.event("git", subscription="audit")(handler)
+
+
 def test_bad_declarations_are_refused() -> None:
     with pytest.raises(ConfigError, match="major must be from -128 to 127 \\(got 128\\)"):
         Worker(major=128)

@@ -12,11 +12,11 @@ from zconnector.rpc.port import DoorPort
 from zconnector.rpc.v1.feed import Feed, Item
 from zconnector.rpc.v1.settling import refusal_of
 from zconnector.rpc.v1.status import item_refusal
-from zconnector.rpc.v1.stream import ANSWERS, FRAME
+from zconnector.rpc.v1.stream import ANSWERS, FRAME, MUCH
 from zconnector.rpc.v1.work_convert import fill_delivery
 
-TOGETHER = 500
-"""Acknowledgements of one call."""
+TOGETHER = 400
+"""Acknowledgements of one call: what the door takes, and can answer."""
 
 
 class Reader:
@@ -38,6 +38,8 @@ class Reader:
         self._holder = holder
         self._put = put
         self._events: list[Item] = []
+        self._bytes = 0
+        """Payloads of these."""
         self._acked: list[Any] = []
         self._missed = 0
         self._held: set[int] = set()
@@ -56,9 +58,16 @@ class Reader:
 
     def _took(self, feed: Feed, items: list[Item], result: Mapping[str, Any]) -> None:
         self._events += items
+        self._bytes += sum(len(payload) for _, payload in items)
+        self.feed.hold(self._bytes > MUCH)
         self._held.update(int(item["id"]) for item, _ in items)
         self._missed += int(result.get("missed") or 0)
         self._put()
+
+    @property
+    def unread(self) -> int:
+        """Answers to acknowledgements that are to be written, or will be; more or less."""
+        return len(self._acked) + TOGETHER * self.under_way
 
     def acknowledge(self, acks: list[tuple[int, bool]]) -> None:
         """The client has done with these events, or wants them handed out again."""
@@ -108,17 +117,22 @@ class Reader:
         self._missed = 0
         return told
 
-    def fill(self, reply: Any) -> int:
-        """Put what there is into a WorkReply or SubscribeReply, up to a frame; its bytes, more or less."""
-        size = 0
+    def fill(self, reply: Any, size: int = 0) -> int:
+        """Put what there is into a WorkReply or SubscribeReply, up to a frame.
+
+        `size`: bytes, more or less, that it has already; it is returned with what was added.
+        """
         taken = 0
         for item, payload in self._events:
             size += len(payload) + 200
-            if taken and size > FRAME:
-                break
+            if size > FRAME and size > len(payload) + 200:
+                break  # only one that is alone in its frame may be larger than that
             fill_delivery(reply.events.add(), self.name, item, payload)
+            self._bytes -= len(payload)
             taken += 1
-        del self._events[:taken]
+        if taken:
+            del self._events[:taken]
+            self.feed.hold(self._bytes > MUCH)
         if size <= FRAME:
             reply.acked.extend(self._acked[:ANSWERS])
             del self._acked[:ANSWERS]

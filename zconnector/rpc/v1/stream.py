@@ -23,6 +23,10 @@ FRAME = 1_000_000
 """Bytes of a frame, unless a single message is larger: one of 4,000,000 fits into the 4 MiB of a client."""
 ANSWERS = 2_000
 """Answers of one frame: each may have a detail of 1 KiB."""
+MUCH = 4_000_000
+"""Bytes put aside for the client beyond which nothing more is taken from the queue."""
+MANY = 10_000
+"""Answers under way, or unread by the client, beyond which the client is not read."""
 
 
 class Stream(ABC):
@@ -117,6 +121,8 @@ class Stream(ABC):
         if now - self._ticked > 2 * self._settings.heartbeat:
             self._heard_at = now  # it was this process that stood still: what was said is still unread
         self._ticked = now
+        if not self._room.is_set():
+            self._heard_at = now  # it is we who do not read
         if now - self._heard_at > self._settings.silence:
             why = f"the client said nothing for {self._settings.silence:g} s"
             self.end(Refusal(Reason.TIMED_OUT, why))

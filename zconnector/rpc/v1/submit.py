@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from zconnector.errors import Reason, Refusal
@@ -13,22 +14,26 @@ from zconnector.rpc.convert import parse
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.v1 import convert
-from zconnector.rpc.v1.stream import ANSWERS, FRAME, Context, Stream
+from zconnector.rpc.v1.stream import ANSWERS, FRAME, MUCH, Context, Stream
 
 MOST = 10_000
 """Commands and replies under way on one stream."""
+AGAIN = 8
+"""Replies that are asked for again at once, when there is room."""
 
 Asked = asyncio.Future[tuple[dict[str, Any], bytes]]
 
 
 async def send(door: DoorPort, request: Any, settings: ServiceSettings) -> Any:
     """One command with its receipt, and its reply if that is asked for."""
+    began = asyncio.get_running_loop().time()
     try:
         between_reply(request.reply_timeout_ms)
         args, payload = convert.submission_args(request, settings.default_timeout_ms)
     except Refusal as refusal:
         return pb.SendReply(receipt=convert.refused_receipt(request.uuid, refusal))
     uuid = str(args["uuid"])
+    args["began"] = int(began * 1000)
     try:
         result, _ = await door.call("send_command", args, payload)
     except Refusal as refusal:
@@ -69,7 +74,10 @@ def between_reply(timeout_ms: int) -> int:
 class SubmitStream(Stream):
     """Many commands, without a task for any.
 
-    Invariant: `_sending` and `_waiting` hold exactly the calls at the door that are not answered yet.
+    Replies beyond `MUCH` unread bytes stay at the queue, which keeps them: they are asked for again.
+
+    Invariant: `_sending` and `_waiting` hold exactly the calls at the door that are not answered yet; no uuid
+    is both in `_waiting` and in `_put_off`; `_bytes` are those of the payloads of `_replies`.
     """
 
     def __init__(self, door: DoorPort, context: Context, settings: ServiceSettings) -> None:
@@ -79,19 +87,28 @@ class SubmitStream(Stream):
         self._waiting: dict[str, Asked] = {}
         self._receipts: list[Any] = []
         self._replies: list[Any] = []
+        self._bytes = 0
+        self._put_off: dict[str, int] = {}
+        """Timeouts of replies that came when there was no room."""
+
+    @property
+    def unread(self) -> int:
+        """Bytes of replies that are put aside for the client."""
+        return self._bytes
 
     async def opened(self, raw: bytes) -> None:
         self.heard(raw)
 
     def heard(self, raw: bytes) -> None:
         request = parse(pb.SubmitRequest, raw)
+        for uuid in request.forget:
+            self._put_off.pop(uuid, None)
+            if (asked := self._waiting.pop(uuid, None)) is not None:
+                asked.cancel()
         for command in request.commands:
             self._submit(command)
         for each in request.awaits:
             self._await(each.uuid, each.timeout_ms)
-        for uuid in request.forget:
-            if (asked := self._waiting.pop(uuid, None)) is not None:
-                asked.cancel()
         self._measure()
 
     def _submit(self, command: Any) -> None:
@@ -102,6 +119,7 @@ class SubmitStream(Stream):
             self._receipts.append(convert.refused_receipt(command.uuid, refusal))
             self.put()
             return
+        args["began"] = int(asyncio.get_running_loop().time() * 1000)
         asked = self._door.ask("send_command", args, payload)
         self._sending.add(asked)
         reply = command.reply_timeout_ms if command.reply else None
@@ -123,7 +141,7 @@ class SubmitStream(Stream):
         self._answered()
 
     def _await(self, uuid: str, timeout_ms: int) -> None:
-        if uuid in self._waiting:
+        if uuid in self._waiting or uuid in self._put_off:
             return
         try:
             args = await_args(uuid, timeout_ms)
@@ -133,9 +151,9 @@ class SubmitStream(Stream):
             return
         asked = self._door.ask("await_reply", args)
         self._waiting[uuid] = asked
-        asked.add_done_callback(partial(self._replied, uuid))
+        asked.add_done_callback(partial(self._replied, uuid, timeout_ms))
 
-    def _replied(self, uuid: str, asked: Asked) -> None:
+    def _replied(self, uuid: str, timeout_ms: int, asked: Asked) -> None:
         if self._waiting.get(uuid) is asked:
             del self._waiting[uuid]
         if asked.cancelled():
@@ -146,9 +164,20 @@ class SubmitStream(Stream):
             self._replies.append(convert.no_reply(uuid, error))
         elif error is not None:
             raise error
+        elif self._bytes > MUCH:
+            self._put_off[uuid] = timeout_ms
         else:
-            self._replies.append(convert.reply(uuid, *asked.result()))
+            reply = convert.reply(uuid, *asked.result())
+            self._bytes += len(reply.payload)
+            self._replies.append(reply)
+        self._ask_again()
         self._answered()
+
+    def _ask_again(self) -> None:
+        """For some of those that there was no room for."""
+        if self._bytes <= MUCH and not self.over:
+            for uuid in list(islice(self._put_off, AGAIN)):
+                self._await(uuid, self._put_off.pop(uuid))
 
     def _answered(self) -> None:
         self._measure()
@@ -157,8 +186,8 @@ class SubmitStream(Stream):
 
     def _measure(self) -> None:
         """No more than can be held are under way, or unread by the client."""
-        held = len(self._sending) + len(self._waiting) + len(self._receipts) + len(self._replies)
-        self.hold(held >= MOST)
+        under_way = len(self._sending) + len(self._waiting) + len(self._put_off)
+        self.hold(under_way + len(self._receipts) + len(self._replies) >= MOST)
 
     def ended(self) -> None:
         """What is under way is answered first."""
@@ -166,7 +195,7 @@ class SubmitStream(Stream):
     def busy(self) -> bool:
         if self._closing:
             return bool(self._sending)
-        return bool(self._sending or self._waiting)
+        return bool(self._sending or self._waiting or self._put_off)
 
     def frame(self) -> bytes | None:
         if not (self._receipts or self._replies):
@@ -175,14 +204,16 @@ class SubmitStream(Stream):
         del self._receipts[:ANSWERS]
         if self._receipts:
             return bytes(reply.SerializeToString())
-        size = taken = 0
+        size, taken = 200 * len(reply.receipts), 0
         for each in self._replies:
             size += len(each.payload) + 200
-            if taken and size > FRAME:
+            if (taken or reply.receipts) and size > FRAME:
                 break
             reply.replies.append(each)
+            self._bytes -= len(each.payload)
             taken += 1
         del self._replies[:taken]
+        self._ask_again()
         self._measure()
         encoded: bytes = reply.SerializeToString()
         return encoded
@@ -192,3 +223,4 @@ class SubmitStream(Stream):
             asked.cancel()
         self._sending.clear()
         self._waiting.clear()
+        self._put_off.clear()

@@ -12,7 +12,7 @@ from zconnector.rpc.convert import parse
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.v1.reading import Reader
-from zconnector.rpc.v1.stream import Context, Stream
+from zconnector.rpc.v1.stream import MANY, Context, Stream
 from zconnector.rpc.v1.tidings import Tidings
 from zconnector.rpc.v1.work_convert import MAX_CREDITS, hold, subscription_args
 
@@ -73,6 +73,7 @@ class SubscribeStream(Stream):
                     why = f"this stream reads {reader.name}, not {ack.subscription[:40]!r}"
                     raise Refusal(Reason.BAD_ARGUMENT, why)
             reader.acknowledge([(ack.id, ack.ok) for ack in request.acks])
+            self.hold(reader.unread > MANY)
         if request.HasField("credits"):
             if request.credits > MAX_CREDITS:
                 raise Refusal(Reason.BAD_ARGUMENT, f"{request.credits} credits, limit {MAX_CREDITS}")
@@ -94,6 +95,7 @@ class SubscribeStream(Stream):
             if (missed := self._reader.missed()) is not None:
                 reply.missed.CopyFrom(missed)
             self._reader.fill(reply)
+            self.hold(self._reader.unread > MANY)
         reply.beat, self._beat = self._beat, 0
         encoded: bytes = reply.SerializeToString()
         if not encoded and not self.blank:

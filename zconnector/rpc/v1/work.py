@@ -19,7 +19,7 @@ from zconnector.rpc.v1.feed import Feed, Item
 from zconnector.rpc.v1.reading import Reader
 from zconnector.rpc.v1.settling import Settling
 from zconnector.rpc.v1.status import item_refusal
-from zconnector.rpc.v1.stream import ANSWERS, FRAME, Context, Stream
+from zconnector.rpc.v1.stream import ANSWERS, FRAME, MANY, MUCH, Context, Stream
 from zconnector.rpc.v1.tidings import Tidings, ignore
 from zconnector.rpc.v1.work_convert import (
     MAX_CREDITS,
@@ -32,10 +32,6 @@ from zconnector.rpc.v1.work_convert import (
     worker_args,
 )
 
-MUCH = 4_000_000
-"""Bytes put aside for the client beyond which nothing more is taken from the queue."""
-MANY = 10_000
-"""Outcomes under way beyond which the client is not read."""
 LEASES = 256
 """Leases of one call."""
 
@@ -195,16 +191,21 @@ class WorkStream(Stream):
                     freed.add(feed)
         if good:
             self._settling.add(good)
-            self.hold(len(self._settling) > MANY)
+        self._measure()
         for feed in freed:
             feed.pull()
+
+    def _measure(self) -> None:
+        """No more is read than can be answered, and the client takes the answers."""
+        unread = sum(reader.unread for reader in self._readers.values())
+        self.hold(len(self._settling) + len(self._answers) + unread > MANY)
 
     def _told(self, args: Args, refusal: Refusal | None) -> None:
         """The queue has settled an outcome, or refused it."""
         if self.over:
             return
         self._settled(str(args["uuid"]), _KINDS[args["outcome"]], refusal)
-        self.hold(len(self._settling) > MANY)
+        self._measure()
         self.looked()
 
     def _settled(self, uuid: str, kind: Any, refusal: Refusal | None) -> None:
@@ -225,6 +226,7 @@ class WorkStream(Stream):
             if reader is None:
                 raise Refusal(Reason.NOT_FOUND, f"this stream reads no subscription {name[:40]!r}")
             reader.acknowledge(numbers)
+        self._measure()
 
     def _drain(self) -> None:
         """Nothing more for this worker; what it has not seen yet is for others."""
@@ -307,7 +309,8 @@ class WorkStream(Stream):
                 break  # the next frame
             if (missed := reader.missed()) is not None:
                 reply.missed.append(missed)
-            size += reader.fill(reply)
+            size = reader.fill(reply, size)
+        self._measure()
         encoded: bytes = reply.SerializeToString()
         if not encoded and not self.blank:
             return None

@@ -72,7 +72,8 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Poll(self, request, context):
-        """Held until there is a command (or `wait_ms` is over: an empty answer). The leases last by time only.
+        """Held until there is a command (or `wait_ms` is over: an empty answer). The leases last by time only. It
+        registers nothing: where a type has no pivot, and takes its commands from who registers, somebody else must.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

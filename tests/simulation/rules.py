@@ -1,0 +1,126 @@
+"""The promises that are watched, and what each part of the model knows of the world."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.simulation.scheduler import MS, SECOND
+
+RULES: dict[str, str] = {
+    "lost command": "a receipted command is executed, or is a dead letter; its sender has the reply",
+    "unexpected execution": "what was refused for certain is not executed; nothing is at two connectors",
+    "accepted twice": "a command has one accepted completion; a uuid stands for one body",
+    "redelivery": "nothing is handed out again after its end: completed, or a dead letter",
+    "overlapping leases": "a command is handed out again only after its lease has ended by a rule",
+    "fencing": "only the token of the lease that lasts settles it, and that one does, over restarts too",
+    "attempts": "attempts are counted, unseen ones are not, and there are no more than the policy says",
+    "order key": "a command begins after all that came before it under its name and order key have ended",
+    "priority": "of what is ready under one name the first by priority and arrival is handed out first",
+    "delay": "nothing delayed or put off is handed out over 100 ms too early, or ready over 100 ms too late",
+    "time to live": "nothing begins or is done after its time to live, and nothing expires before",
+    "dead letters": "DEAD, its one letter and its FAIL are one commit, for a reason that there is",
+    "replay": "a replayed letter is a command with a fresh uuid, and no letter any more",
+    "pause": "nothing of a paused name is handed out, over restarts too",
+    "wishes kept": "a command is stored with the wishes that its sender had",
+    "subscription": "each event comes to each subscription, to one holder at a time, never after its ack",
+    "unheard": "who awaits the reply to a command hears it when it is there",
+    "wrong uuid": "every answer and reply is about what was asked, and goes to who asked",
+    "missed event": "every connector of the tenant has every published event, every iterator shows it",
+    "event twice": "an iterator shows an event once",
+    "unanswered": "a sender hears within its timeout + 100 ms",
+    "unknown for ever": "an UNKNOWN command ends in a receipt, a reply or a FAIL",
+    "slow failover": "with one of three instances silent a receipt comes within T/n + 200 ms",
+    "unbounded": "every queue keeps its bound, and is empty once all is quiet",
+    "lease kept": "a lease does not outlive its holder",
+    "not journalled": "what a connector sent to itself is in the journal afterwards",
+    "cross-tenant": "nothing of a tenant is seen in another",
+    "stale configuration": "a pivot put while all runs reaches every connector of its type",
+    "silent drop": "whatever a socket does not take is told to the core",
+    "not drained": "when faults stop, everything comes to its end",
+    "defect": "no core raises, no process ends by itself",
+}
+"""Each rule and the promise that it watches."""
+
+_INFINITE = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken promise."""
+
+    at: int
+    rule: str
+    subject: str
+    """Uuid (or node) that the transcript is about."""
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.at / 1e6:.3f} s  {self.rule}: {self.text}"
+
+
+class Book:
+    """What all parts of the model write in."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+        self.checked: Counter[str] = Counter()
+        """How often each rule was applied."""
+        self.counts: Counter[str] = Counter()
+        self._ends: dict[str, list[int]] = {}
+        self._started: dict[str, int] = {}
+        """When the last process of a connector began."""
+        self._jumps: dict[str, list[int]] = {}
+        """When its wall clock was set."""
+        self._troubles: dict[str, list[list[int]]] = {}
+        """By node: [begin, end] of the times when it was frozen or its disk was not well."""
+
+    def _broken(self, at: int, rule: str, subject: str, text: str) -> None:
+        if len(self.violations) < 50:
+            self.violations.append(Violation(at, rule, subject, text))
+
+    def broken(self, at: int, rule: str, subject: str, text: str) -> None:
+        """What the world found by looking (queues, drops, leases)."""
+        self._broken(at, rule, subject, text)
+
+    def defect(self, at: int, node: str, what: str) -> None:
+        """Something that must never happen, whatever the faults."""
+        self._broken(at, "defect", node, f"{node}: {what}")
+
+    # ---- the world
+
+    def started(self, at: int, node: str) -> None:
+        """A process of a connector begins, with what is on its disk."""
+        self._started[node] = at
+
+    def jumped(self, at: int, node: str) -> None:
+        """A machine's wall clock was set."""
+        self._jumps.setdefault(node, []).append(at)
+
+    def trouble(self, at: int, node: str, begins: bool) -> None:
+        """A connector is frozen, or its disk fails or is slow: its deadlines do not count meanwhile."""
+        spans = self._troubles.setdefault(node, [])
+        if begins:
+            spans.append([at, _INFINITE])
+            return
+        for span in spans:
+            if span[1] == _INFINITE:
+                span[1] = at
+                break
+
+    def _troubled(self, node: str, since: int, until: int) -> bool:
+        margin = 500 * MS
+        return any(begin <= until and end >= since - margin for begin, end in self._troubles.get(node, ()))
+
+    def _restarted(self, node: str, since: int, until: int) -> bool:
+        """Whether a process of this connector ended in that time."""
+        return any(since <= end <= until for end in self._ends.get(node, ()))
+
+    def _misled(self, node: str, since: int, until: int) -> bool:
+        """Whether it was restarted with a wall clock that was set since: stored times mean little then."""
+        jumped = any(since - SECOND <= jump <= until for jump in self._jumps.get(node, ()))
+        return jumped and self._restarted(node, since, until)
+
+
+def tenant_of(node: str) -> str:
+    return node.partition("/")[0]
