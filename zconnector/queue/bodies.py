@@ -15,7 +15,7 @@ AHEAD_MOST = 4_096
 """Bytes of a body that is read ahead."""
 READ = 1_500
 """Bytes that a message counts for in the cache beside its body, when its header is kept as it is used."""
-CACHE_BYTES = 8 << 20
+CACHE_BYTES = 12 << 20
 """A message is mostly read right after it was stored; what is older waits on the disk."""
 
 
