@@ -15,6 +15,8 @@ AHEAD_MOST = 4_096
 """Bytes of a body that is read ahead."""
 READ = 1_500
 """Bytes that a message counts for in the cache beside its body, when its header is kept as it is used."""
+LARGEST = 2 << 20
+"""Bytes of a body that is kept: a few larger ones would drive all others out."""
 CACHE_BYTES = 12 << 20
 """A message is mostly read right after it was stored; what is older waits on the disk."""
 
@@ -34,7 +36,7 @@ class Messages:
         """Remember a body that is, or is about to be, stored; and the message that it was packed from, which
         most are read as soon after, several times."""
         self.forget(space, key)
-        if len(body) > self._limit // 4:
+        if len(body) > min(self._limit // 4, LARGEST):
             return
         kept = self._kept[space, key] = body, message
         self._bytes += _cost(kept)
