@@ -95,9 +95,8 @@ def context() -> Any:
 
 @pytest.fixture
 async def served(context: Any, tmp_path: Path) -> AsyncIterator[Served]:
-    made = Served(context, "inproc://fuzz")
+    made = Served(context, f"ipc://{tmp_path}/door.sock")
     made.door.start()
-    made.door.also_at(f"ipc://{tmp_path}/door.sock")
     yield made
     made.door.stop()
 
@@ -140,7 +139,7 @@ def told(rng: random.Random) -> list[tuple[str, str]]:
 async def test_any_request_gets_a_status_and_the_service_goes_on(
     served: Served, seed: int, tmp_path: Path
 ) -> None:
-    client = DoorClient(served.door._context, "inproc://fuzz")
+    client = DoorClient(served.door._context, f"ipc://{tmp_path}/door.sock")
     client.start()
     server = WorkerServer(client, "boot", ServiceSettings(hold=0.0))
     (tmp_path / "s").mkdir(mode=0o700)

@@ -133,7 +133,8 @@ class Operator(Agent):
             {"n": self.rng.randrange(1_000), "tenant": self.node.spec.tenant, "by": self.name}
         )
         self._model.editing(node, uuid, payload)
-        self._operate("dead.edit", {"uuid": uuid}, lambda _: self.replay(), payload)
+        # Not within the step that tells it: who is told is outside.
+        self._operate("dead.edit", {"uuid": uuid}, lambda _: self.after(MS, self.replay), payload)
 
     def purge_letters(self) -> None:
         uuid = self._letter()
