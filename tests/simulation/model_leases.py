@@ -18,6 +18,8 @@ from zconnector.queue.states import State
 
 SURE = 0.99
 """How much of a length has passed for certain: clocks drift."""
+ASK_WITHIN = int(10.0 * SURE * SECOND)
+"""A stream whose tidings were answered and that does not ask again for so long may be taken for gone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +79,8 @@ class LeaseRules(RowRules):
         """(connector, uuid) -> its last hand-out."""
         self._tokens: dict[str, dict[str, Held]] = {}
         """By connector: hand-outs with a token that may last."""
+        self._answered: dict[tuple[str, str], int] = {}
+        """(node, holder) -> when its tidings were answered; those that have not asked again since."""
 
     # ---- hand-outs
 
@@ -86,7 +90,7 @@ class LeaseRules(RowRules):
         before = self._held.get((node, uuid))
         if before is not None and at < before.until:
             self.checked["overlapping leases"] += 1
-            if not self._is_over(before):
+            if not self._is_over(at, before):
                 after = f"{(at - before.at) / MS:.0f} ms after {before.worker}"
                 text = f"{uuid} was handed out at {node} again, {after}"
                 self._broken(at, "overlapping leases", uuid, text)
@@ -96,9 +100,11 @@ class LeaseRules(RowRules):
         if held.token:
             self._tokens.setdefault(node, {})[held.token] = held
 
-    def _is_over(self, held: Held) -> bool:
+    def _is_over(self, at: int, held: Held) -> bool:
         """Whether something happened by which it ends."""
         node = held.node
+        if held.token and self._is_silent(at, node, held.holder):
+            return True
         ends = [(node, held.worker, ""), (node, "", held.iterator)]
         ends.append((node, held.holder or "nobody", "") if held.token else (node, "", ""))
         return any(self._may_end.get(end, -1) > held.order for end in ends)
@@ -129,8 +135,27 @@ class LeaseRules(RowRules):
 
     def stream_ended(self, at: int, node: str, holder: str) -> None:
         """A stream's tidings were cancelled: its leases end."""
+        self._answered.pop((node, holder), None)
         self.lease_may_end(at, node, holder, "")
         self.holder_gone(node, holder)
+
+    def stream_answered(self, at: int, node: str, holder: str) -> None:
+        """A stream's tidings were answered: unless it asks again in time, it ends.
+
+        What it is handed until then ends with it, so that this counts from when the time is over.
+        """
+        self._answered[node, holder] = at
+
+    def stream_asks(self, at: int, node: str, holder: str) -> None:
+        """It asks for tidings, again or for the first time; perhaps too late."""
+        if self._is_silent(at, node, holder):
+            self.stream_ended(at, node, holder)
+        self._answered.pop((node, holder), None)
+
+    def _is_silent(self, at: int, node: str, holder: str) -> bool:
+        """Whether it has not asked for so long that it may be gone."""
+        answered = self._answered.get((node, holder))
+        return answered is not None and at - answered >= ASK_WITHIN
 
     # ---- settling
 
@@ -199,16 +224,18 @@ class LeaseRules(RowRules):
     def _check_refused(self, at: int, said: Settling, held: Held) -> None:
         """FENCED although its lease lasts?"""
         row = self._rows.get((said.node, said.uuid))
-        if row is None or row.gone or at >= held.until or self._ended_before(held):
+        if row is None or row.gone or at >= held.until or self._ended_before(at, held):
             return
         if self._held.get((said.node, said.uuid)) is not held:
             return  # handed out again meanwhile, which has been judged
         text = f"{said.outcome} of {said.uuid} by the holder of its lease was FENCED at {said.node}"
         self._broken(at, "fencing", said.uuid, text)
 
-    def _ended_before(self, held: Held) -> bool:
+    def _ended_before(self, at: int, held: Held) -> bool:
         """Whether something besides its own outcome ended it."""
         node = held.node
+        if self._is_silent(at, node, held.holder):
+            return True
         ends = [(node, held.worker, ""), (node, held.holder or "nobody", "")]
         return any(self._may_end.get(end, -1) > held.order for end in ends)
 
@@ -229,6 +256,9 @@ class LeaseRules(RowRules):
     def _leases_ended(self, at: int, node: str) -> None:
         """A process ended: what was not durable is no lease; the others wait for their streams."""
         self.lease_may_end(at, node, "", "")
+        for of, holder in list(self._answered):
+            if of == node:  # nobody waits for it any more; its leases that last wait to be adopted
+                self.stream_asks(at, node, holder)
         for token, held in list(self._tokens.get(node, {}).items()):
             if held.durable:
                 held.until = 1 << 62
@@ -261,7 +291,7 @@ class LeaseRules(RowRules):
                 self._order += 1
                 held.order = self._order
                 held.until = at + int(held.length * SURE) - MS
-            elif not (held.said or row.gone or at >= held.until or self._ended_before(held)):
+            elif not (held.said or row.gone or at >= held.until or self._ended_before(at, held)):
                 text = f"{uuid} could not be adopted at {node}, though its lease lasts"
                 self._broken(at, "fencing", uuid, text)
 

@@ -193,8 +193,7 @@ class StreamWorker(Agent):
         def given(news: Args, _: bytes) -> None:
             for lost in news["cancelled"]:
                 self._model.lost(self.node.name, str(lost["token"]))
-            if self.now < self._hung_until:  # it does not ask again in time
-                self._model.stream_ended(self.now, self.node.name, holder)
+            self._model.stream_answered(self.now, self.node.name, holder)
 
         def answered(news: Args, _: bytes, error: Refusal | None) -> None:
             if holder != self._holder:
@@ -210,6 +209,9 @@ class StreamWorker(Agent):
             self._draining = self._draining or bool(news["drain"])
             self._ask(holder)
 
+        door = self.node.door
+        if door is not None and not door.frozen:  # a frozen one hears it after it has looked at the time
+            self._model.stream_asks(self.now, self.node.name, holder)
         self._tidings = self.call("tidings", {**self._who(), "holder": holder}, answered, given=given)
 
     def _lost_router(self, holder: str) -> None:

@@ -150,6 +150,47 @@ def test_two_leases_do_not_overlap(ends: str, broken: list[str]) -> None:
     assert story.broken() == broken
 
 
+@pytest.mark.parametrize(
+    ("asks", "again", "broken"),
+    [
+        (None, 11.5, []),
+        (None, 9.0, ["overlapping leases"]),
+        (3.0, 11.5, ["overlapping leases"]),
+        (11.2, 11.5, []),
+    ],
+)
+def test_a_stream_that_does_not_ask_again_in_time_loses_also_what_it_was_handed_meanwhile(
+    asks: float | None, again: float, broken: list[str]
+) -> None:
+    story = Story().at(1).sent()
+    story.model.stream_asks(story.now, NODE, "s1")
+    story.model.stream_answered(story.now, NODE, "s1")
+    story.at(2).hand(lease=60)
+    if asks is not None:
+        story.model.stream_asks(story.at(asks).now, NODE, "s1")
+    story.at(again).hand(holder="s2", attempt=2)
+    assert story.broken() == broken
+
+
+def test_a_stream_that_was_silent_for_too_long_may_be_fenced_off() -> None:
+    for at, broken in ((9.0, ["fencing"]), (11.5, [])):
+        story = Story().at(1).sent()
+        story.model.stream_answered(story.now, NODE, "s1")
+        token = story.at(2).hand(lease=60)
+        story.at(at).settle(token, error="FENCED")
+        assert story.broken() == broken
+
+
+@pytest.mark.parametrize(("crash", "broken"), [(5, ["overlapping leases"]), (12, [])])
+def test_the_silence_of_a_stream_ends_with_the_process(crash: float, broken: list[str]) -> None:
+    story = Story().at(1).sent()
+    story.model.stream_answered(story.now, NODE, "s1")
+    story.at(2).hand(lease=60)
+    story.at(crash).crash(crash + 1)
+    story.at(crash + 8).hand(holder="s2", attempt=2)
+    assert story.broken() == broken
+
+
 def test_a_durable_lease_outlives_the_process_for_a_while() -> None:
     story = Story().at(1).sent()
     story.at(2).hand(lease=60)
