@@ -133,7 +133,7 @@ class Operator(Agent):
             {"n": self.rng.randrange(1_000), "tenant": self.node.spec.tenant, "by": self.name}
         )
         self._model.editing(node, uuid, payload)
-        self._operate("dead.edit", {"uuid": uuid}, lambda _: self.replay(), payload)
+        self._operate("dead.edit", {"uuid": uuid}, lambda _: self.after(MS, self.replay), payload)
 
     def purge_letters(self) -> None:
         uuid = self._letter()
