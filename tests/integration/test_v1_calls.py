@@ -191,7 +191,9 @@ async def test_a_command_with_all_its_wishes(door: ScriptedDoor, v1: V1) -> None
     answer = await v1.commands.Send(sent)
     assert answer.receipt.outcome == t.Receipt.ACCEPTED
     assert not answer.HasField("reply")
-    assert door.asked("send_command")[0] == {
+    asked = dict(door.asked("send_command")[0])
+    assert asked.pop("began") <= asyncio.get_running_loop().time() * 1000
+    assert asked == {
         "uuid": "u-1",
         "type": "Git",
         "command": "A",

@@ -263,6 +263,9 @@ async def test_a_late_outcome_is_fenced_and_a_token_of_before_the_restart_is_not
     waiting = asyncio.ensure_future(town.send("RUN", uuid="fence-1"))
     await work.until(lambda: len(work.commands) == 1)
     command = work.commands[0]
+    # A hand-out waits for no disk. What is told after it does, and takes the lease along.
+    await work.send(outcomes=[outcome(command, t.Outcome.PROGRESS)])
+    await work.until(lambda: len(work.settled) == 1)
     await town.hands.kill("ci")
     await v1.channel.close()
     await town.hands.start("ci")

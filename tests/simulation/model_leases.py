@@ -253,6 +253,16 @@ class LeaseRules(RowRules):
         if held is not None and lease is not None and held.token == lease["token"]:
             held.durable = True
 
+    def _lease_unheard(self, at: int, node: str, uuid: str, token: str) -> None:
+        """Its process ended between the commit and the answer: it fences off whoever had it before."""
+        before = self._held.get((node, uuid))
+        if before is not None and before.token:
+            self._tokens[node].pop(before.token, None)
+        self._order += 1
+        self._held[node, uuid] = Held(
+            at, self._order, node, "nobody", f"token {token}", at, token=token, durable=True
+        )
+
     def _leases_ended(self, at: int, node: str) -> None:
         """A process ended: what was not durable is no lease; the others wait for their streams."""
         self.lease_may_end(at, node, "", "")

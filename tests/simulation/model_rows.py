@@ -55,6 +55,14 @@ class CommandRow:
     delay: int = 0
     hand_outs: int = 0
     unseen: int = 0
+    unheard: int = 0
+    """Leases that a process stored and did not live to tell of: they count, and nobody has them."""
+    token: str = ""
+    """That of the last lease that became durable."""
+    told: bool = False
+    """It was handed out since then."""
+    untold: bool = False
+    """That lease became durable, and no hand-out that it could be was seen before or since."""
     naks: int = 0
     nak: tuple[int, int] | None = None
     """A nak under way: when it was said, and the least pause after it."""
@@ -145,7 +153,10 @@ class RowRules(SubscriptionRules):
         calm = state == State.READY and not self._troubled(node, at, at)
         row.ready_at = at if calm else 0
         row.passed.clear()
-        self._lease_put(node, uuid, put.meta.get("lease"))
+        lease = put.meta.get("lease")
+        if lease is not None and lease["token"] != row.token:
+            row.token, row.untold, row.told = str(lease["token"]), not row.told, False
+        self._lease_put(node, uuid, lease)
         if state in ENDED:
             self._ended_put(at, node, uuid, row, str(put.meta.get("reply", "")), ends)
         elif state == State.DELAYED:
@@ -155,6 +166,10 @@ class RowRules(SubscriptionRules):
 
     def _lease_put(self, node: str, uuid: str, lease: Mapping[str, Any] | None) -> None:
         """The lease that is durable now."""
+        raise NotImplementedError
+
+    def _lease_unheard(self, at: int, node: str, uuid: str, token: str) -> None:
+        """The lease that a restart found was given to nobody."""
         raise NotImplementedError
 
     def _done_put(self, at: int, node: str, uuid: str) -> None:
@@ -280,7 +295,7 @@ class RowRules(SubscriptionRules):
     def _no_reason(self, at: int, node: str, row: CommandRow, reason: str) -> str:
         """Why there is none for this letter; "" where there is one."""
         if reason == Reason.ATTEMPTS_EXHAUSTED:
-            if row.hand_outs - row.unseen < row.policy.attempts:
+            if row.hand_outs - row.unseen + row.unheard < row.policy.attempts:
                 return f"after {row.hand_outs} hand-outs of {row.policy.attempts}"
         elif reason == Reason.EXPIRED:
             early = row.stored_at - COMMIT + row.ttl - EARLY - at
@@ -389,6 +404,7 @@ class RowRules(SubscriptionRules):
         self._check_priority(at, node, uuid, row)
         row.state, row.ready_at, row.earliest, row.due, row.nak = State.LEASED, 0, 0, 0, None
         row.hand_outs += 1
+        row.told, row.untold = True, False
 
     def _check_pause(self, at: int, node: str, uuid: str, row: CommandRow) -> None:
         paused = self._paused.get(node)
@@ -415,10 +431,10 @@ class RowRules(SubscriptionRules):
         if row.naks >= most or attempt > most:
             text = f"{uuid} was handed out at {node} for the {max(row.naks + 1, attempt)}. time of {most}"
             self._broken(at, "attempts", uuid, text)
-        elif attempt and not row.naks < attempt <= row.hand_outs - row.unseen + 1:
+        elif attempt and not row.naks < attempt <= row.hand_outs - row.unseen + row.unheard + 1:
             text = (
                 f"{uuid} was handed out at {node} as attempt {attempt}: {row.hand_outs} before,"
-                f" {row.unseen} of them unseen, {row.naks} put off"
+                f" {row.unseen} of them unseen, {row.naks} put off, {row.unheard} more unheard"
             )
             self._broken(at, "attempts", uuid, text)
 
@@ -448,9 +464,14 @@ class RowRules(SubscriptionRules):
         """A process begins: the disk counts."""
         for (of, _), rows in self._live.items():
             if of == node:
-                for row in rows.values():
+                for uuid, row in rows.items():
                     row.state = row.stored
                     row.ready_at = at if row.stored == State.READY else 0
+                    if row.untold and row.stored == State.LEASED:
+                        row.untold = False
+                        row.unheard += 1
+                        self.counts["leases unheard"] += 1
+                        self._lease_unheard(at, node, uuid, row.token)
 
     def _finish_rows(self, at: int) -> None:
         for (node, uuid), row in self._rows.items():

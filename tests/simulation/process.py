@@ -108,6 +108,8 @@ class Process:
         """Virtual time of the timer that is set; -1: none."""
         self._due = 0.0
         self._calls: dict[int, tuple[Answered, Given | None]] = {}
+        self._giving = False
+        """`given` of a call is being told, in the midst of a step."""
         self._crossing: dict[int, None] = {}
         self._last_call = 0
         self._slow_until = 0
@@ -230,8 +232,10 @@ class Process:
         """A call at the door; returns its number.
 
         `given` is called as the core gives the answer, `answered` when it reaches the caller (unless
-        it is cancelled before).
+        it is cancelled before). `given` is told in the midst of a step: it only notes, and calls nothing.
         """
+        if self._giving:
+            raise RuntimeError(f"{op} is called from within a step of {self.name}")
         self._last_call += 1
         number = self._last_call
         self._calls[number] = (answered, given)
@@ -444,7 +448,9 @@ class Process:
             return
         given = self._calls[number][1]
         if given is not None and action.error is None:
+            self._giving = True
             given(action.args, action.payload)
+            self._giving = False
         self._answer(number, action.args, action.payload, action.error)
 
     def _answer(self, number: int, args: Mapping[str, Any], payload: bytes, error: Refusal | None) -> None:

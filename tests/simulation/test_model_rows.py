@@ -230,6 +230,47 @@ def test_an_attempt_that_is_not_counted() -> None:
     assert story.broken() == ["attempts"]
 
 
+def _unheard(story: Story) -> None:
+    """A process stores a lease, and ends before it answers the take with it."""
+    story._put("u1", "LEASED", lease={"token": "unheard"})
+    story.crash(until=story.now / SECOND + 2)
+
+
+@pytest.mark.parametrize(("attempt", "broken"), [(2, []), (3, []), (4, ["attempts"])])
+def test_a_lease_that_a_crash_kept_from_its_worker_counts_once(attempt: int, broken: list[str]) -> None:
+    story = Story().at(1).sent()
+    story.at(2).settle(story.hand(), "nak", delay=0)
+    _unheard(story.at(3))
+    story.crash(until=7)  # the same lease, found again
+    story.at(20).hand(attempt=attempt)
+    assert story.broken() == broken
+
+
+def test_a_lease_that_was_handed_out_before_a_crash_counts_once() -> None:
+    story = Story().at(1).sent()
+    story.at(2).hand()
+    story.at(3).crash(until=5)
+    story.at(25).hand(attempt=3)
+    assert story.broken() == ["attempts"]
+
+
+def test_an_unheard_lease_may_use_up_the_attempts() -> None:
+    story = Story().at(1).sent(retry={"attempts": 2, "first": 0})
+    story.at(2).settle(story.hand(), "nak", delay=0)
+    _unheard(story.at(3))
+    story.at(20).end("u1", "DEAD", Reason.ATTEMPTS_EXHAUSTED)
+    assert story.broken() == []
+
+
+@pytest.mark.parametrize(("error", "broken"), [("FENCED", []), ("", ["fencing"])])
+def test_an_unheard_lease_fences_off_the_one_before(error: str, broken: list[str]) -> None:
+    story = Story().at(1).sent()
+    token = story.at(2).hand(lease=10)
+    _unheard(story.at(14))
+    story.at(17).settle(token, "progress", error=error)
+    assert story.broken() == broken
+
+
 @pytest.mark.parametrize(("after", "broken"), [(0.3, ["delay"]), (0.45, [])])
 def test_a_nak_without_a_delay_waits_as_its_policy_says(after: float, broken: list[str]) -> None:
     story = Story().at(1).sent()
