@@ -53,6 +53,7 @@ def make_worker(seen: Seen) -> Worker:
 
     @worker.command("HELD")
     async def held(ctx: Context, payload: str) -> str:
+        await ctx.progress()  # a hand-out waits for no disk; this does, and takes the lease along
         seen.note(ctx)
         await seen.go_on.wait()
         return "held"
