@@ -33,7 +33,9 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 _TORN = "Internal error from Core"
-"""What gRPC itself says, and no connector, when a write is the first to find the connection gone."""
+"""What gRPC itself says, and no connector, when a write is the first to find its connection or call gone."""
+TORN = "the connection was lost"
+"""Detail of the CallFailed that it becomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +271,7 @@ def _failed(error: grpc.aio.AioRpcError) -> CallFailed:
         failed.missing = said.get("missing", "")
         return failed
     if error.code() is grpc.StatusCode.INTERNAL and error.details() == _TORN:
-        return CallFailed("UNAVAILABLE", "the connection was lost")
+        return CallFailed("UNAVAILABLE", TORN)
     return CallFailed(
         error.code().name,
         error.details() or "",

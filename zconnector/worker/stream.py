@@ -24,7 +24,7 @@ import structlog
 from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as pb
 from zconnector.rpc.metadata import decode_names
 from zconnector.worker.client import SHORT, Client
-from zconnector.worker.connection import Backoff, Connection, Stream, pause
+from zconnector.worker.connection import TORN, Backoff, Connection, Stream, pause
 from zconnector.worker.context import Context, Hold
 from zconnector.worker.errors import CallFailed, RegistrationRefused, Unsupported
 from zconnector.worker.handlers import Ending, Registry, Result, run_handler
@@ -105,6 +105,8 @@ class V1Run:
         self._known = False
         """A connector has taken this worker before."""
         self._away = False
+        self._torn = False
+        """A stream ended before it was answered, once."""
         self._said_drain = False
         self._heard = 0.0
         self.state = State.REGISTERING
@@ -158,6 +160,10 @@ class V1Run:
             raise NoV1
         if failed.missing or (not failed.passing and not self._known):
             raise RegistrationRefused(decode_names(failed.missing), str(failed))
+        if not self._known and failed.detail == TORN and not self._torn:
+            # A connector without this API refuses at once, perhaps before our first frame is written.
+            self._torn = True
+            return
         if not self._away:
             addresses = list(self._connection.addresses)
             _log.warning("worker.connector_away", addresses=addresses, detail=failed.detail)
