@@ -91,10 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = cli.main(args=argv, prog_name="zconnector", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        if isinstance(error, click.BadParameter):
-            error = click.BadParameter(
-                error.message + _origin(error), error.ctx, error.param, error.param_hint
-            )
+        if isinstance(error, click.BadParameter) and (origin := _origin(error)):
+            error = click.BadParameter(error.message + origin, error.ctx, error.param, error.param_hint)
         error.show()
         return error.exit_code
     except ZConnectorError as error:

@@ -74,16 +74,23 @@ def ask(directory: Path, verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
 def ask_each(
     directories: Iterable[Path], verb: str, args: Mapping[str, Any]
 ) -> tuple[list[tuple[str, dict[str, Any]]], int]:
-    """A verb at each connector: name and answer; and the exit status. Who is silent is told on stderr."""
+    """A verb at each connector: name and answer; and the exit status. Who is silent is told on stderr.
+
+    Raises NotRunningError when nobody answers: an empty list would say that there is nothing.
+    """
     answers: list[tuple[str, dict[str, Any]]] = []
-    failed = 0
+    silent: list[NotRunningError] = []
     for directory in directories:
         try:
             answers.append((directory.name, ask(directory, verb, args)))
         except NotRunningError as error:
-            failed = error.exit_code
-            click.echo(f"zconnector: {error}", err=True)
-    return answers, failed
+            silent.append(error)
+    last = silent.pop() if silent and not answers else None
+    for away in silent:
+        click.echo(f"zconnector: {away}", err=True)
+    if last is not None:
+        raise last
+    return answers, silent[0].exit_code if silent else 0
 
 
 def ask_whose(directories: Iterable[Path], verb: str, args: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
