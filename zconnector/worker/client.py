@@ -278,7 +278,7 @@ class Client:
         )
         try:
             events = read(self._connection, asked, self._closing, Backoff(self._rng), self._reading)
-            async with aclosing(events):  # type: ignore[type-var]
+            async with aclosing(events):
                 async for delivered in events:
                     yield delivered
         except CallFailed as failed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +137,7 @@ class Reader:
 
 async def read(
     connection: Connection, wish: Any, closing: asyncio.Event, backoff: Backoff, reading: set[Reader]
-) -> AsyncIterator[Delivered]:
+) -> AsyncGenerator[Delivered, None]:
     """The events of a subscription, on one stream after another; `reading` has the one that is open.
 
     Raises:

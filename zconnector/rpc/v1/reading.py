@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from zconnector.errors import Refusal
@@ -80,7 +81,7 @@ class Reader:
             }
             self.under_way += 1
             asked = self._door.ask("acknowledge", args)
-            asked.add_done_callback(lambda done, some=some: self._answered(done, some))  # type: ignore[misc]
+            asked.add_done_callback(partial(self._answered, some))
         for number, _ in acks:
             if number in self._held:
                 self._held.discard(number)
@@ -88,7 +89,7 @@ class Reader:
         self.feed.pull()
 
     def _answered(
-        self, asked: asyncio.Future[tuple[dict[str, Any], bytes]], acks: list[tuple[int, bool]]
+        self, acks: list[tuple[int, bool]], asked: asyncio.Future[tuple[dict[str, Any], bytes]]
     ) -> None:
         self.under_way -= 1
         if asked.cancelled():

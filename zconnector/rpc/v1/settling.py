@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from zconnector.errors import Reason, Refusal, WireError
@@ -82,9 +83,9 @@ class Settling:
             self._under_way += 1
             args = {"holder": self._holder, "outcomes": [args for args, _ in sent]}
             asked = self._door.ask("settle", args, b"".join([payload for _, payload in sent]))
-            asked.add_done_callback(lambda done, sent=sent: self._answered(done, sent))  # type: ignore[misc]
+            asked.add_done_callback(partial(self._answered, sent))
 
-    def _answered(self, asked: asyncio.Future[tuple[dict[str, Any], bytes]], sent: list[Waiting]) -> None:
+    def _answered(self, sent: list[Waiting], asked: asyncio.Future[tuple[dict[str, Any], bytes]]) -> None:
         self._under_way -= 1
         if asked.cancelled():
             return
