@@ -22,6 +22,9 @@ from zconnector.queue.local import LocalQueue
 
 ASK_WITHIN = 10.0
 """Seconds within which a stream asks again after an answer, or for the first time."""
+UNREAD = 1.0
+"""An alarm that is seen later than this shows that the process stood still; and so long is what streams said
+meanwhile given to be read."""
 _MAX_NEWS = 200
 """Lost leases told in one answer; the rest comes with the next."""
 OnGone = Callable[[str, Instant], Actions]
@@ -101,6 +104,12 @@ class Tidings:
         return actions
 
     def tick(self, now: Instant) -> Actions:
+        """End the streams that do not ask. Where this process itself stood still, they may have asked."""
+        first = self._absent.deadline()
+        if first is not None and now.mono - first > UNREAD:
+            for holder in self._absent.due(now.mono):
+                self._absent.set(holder, now.mono + UNREAD)
+            return []
         actions: Actions = []
         for holder in self._absent.due(now.mono):
             actions += self._gone(self._streams[holder], "its stream fell silent", now)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.connector import PIVOTS, Connector, command
+from tests.support.transcript import START, at
 from zconnector.errors import Reason
 from zconnector.messages.codec import encode_one
 from zconnector.messages.kinds import MAX_MESSAGE, Kind
@@ -236,6 +237,21 @@ def test_a_stream_that_takes_must_ask_for_tidings_soon() -> None:
     assert states(con) == {"LEASED": 1}
     con.wait(0.2)
     assert states(con) == {"READY": 1}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_router_that_stood_still_reads_first_what_a_stream_said_meanwhile(asked: bool) -> None:
+    """Its time was looked at before the call was read: the lease of a living worker was another's."""
+    con = ready()
+    con.hear("a", command("c1"))
+    take(con)
+    con.now = at(con.now.mono - START.mono + 15)
+    con.do(con.machine.tick(con.now))
+    assert states(con) == {"LEASED": 1}
+    if asked:
+        tidings(con)
+    con.wait(1.1)
+    assert states(con) == ({"LEASED": 1} if asked else {"READY": 1})
 
 
 def test_a_stream_that_asks_is_left_alone_for_as_long_as_the_call_is_pending() -> None:
