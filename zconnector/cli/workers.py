@@ -36,7 +36,6 @@ def command(connector: str, state_dir: Path, as_json: bool) -> int:
             "commands": lambda row: ", ".join(row["commands"]),
             "waits": lambda row: row["waits"],
             "leases": lambda row: row["leases"],
-            "concurrency": lambda row: row["concurrency"],
             "last beat": lambda row: lasting(row["last_beat_ms"]),
             "since": lambda row: lasting(row["since_ms"]),
         },

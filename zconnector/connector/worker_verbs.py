@@ -84,7 +84,6 @@ def _row(worker: str) -> dict[str, Any]:
         "commands": [],
         "waits": 0,
         "leases": 0,
-        "concurrency": None,
         "last_beat_ms": None,
         "since_ms": None,
     }

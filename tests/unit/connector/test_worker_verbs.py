@@ -44,7 +44,6 @@ def test_a_worker_that_names_itself(con: Connector) -> None:
             "commands": ["PULL", "CLONE"],
             "waits": 1,
             "leases": 1,
-            "concurrency": None,
             "last_beat_ms": 1_000,
             "since_ms": 3_000,
         }
