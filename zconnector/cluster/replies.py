@@ -16,15 +16,12 @@ from zconnector.clock import Instant
 from zconnector.cluster.context import Context
 from zconnector.cluster.store import AppendReply, entry_of
 from zconnector.errors import StorageError
-from zconnector.messages.kinds import Kind
+from zconnector.messages.kinds import CONFIRMED_AT_ONCE, Kind
 from zconnector.messages.message import Message
 from zconnector.shoset.peers import Peer
 
 RECENT = 20_000
 """Journalled replies that are remembered without asking the store."""
-
-TOGETHER = 512
-"""Replies of one CONFIRM: their uuids fit into a header."""
 
 _ReplyId = tuple[str, str]
 """Tenant and uuid."""
@@ -107,8 +104,8 @@ class Replies:
                 ends = (peer, confirm.text("recipient"), confirm.text("source"))
                 together.setdefault(ends, (confirm, []))[1].append([write.entry.uuid, 0])
         for (peer, _, _), (confirm, entries) in together.items():
-            for at in range(0, len(entries), TOGETHER):
-                some = confirm.with_fields(entries=entries[at : at + TOGETHER])
+            for at in range(0, len(entries), CONFIRMED_AT_ONCE):
+                some = confirm.with_fields(entries=entries[at : at + CONFIRMED_AT_ONCE])
                 actions += self._pass_on(peer, some, now)
         while len(self._recent) > RECENT:
             self._recent.popitem(last=False)

@@ -10,12 +10,11 @@ from collections.abc import Callable
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant
+from zconnector.messages.kinds import CONFIRMED_AT_ONCE
 from zconnector.shoset.peers import Peer
 
 WINDOW = 0.005
 """Seconds after one, in which others are gathered."""
-MOST = 512
-"""uuids of one CONFIRM: they fit into a header."""
 
 Send = Callable[[Peer, str, list[str], Instant], Actions]
 
@@ -36,7 +35,7 @@ class Confirms:
             return self._send(peer, source, [uuid], now)
         uuids = self._waiting.setdefault((peer, source), [])
         uuids.append(uuid)
-        if len(uuids) < MOST:
+        if len(uuids) < CONFIRMED_AT_ONCE:
             return []
         del self._waiting[peer, source]
         return self._send(peer, source, uuids, now)

@@ -13,6 +13,8 @@ MAX_HEADER = 65_536
 MAX_BATCH = 256
 SENT_AT_ONCE = 64
 """Messages that we put into one transmission, which a receiver takes in one step: its timers wait for it."""
+CONFIRMED_AT_ONCE = 512
+"""Replies that we confirm in one CONFIRM: their uuids fit into a header."""
 MAX_TRANSMISSION = 8_000_000
 MAX_FRAME = 4_194_304
 

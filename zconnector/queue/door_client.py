@@ -12,6 +12,7 @@ from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import decode, encode_one
 from zconnector.messages.kinds import MAX_FRAME, MAX_TRANSMISSION, Kind
 from zconnector.messages.message import Message
+from zconnector.queue.asking import Answer, Asking
 from zconnector.shoset.drain import Drain
 
 ALIVE = "alive"
@@ -26,7 +27,7 @@ MAX_TOGETHER = 32
 """Messages of one transmission: the door takes one at a go, so not as many as the protocol allows."""
 
 
-class DoorClient:
+class DoorClient(Asking):
     """Calls a door: a DEALER on the event loop.
 
     Over ipc it says `alive` each second; a door that is silent for too long, or is another one than
@@ -42,13 +43,13 @@ class DoorClient:
         beat: float = BEAT,
         silence: float = SILENCE,
     ) -> None:
+        super().__init__()
         self._context = context
         self._endpoint = endpoint
         self._beat = beat
         self._silence = silence
         self._beats = not endpoint.startswith("inproc:")
         self._calls = 0
-        self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
         self._alive_call = 0
         self._boot = ""
         self._heard = 0.0
@@ -75,51 +76,7 @@ class DoorClient:
         self._end_pending("the client is closing")
         self._shut()
 
-    async def call(
-        self, op: str, args: Mapping[str, Any], payload: bytes = b""
-    ) -> tuple[dict[str, Any], bytes]:
-        """Ask the queue, and wait without limit for its answer: (args, payload).
-
-        Cancelling the task that awaits this takes the call back.
-
-        Raises:
-            Refusal: what the queue answered; SHUTTING_DOWN when the door is closed or goes away; BUSY.
-        """
-        number, future = self._begin(op, args, payload)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            # Also when the answer had just come: the caller will never see it.
-            self._take_back(number)
-            raise
-        finally:
-            self._pending.pop(number, None)
-
-    def ask(
-        self, op: str, args: Mapping[str, Any], payload: bytes = b""
-    ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
-        """As `call`, without a task that waits: a future of the answer, or of its Refusal.
-
-        Cancelling the future takes the call back, unless it has its answer: that is then the asker's.
-        """
-        try:
-            number, future = self._begin(op, args, payload)
-        except Refusal as refusal:
-            refused: asyncio.Future[tuple[dict[str, Any], bytes]] = self._loop.create_future()
-            refused.set_exception(refusal)
-            return refused
-
-        def done(asked: asyncio.Future[tuple[dict[str, Any], bytes]]) -> None:
-            self._pending.pop(number, None)
-            if asked.cancelled():
-                self._take_back(number)
-
-        future.add_done_callback(done)
-        return future
-
-    def _begin(
-        self, op: str, args: Mapping[str, Any], payload: bytes
-    ) -> tuple[int, asyncio.Future[tuple[dict[str, Any], bytes]]]:
+    def _begin(self, op: str, args: Mapping[str, Any], payload: bytes) -> tuple[int, Answer]:
         if self._socket is None:
             raise Refusal(Reason.SHUTTING_DOWN, "the queue's door is closed")
         if len(self._pending) >= MAX_PENDING:
@@ -127,7 +84,7 @@ class DoorClient:
         self._calls += 1
         number = self._calls
         frames = encode_one(Message(Kind.CALL, {"call": number, "op": op, "args": dict(args)}, payload))
-        future: asyncio.Future[tuple[dict[str, Any], bytes]] = self._loop.create_future()
+        future: Answer = self._loop.create_future()
         self._pending[number] = future
         self._send(frames)
         return number, future

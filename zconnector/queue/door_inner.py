@@ -13,72 +13,29 @@ from typing import Any
 from zconnector.actions import Caller, Respond
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.message import clipped
+from zconnector.queue.asking import Answer, Asking
 from zconnector.queue.door import OnCall, OnCancel
 from zconnector.queue.door_client import MAX_PENDING
-
-Answer = asyncio.Future[tuple[dict[str, Any], bytes]]
 
 INNER = b""
 """The `client` of every call that comes by here. ZeroMQ gives no peer an empty routing id."""
 
 
-class InnerDoor:
+class InnerDoor(Asking):
     """Door and client in one: `call` asks the core, `respond` performs its Respond actions.
 
     Sizes are not looked at: of what comes in `convert` and the core know the limits, and of what goes out the
     queue does (`envelope.unfit`).
 
-    Invariant: a call is in `_pending` until its answer is taken or it is taken back; `close` leaves none.
+    Invariant: `close` leaves no call without its answer.
     """
 
     def __init__(self, on_call: OnCall, on_cancel: OnCancel) -> None:
+        super().__init__()
         self._on_call = on_call
         self._on_cancel = on_cancel
         self._calls = 0
-        self._pending: dict[int, Answer] = {}
         self._closed = False
-
-    async def call(
-        self, op: str, args: Mapping[str, Any], payload: bytes = b""
-    ) -> tuple[dict[str, Any], bytes]:
-        """Ask the queue, and wait without limit for its answer: (args, payload).
-
-        Cancelling the task that awaits this takes the call back.
-
-        Raises:
-            Refusal: what the queue answered; SHUTTING_DOWN when the door is closed; BUSY.
-        """
-        number, future = self._begin(op, args, payload)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            # Also when the answer had just come: the caller will never see it.
-            self._on_cancel(Caller(INNER, number))
-            raise
-        finally:
-            self._pending.pop(number, None)
-
-    def ask(
-        self, op: str, args: Mapping[str, Any], payload: bytes = b""
-    ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
-        """As `call`, without a task that waits: a future of the answer, or of its Refusal.
-
-        Cancelling the future takes the call back, unless it has its answer: that is then the asker's.
-        """
-        try:
-            number, future = self._begin(op, args, payload)
-        except Refusal as refusal:
-            refused: Answer = asyncio.get_running_loop().create_future()
-            refused.set_exception(refusal)
-            return refused
-
-        def done(asked: Answer) -> None:
-            self._pending.pop(number, None)
-            if asked.cancelled():
-                self._on_cancel(Caller(INNER, number))
-
-        future.add_done_callback(done)
-        return future
 
     def _begin(self, op: str, args: Mapping[str, Any], payload: bytes) -> tuple[int, Answer]:
         if self._closed:
@@ -91,6 +48,9 @@ class InnerDoor:
         number = self._calls
         self._on_call(Caller(INNER, number), op, args, payload)
         return number, future
+
+    def _take_back(self, number: int) -> None:
+        self._on_cancel(Caller(INNER, number))
 
     def respond(self, action: Respond) -> None:
         """Answer one call. An answer to a call that was cancelled meanwhile goes nowhere."""

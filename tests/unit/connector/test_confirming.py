@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.support.transcript import START, at
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
-from zconnector.connector.confirming import MOST, WINDOW, Confirms
+from zconnector.connector.confirming import WINDOW, Confirms
+from zconnector.messages.kinds import CONFIRMED_AT_ONCE
 from zconnector.shoset.peers import Peer
 
 
@@ -57,7 +58,7 @@ def test_one_that_comes_late_waits_for_no_more_than_those_before_it() -> None:
 
 def test_no_message_has_more_than_fit() -> None:
     sent = Sent()
-    for number in range(MOST + 2):
+    for number in range(CONFIRMED_AT_ONCE + 2):
         sent.confirms.add(A, "ci", f"r{number}", START)
     sent.confirms.flush(START)
-    assert [len(uuids) for _, _, uuids in sent.said] == [1, MOST, 1]
+    assert [len(uuids) for _, _, uuids in sent.said] == [1, CONFIRMED_AT_ONCE, 1]
