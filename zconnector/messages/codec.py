@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
 
 import orjson
 
@@ -36,6 +38,10 @@ _PREFIXES = {
 }
 _KNOWN = {prefix: key for key, prefix in _PREFIXES.items()}
 """Prefixes as this version writes them, which is what mostly comes; all others are taken apart."""
+_REPEATED = {_PREFIXES[kind, Flag.NONE] for kind in (Kind.HEARTBEAT, Kind.EVENT, Kind.CONFIRM)}
+"""Of what comes more than once in the same words."""
+_REMEMBERED_BYTES = 512
+"""Longer headers are not worth their room."""
 
 Frames = list[bytes]
 
@@ -103,13 +109,21 @@ def decode(frames: Sequence[bytes]) -> list[Message]:
 
 
 def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
-    known = _KNOWN.get(prefix)
-    kind, flags = _take_apart(prefix) if known is None else known
     if len(header) > MAX_HEADER:
         raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}")
     size = len(prefix) + len(header) + len(payload)
     if size > MAX_MESSAGE:
         raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}")
+    if prefix in _REPEATED and len(header) <= _REMEMBERED_BYTES:
+        kind, flags, fields = _remembered(prefix, header)
+    else:
+        kind, flags, fields = _header(prefix, header)
+    return Message(kind, fields, payload, flags)
+
+
+def _header(prefix: bytes, header: bytes) -> tuple[Kind, Flag, dict[str, Any]]:
+    known = _KNOWN.get(prefix)
+    kind, flags = _take_apart(prefix) if known is None else known
     try:
         fields = orjson.loads(header)
     except orjson.JSONDecodeError as error:
@@ -119,7 +133,12 @@ def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
     if _may_be_deep(header) and is_deeper(fields, MAX_HEADER_DEPTH):
         raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
     check_header(kind, flags, fields)
-    return Message(kind, fields, payload, flags)
+    return kind, flags, fields
+
+
+_remembered = lru_cache(512)(_header)
+"""A connector hears of each event once from every instance, and an idle peer's beats are all alike. The
+messages share the fields: no header is ever changed."""
 
 
 def _may_be_deep(header: bytes) -> bool:
