@@ -55,7 +55,11 @@ class ConnectorMachine:
         return []
 
     def tick(self, now: Instant) -> Actions:
-        actions = self._shoset.tick(now) + self.router.tick(now)
+        """What is due; the many parts of the router are not gone through for a beat of the shoset alone."""
+        actions = self._shoset.tick(now)
+        due = self.router.deadline()
+        if due is not None and due <= now.mono:
+            actions += self.router.tick(now)
         return actions + self._drained(now)
 
     @property

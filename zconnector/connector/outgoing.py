@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond, Then
-from zconnector.clock import Instant, earliest
+from zconnector.clock import Deadlines, Instant
 from zconnector.connector.places import InstancePlaces
 from zconnector.connector.waiting import Line, Queued, Senders, WaitingRoom
 from zconnector.errors import Reason, Refusal, WireError
@@ -253,8 +253,9 @@ class Outgoing:
         self._places.tick(now)
         return actions + self._tries.tick(now) + self._let_in(now)
 
-    def deadline(self) -> float | None:
-        return earliest(self._tries.deadline(), self._waiting.deadline(), self._places.deadline())
+    @property
+    def deadlines(self) -> Deadlines:
+        return (self._tries.deadline, self._waiting.deadline, self._places.deadline)
 
     def _ended(self, dispatch: Dispatch[Queued], ending: Ending, now: Instant) -> Actions:
         queued, serial = dispatch.context, dispatch.serial

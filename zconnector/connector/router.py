@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
-from zconnector.clock import Instant, earliest
+from zconnector.clock import Deadlines, Instant, first_of
 from zconnector.connector.arguments import number, small, text
 from zconnector.connector.aside import Aside
 from zconnector.connector.dead_verbs import DeadVerbs
@@ -107,6 +107,7 @@ class ConnectorRouter:
             Explaining(identity, queue, self.outgoing, self._reasons, traces).verbs,
         )
         self._instances: list[Any] | None = None
+        self._deadlines = self.deadlines
 
     # ---- Role: sessions
 
@@ -348,17 +349,23 @@ class ConnectorRouter:
             args = {"iterator": waiter.iterator, "command": waiter.name, "major": waiter.major}
             self.aside.put(worker, waiter.caller, {**args, "worker": worker})
 
-    def deadline(self) -> float | None:
-        return earliest(
-            self.workers.deadline(),
-            self.tidings.deadline(),
-            self.outgoing.deadline(),
-            self.requests.deadline(),
-            self.queue.deadline(),
-            self.replication.deadline(),
-            self.incoming.confirms.deadline(),
-            self.journalling.deadline(),
+    @property
+    def deadlines(self) -> Deadlines:
+        """When `tick` is due, by parts."""
+        return (
+            self.workers.deadline,
+            self.tidings.deadline,
+            *self.outgoing.deadlines,
+            self.requests.deadline,
+            *self.queue.deadlines,
+            self.replication.deadline,
+            self.incoming.confirms.deadline,
+            self.journalling.deadline,
         )
+
+    def deadline(self) -> float | None:
+        """When `tick` is due."""
+        return first_of(self._deadlines)
 
     def serve_from_cache(self, now: Instant) -> Actions:
         """Begin: a connector that was validated before serves its workers at once."""

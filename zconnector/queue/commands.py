@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 
 from zconnector.actions import Actions
-from zconnector.clock import Instant, earliest
+from zconnector.clock import Deadlines, Instant
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.bodies import Messages
 from zconnector.queue.burials import Burials
@@ -73,5 +73,6 @@ class Commands:
         actions += self.handing.tick(now)
         return actions + self.burials.tick(now)
 
-    def deadline(self) -> float | None:
-        return earliest(self.register.deadline(), self.handing.deadline(), self.burials.deadline())
+    @property
+    def deadlines(self) -> Deadlines:
+        return (*self.register.deadlines, *self.handing.deadlines, self.burials.deadline)

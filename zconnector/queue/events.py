@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond
-from zconnector.clock import Instant, earliest
+from zconnector.clock import Deadlines, Instant
 from zconnector.errors import DamagedError, Reason, Refusal, StorageError
 from zconnector.messages import Kind, Message, Outcome
 from zconnector.queue.awaiting import Awaiting
@@ -259,15 +259,14 @@ class Events:
                 actions += self._serve_lane(lane, now)
         return actions
 
-    def deadline(self) -> float | None:
-        if self._home is not None and self._home.due:
-            return 0.0
-        return earliest(
-            self._retained.deadline(),
-            self.subscriptions.deadline(),
-            self.awaiting.deadline(),
-            self._retry_at,
-        )
+    @property
+    def deadlines(self) -> Deadlines:
+        """When `tick` is due, and of what has come home."""
+        parts = self._retained.deadline, *self.subscriptions.deadlines, self.awaiting.deadline
+        return (self._deadline, *parts)
+
+    def _deadline(self) -> float | None:
+        return 0.0 if self._home is not None and self._home.due else self._retry_at
 
     def depths(self) -> dict[str, Any]:
         return {

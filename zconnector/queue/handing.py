@@ -6,7 +6,7 @@ Nothing here walks the backlog: waiters and commands meet in the lines of their 
 from __future__ import annotations
 
 from zconnector.actions import Actions, Caller, Reach, Respond
-from zconnector.clock import Instant, earliest
+from zconnector.clock import Deadlines, Instant
 from zconnector.errors import Reason, Refusal
 from zconnector.queue.alarms import Alarms
 from zconnector.queue.commits import Commits
@@ -184,8 +184,9 @@ class Handing:
             actions += self._give_up(self._waiting[caller], now)
         return actions
 
-    def deadline(self) -> float | None:
-        return earliest(self._picking.deadline(), self._impatient.deadline())
+    @property
+    def deadlines(self) -> Deadlines:
+        return (self._picking.deadline, self._impatient.deadline)
 
     @property
     def waiting(self) -> int:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from zconnector.actions import Actions, Caller
-from zconnector.clock import Instant, earliest
+from zconnector.clock import Deadlines, Instant, first_of
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
@@ -166,18 +166,23 @@ class LocalQueue(CommandSide):
         self._dead.tick()
         return actions + self._commits.tick(now)
 
-    def deadline(self) -> float | None:
-        """Monotonic time of the next thing due, also of the next resend and of a gap to fetch."""
-        return earliest(
-            self._commands.deadline(),
-            self._events.deadline(),
-            self._outbox.deadline(),
-            self._unknowns.deadline(),
-            self._iterators.deadline(),
-            self._cursor.deadline(),
-            self._dead.deadline(),
-            self._commits.deadline(),
+    @property
+    def deadlines(self) -> Deadlines:
+        """Of all parts; also the next resend and a gap to fetch."""
+        return (
+            *self._commands.deadlines,
+            *self._events.deadlines,
+            self._outbox.deadline,
+            self._unknowns.deadline,
+            self._iterators.deadline,
+            self._cursor.deadline,
+            self._dead.deadline,
+            self._commits.deadline,
         )
+
+    def deadline(self) -> float | None:
+        """Monotonic time of the next thing due."""
+        return first_of(self.deadlines)
 
     def last_writes(self) -> Actions:
         """The process ends: commit what would have gone along with a later commit."""

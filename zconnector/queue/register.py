@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Any
 
 from zconnector.actions import Actions, Caller
-from zconnector.clock import Instant, earliest
+from zconnector.clock import Deadlines, Instant
 from zconnector.errors import Refusal
 from zconnector.queue.alarms import Alarms
 from zconnector.queue.bodies import Messages
@@ -239,8 +239,9 @@ class Register:
     def set_alarm(self, command: Command, alarm: Alarm, at: float) -> None:
         self.alarms.set((command.key, alarm), at)
 
-    def deadline(self) -> float | None:
-        return earliest(self.alarms.deadline(), self._ended.deadline())
+    @property
+    def deadlines(self) -> Deadlines:
+        return (self.alarms.deadline, self._ended.deadline)
 
     def line(self, key: LineKey) -> Line:
         line = self._lines.get(key)

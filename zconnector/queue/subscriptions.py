@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Respond
-from zconnector.clock import Instant, earliest
+from zconnector.clock import Deadlines, Instant
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
@@ -221,9 +221,10 @@ class Subscriptions:
         over: Actions = [_nothing(caller) for caller in self._index.overdue(now.mono)]
         return over + self._deliveries.tick(now)
 
-    def deadline(self) -> float | None:
+    @property
+    def deadlines(self) -> Deadlines:
         """When `tick` is due."""
-        return earliest(self._index.deadline(), self._deliveries.deadline())
+        return (self._index.deadline, self._deliveries.deadline)
 
     def depths(self) -> dict[str, Any]:
         """What `zconnector status` shows."""
