@@ -6,6 +6,9 @@
 
 set -euo pipefail
 
+# Some machines set it: then every process that starts would compile this package anew, for half a second.
+unset PYTHONDONTWRITEBYTECODE
+
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 HOME_DIR="${ZCONNECTOR_HOME:-$ROOT/state}"
 VENV="${ZCONNECTOR_VENV:-$ROOT/.venv}"

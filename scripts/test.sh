@@ -15,7 +15,6 @@ exec </dev/null
 setup
 cd "$ROOT"
 BIN="$VENV/bin"
-export PYTHONDONTWRITEBYTECODE=1
 failed=()
 
 check() {
