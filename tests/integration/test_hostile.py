@@ -174,7 +174,7 @@ def throw(address: str | tuple[str, int], content: bytes) -> socket.socket:
 async def test_garbage_on_every_port_and_socket(scene: Scene, traffic: Traffic) -> None:
     addresses: list[str | tuple[str, int]] = [("127.0.0.1", port) for port in tcp_ports(scene)]
     found = [path for path in scene.state_dir.rglob("*") if path.is_socket()]
-    assert {path.name for path in found} == {"control.sock", "grpc.sock", "door.sock"}
+    assert {path.name for path in found} == {"control.sock", "grpc.sock", "operators.sock", "door.sock"}
     addresses += [str(path) for path in found]
     open_ones = [
         await asyncio.to_thread(throw, address, content) for address in addresses for content in GARBAGE

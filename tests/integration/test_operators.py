@@ -10,11 +10,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
 
 from tests.integration.test_cli_commands import zconnector
 from tests.support.dev import Dev
 from zconnector.cli.traffic import WORKERS
+from zconnector.rpc._gen.zconnector.v1 import operators_pb2 as pb
+from zconnector.rpc._gen.zconnector.v1.operators_pb2_grpc import OperatorServiceStub
 
 MakeDev = Callable[..., Dev]
 SECONDS = 30.0
@@ -186,6 +189,11 @@ async def test_purged_by_name_and_the_letters_by_filter(operator: Operator) -> N
     code, output, _ = await operator("queue", "purge", "BUILD", "--connector", "ci", "--yes")
     assert code == 0
     assert output.startswith("3 purged")
+    address = f"unix:{operator.dev.state_dir / 'connector' / 'ci' / 'operators.sock'}"
+    async with grpc.aio.insecure_channel(address) as channel:
+        dead = await OperatorServiceStub(channel).ListDeadLetters(pb.ListDeadLettersRequest())
+    listed = await operator.lines("dead", "ls")
+    assert [letter["uuid"] for letter in listed] == [letter.uuid for letter in dead.rows]
     letters = await operator.lines("dead", "ls", "--limit", "2")
     assert [letter["reason"] for letter in letters] == ["PURGED", "PURGED"]
     first = letters[0]["uuid"]

@@ -36,6 +36,8 @@ class ConnectorMachine:
         self._shoset = self.router.shoset
         self._targets = aggregators
         self._drain_ends: float | None = None
+        self.operators = ""
+        """Where the operators' service is served, for the status; "" while it is not."""
         self._grpc = ""
         """Where workers are served; "" while they are not."""
 
@@ -100,7 +102,12 @@ class ConnectorMachine:
         return [*self.router.queue.last_writes(), *self._shoset.leave(now), Stop()]
 
     def status(self, now: Instant) -> dict[str, Any]:
-        return {**self.router.status(now), "grpc": self._grpc, "sessions": self._shoset.status()}
+        return {
+            **self.router.status(now),
+            "grpc": self._grpc,
+            "operators": self.operators,
+            "sessions": self._shoset.status(),
+        }
 
     def control(self, op: str, args: Mapping[str, Any], now: Instant, reply: ControlReply) -> Actions:
         if op == "status":

@@ -18,6 +18,7 @@ from zconnector.queue.local import LocalQueue
 from zconnector.queue.sqlite import SqliteQueueStore
 from zconnector.queue.store import scan_all
 from zconnector.rpc.gandalf import ServiceSettings
+from zconnector.rpc.operators import OperatorServer
 from zconnector.rpc.server import WorkerServer
 from zconnector.rpc.token import TlsSettings
 from zconnector.runtime import enrol, garbage
@@ -31,6 +32,8 @@ from zconnector.shoset.uplinks import Target
 
 DOOR_SOCKET = "door.sock"
 """In the connector's state directory: where front ends in processes of their own find the door."""
+OPERATORS_SOCKET = "operators.sock"
+"""There too: where operators' programs dial."""
 DEDUPE_BEYOND_TIMEOUT = 60.0
 """Seconds that a finished command is remembered beyond the longest timeout."""
 _STOP_GRACE = 0.5
@@ -128,6 +131,7 @@ class _Workers:
         self._door = DoorServer(driver.context, endpoint, driver.call, driver.cancel)
         service = ServiceSettings(default_timeout_ms=settings.default_timeout_ms)
         self._server = WorkerServer(self._inner, boot, service)
+        self._operators = OperatorServer(self._inner)
         self._admin: asyncio.Task[None] | None = None
 
     def wire(self) -> None:
@@ -143,6 +147,8 @@ class _Workers:
         """The core says that workers may be served."""
         enrol.keep(self._settings.state_dir, self._enrolment)
         self._door.start()
+        operators = await self._operators.start(self._settings.state_dir / OPERATORS_SOCKET)
+        self._machine.operators = operators
         address = await self._server.start(self._settings.grpc, tls=_tls(self._settings))
         self._driver.feed(self._machine.serving(address, self._now()))
         self._admin = asyncio.create_task(AdminWorker(self._inner).run())
@@ -152,7 +158,7 @@ class _Workers:
         if self._admin is not None:
             self._admin.cancel()
             await asyncio.gather(self._admin, return_exceptions=True)
-        await self._server.stop(_STOP_GRACE)
+        await asyncio.gather(self._server.stop(_STOP_GRACE), self._operators.stop(_STOP_GRACE))
         self._inner.close()
         self._door.stop()
         remove_socket(self._settings.state_dir, DOOR_SOCKET)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -82,7 +83,7 @@ class OwnedSocket:
             self._remove_stale()
         except BlockingIOError:
             os.close(lock)
-            raise ConfigError(f"another process serves workers on {self.path}") from None
+            raise ConfigError(f"another process serves on {self.path}") from None
         except BaseException:
             os.close(lock)
             raise
@@ -107,3 +108,20 @@ class OwnedSocket:
         if not stat.S_ISSOCK(mode):
             raise ConfigError(f"{self.path} exists and is no socket")
         self.path.unlink()
+
+
+def bind_unix(bind: Callable[[str], int], wanted: Path, runtime_dir: Path | None = None) -> OwnedSocket:
+    """Bind a server to a unix socket that only its user can reach; the path may be a short one.
+
+    Raises:
+        ConfigError: it cannot be bound, or its directory is not private.
+    """
+    socket = OwnedSocket(usable_path(wanted.absolute(), runtime_dir))
+    socket.claim()
+    try:
+        bind(f"unix:{socket.path}")
+        socket.path.chmod(0o600)
+    except (RuntimeError, OSError) as error:
+        socket.release()
+        raise ConfigError(f"cannot serve on {socket.path}: {error}") from None
+    return socket

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from zconnector.errors import ConfigError
 from zconnector.messages.kinds import MAX_FRAME
 from zconnector.rpc import gandalf
-from zconnector.rpc.address import OwnedSocket, usable_path
+from zconnector.rpc.address import OwnedSocket, bind_unix
 from zconnector.rpc.gandalf import GandalfService
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
@@ -127,17 +127,8 @@ class WorkerServer:
         return server
 
     def _bind_unix(self, server: grpc.aio.Server, wanted: Path, runtime_dir: Path | None) -> str:
-        path = usable_path(wanted.absolute(), runtime_dir)
-        socket = OwnedSocket(path)
-        socket.claim()
-        self._socket = socket
-        try:
-            server.add_insecure_port(f"unix:{path}")
-            path.chmod(0o600)
-        except (RuntimeError, OSError) as error:
-            self._release()
-            raise ConfigError(f"cannot serve workers on {path}: {error}") from None
-        return f"unix:{path}"
+        self._socket = bind_unix(server.add_insecure_port, wanted, runtime_dir)
+        return f"unix:{self._socket.path}"
 
     def _release(self) -> None:
         if self._socket is not None:

@@ -5,8 +5,7 @@ Requests arrive as bytes and are parsed once, in the call itself.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -14,19 +13,18 @@ import grpc.aio
 
 from zconnector.errors import Reason, Refusal
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2, events_pb2, types_pb2, worker_pb2
-from zconnector.rpc.convert import parse
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
-from zconnector.rpc.v1 import poll, publish, status, submit, subscribe
+from zconnector.rpc.v1 import poll, publish, submit, subscribe
 from zconnector.rpc.v1.publish import PublishStream
 from zconnector.rpc.v1.stream import Context, Stream
 from zconnector.rpc.v1.submit import SubmitStream
 from zconnector.rpc.v1.subscribe import SubscribeStream
-from zconnector.rpc.v1.work import MissingCommands, WorkStream
+from zconnector.rpc.v1.unary import UnaryCalls, abort, shutting_down
+from zconnector.rpc.v1.work import WorkStream
 
 SERVICES = ("zconnector.v1.WorkerService", "zconnector.v1.CommandService", "zconnector.v1.EventService")
 
-Unary = Callable[[Any], Awaitable[Any]]
 Make = Callable[[Context], Stream]
 
 
@@ -41,7 +39,7 @@ class V1Service:
         self._boot = boot
         self._settings = settings
         self._streams: set[Stream] = set()
-        self._unary: set[asyncio.Task[Any]] = set()
+        self._unary = UnaryCalls()
         self._closing = False
 
     def __len__(self) -> int:
@@ -52,7 +50,7 @@ class V1Service:
         """What to add to a server."""
         door, settings = self._door, self._settings
         worker, command, event = SERVICES
-        unary = self._unary_handler
+        unary = self._unary.handler
         return [
             grpc.method_handlers_generic_handler(
                 worker,
@@ -90,43 +88,10 @@ class V1Service:
         self._closing = True
         for stream in list(self._streams):
             stream.close()
-        for task in self._unary:
-            task.cancel()
+        self._unary.close()
 
     def _work(self, context: Context) -> Stream:
         return WorkStream(self._door, context, self._settings, self._boot)
-
-    def _unary_handler(self, kind: Any, behaviour: Unary) -> grpc.RpcMethodHandler[Any, Any]:
-        async def handle(raw: bytes, context: Context) -> bytes:
-            try:
-                reply = await self._run(behaviour(parse(kind, raw)))
-                encoded: bytes = reply.SerializeToString()
-                return encoded
-            except Refusal as refused:
-                refusal = refused
-            return bytes(await _abort(context, refusal))
-
-        return grpc.unary_unary_rpc_method_handler(handle)
-
-    async def _run(self, call: Awaitable[Any]) -> Any:
-        """A call that may wait without limit; our own end finishes it with SHUTTING_DOWN.
-
-        It is awaited by the caller's own task: however late that is cancelled, the door hears of it.
-        """
-        task = asyncio.current_task()
-        if task is None or self._closing:
-            if asyncio.iscoroutine(call):
-                call.close()
-            raise _shutting_down()
-        self._unary.add(task)
-        try:
-            return await call
-        except asyncio.CancelledError:
-            if not self._closing or task.uncancel():
-                raise
-            raise _shutting_down() from None
-        finally:
-            self._unary.discard(task)
 
     def _stream_handler(self, make: Make) -> grpc.RpcMethodHandler[Any, Any]:
         async def handle(_requests: Any, context: Context) -> None:
@@ -136,13 +101,13 @@ class V1Service:
                 refusal = refused
             else:
                 return
-            await _abort(context, refusal)
+            await abort(context, refusal)
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
     async def _serve(self, make: Make, context: Context) -> None:
         if self._closing:
-            raise _shutting_down()
+            raise shutting_down()
         if len(self._streams) >= self._settings.max_streams:
             raise Refusal(Reason.BUSY, f"too many streams are open, limit {self._settings.max_streams}")
         stream = make(context)
@@ -151,13 +116,3 @@ class V1Service:
             await stream.run()
         finally:
             self._streams.discard(stream)
-
-
-async def _abort(context: Context, refusal: Refusal) -> Any:
-    said = {"missing": refusal.missing} if isinstance(refusal, MissingCommands) else {}
-    details: Any = status.trailing(refusal, **said)
-    return await context.abort(status.code_of(refusal), str(refusal), details)
-
-
-def _shutting_down() -> Refusal:
-    return Refusal(Reason.SHUTTING_DOWN, "the worker service is closing")
