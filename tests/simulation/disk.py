@@ -21,8 +21,10 @@ from zconnector.configuration.pivot import Pivot
 from zconnector.errors import StorageError
 from zconnector.queue.memory import MemoryQueueStore
 from zconnector.queue.store import Key, Row
+from zconnector.storage.writer import LINGER
 
 MAX_MERGED = 1_024
+_LINGER = int(LINGER * 1e6)
 COMMIT_LEAST, COMMIT_MORE = 200, 600
 """Microseconds of a transaction: at least, and at most more."""
 
@@ -66,7 +68,10 @@ class Disk:
 
 
 class Writer:
-    """A process's group commit: one transaction at a time, what comes meanwhile is the next one."""
+    """A process's group commit: one transaction at a time, what comes meanwhile is the next one.
+
+    As `storage/writer.py`: what nobody awaits waits a while for company.
+    """
 
     def __init__(self, scheduler: Scheduler, disk: Disk, finished: Callable[[Writer], None]) -> None:
         """`finished` is called when the transaction under way is over; it then calls `take`."""
@@ -75,15 +80,33 @@ class Writer:
         self._finished = finished
         self._jobs: deque[Commit] = deque()
         self._taken: list[Commit] = []
+        self._awaited = 0
+        """Of the jobs, those that somebody awaits."""
+        self._lingering = False
 
     def submit(self, commit: Commit) -> None:
         self._jobs.append(commit)
+        if not commit.lazy:
+            self._awaited += 1
         if not self._taken:
+            self._begin_or_linger()
+
+    def _begin_or_linger(self) -> None:
+        if self._awaited or len(self._jobs) >= MAX_MERGED:
+            self._begin()
+        elif not self._lingering:
+            self._lingering = True
+            self._scheduler.after(_LINGER, self._lingered)
+
+    def _lingered(self) -> None:
+        self._lingering = False
+        if self._jobs and not self._taken:
             self._begin()
 
     def _begin(self) -> None:
         jobs = self._jobs
         self._taken = [jobs.popleft() for _ in range(min(len(jobs), MAX_MERGED))]
+        self._awaited -= sum(not job.lazy for job in self._taken)
         self._scheduler.after(self._disk.delay(), self._finished, self)
 
     @property
@@ -95,7 +118,7 @@ class Writer:
         taken, self._taken = self._taken, []
         outcomes = self._perform(taken)
         if self._jobs:
-            self._begin()
+            self._begin_or_linger()
         return outcomes
 
     def _perform(self, taken: list[Commit]) -> Outcomes:
@@ -126,6 +149,7 @@ class Writer:
         """SIGKILL: the transaction under way is on the disk or not; the rest never was."""
         taken, self._taken = self._taken, []
         self._jobs.clear()
+        self._awaited = 0
         if taken and self._disk.rng.random() < 0.5:
             self._perform(taken)
 

@@ -118,7 +118,7 @@ class Commits:
     def tick(self, now: Instant) -> Actions:
         if self._retry_at is not None and now.mono >= self._retry_at:
             self._retry_at = None
-        return self.flush(now)
+        return self.flush(now, lazy=True)  # whoever was in a hurry has flushed
 
     def deadline(self) -> float | None:
         """When to tick. Riders that came without a flush are overdue: time 0."""

@@ -154,7 +154,9 @@ class Deliveries:
         self._commits.ride(*(s.as_put() for s in changed.values() if s.stored))
 
     def settled(self, now: Instant) -> Actions:
-        """Store what has changed."""
+        """Store what has changed; what others let ride is theirs to hurry."""
+        if not self._changed:
+            return []
         self.ride()
         return self._commits.flush(now)
 

@@ -284,6 +284,8 @@ class Events:
         actions: Actions = []
         for lane in event.lanes:
             actions += self._serve_lane(lane, now)
+        if actions:  # what was shown is not shown again after a restart
+            actions += self._commits.flush(now)
         return actions + self.awaiting.arrived(event) + self.subscriptions.arrived(event, now)
 
     def _serve_lane(self, lane: LaneKey, now: Instant) -> Actions:

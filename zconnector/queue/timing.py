@@ -25,7 +25,8 @@ class Timing:
 
     def tick(self, now: Instant) -> Actions:
         actions: Actions = []
-        for key, alarm in self._register.alarms.due(now.mono):
+        due = self._register.alarms.due(now.mono)
+        for key, alarm in due:
             command = self._register.still(key)
             if command is None:
                 continue
@@ -35,7 +36,7 @@ class Timing:
                 actions += self._due(command, now)
             else:
                 actions += self._expired(command, now)
-        return actions + self._commits.flush(now)
+        return actions + self._commits.flush(now) if due else []
 
     def _limit_reached(self, command: Command, now: Instant) -> Actions:
         lease = command.lease
