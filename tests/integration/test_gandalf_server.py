@@ -36,7 +36,7 @@ async def test_two_servers_never_share_a_socket(tmp_path: Path) -> None:
     address = f"unix:{tmp_path / 'd' / 's.sock'}"
     first, second = WorkerServer(ScriptedDoor(), "b"), WorkerServer(ScriptedDoor(), "b")
     await first.start(address)
-    with pytest.raises(ConfigError, match="another process serves workers"):
+    with pytest.raises(ConfigError, match="another process serves on"):
         await second.start(address)
     async with grpc.aio.insecure_channel(address) as channel:
         assert await beat(channel) is False  # the first still answers
