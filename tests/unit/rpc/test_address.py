@@ -59,7 +59,7 @@ def test_one_owner_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "d" / "s.sock"
     first, second = OwnedSocket(path), OwnedSocket(path)
     first.claim()
-    with pytest.raises(ConfigError, match="another process serves workers"):
+    with pytest.raises(ConfigError, match="another process serves on"):
         second.claim()
     first.release()
     second.claim()
