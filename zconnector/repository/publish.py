@@ -1,7 +1,7 @@
 """Making of a repository: a folder that is served as it is. Files first, the manifest last.
 
-A crash in between leaves the manifest of before: what it names and was not replaced still verifies, and what was is
-refused by its SHA-256 until `sign` is run.
+A crash in between leaves the manifest of before: what it names and was not replaced still verifies, and what
+was is refused by its SHA-256 until `sign` is run.
 """
 
 from __future__ import annotations
@@ -205,12 +205,11 @@ def _content(path: Path, limit: int) -> bytes:
 
 def _walk(folder: Path) -> Iterator[str]:
     """Relative paths of all files, by name; none that begins with a dot."""
-    found = []
+    found: list[str] = []
     for top, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith("."):
-                found.append(Path(top, name).relative_to(folder).as_posix())
+        below = Path(top).relative_to(folder)
+        found += [(below / name).as_posix() for name in files if not name.startswith(".")]
     yield from sorted(found)
 
 

@@ -1,7 +1,7 @@
 """A folder with one version of a worker, as its author keeps it, to be put into a repository.
 
-`worker.yaml` says what it is; `pivot.yaml` and `connector_product.yaml` are its configuration, where it has its
-own; everything else goes into the archive, an executable `worker` among it.
+`worker.yaml` says what it is; `pivot.yaml` and `connector_product.yaml` are its configuration, where it has
+its own; everything else goes into the archive, an executable `worker` among it.
 """
 
 from __future__ import annotations
