@@ -208,7 +208,8 @@ def _title(manifest: Manifest) -> str:
         when = datetime.fromtimestamp(manifest.timestamp, UTC).isoformat()
     except (ValueError, OverflowError, OSError):
         when = str(manifest.timestamp)
-    return f"repository {manifest.repository}, serial {manifest.serial}, {len(manifest.files)} files, signed {when}"
+    count = len(manifest.files)
+    return f"repository {manifest.repository}, serial {manifest.serial}, {count} files, signed {when}"
 
 
 def _facts(where: Path | str, manifest: Manifest) -> dict[str, Any]:

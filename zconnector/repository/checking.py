@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from zconnector.configuration.pivot import Pivot, ProductConnector, Version, read_yaml
+from zconnector.configuration.pivot import Pivot, ProductConnector, read_yaml
 from zconnector.configuration.yaml_text import read_text
 from zconnector.errors import ConfigError, RepositoryError
-from zconnector.repository.layout import Kind, Place, check_version
+from zconnector.repository.layout import Kind, Place
 
 
 def check_configuration(place: Place, content: bytes, where: str) -> None:
     """A pivot, a product connector or a list of versions, by the place that it has.
+
+    A list of versions is only read as YAML: it is for Gandalf's readers, the manifest says what there is.
 
     Raises:
         RepositoryError: naming the file, the value and the rule.
@@ -28,23 +28,13 @@ def check_configuration(place: Place, content: bytes, where: str) -> None:
                 _same(where, "product", product.product.lower(), place.product)
                 _same(where, "version", product.version, place.version)
             case Kind.VERSIONS:
-                read_versions(content, where)
+                read_text(content.decode("utf-8"), where)
             case Kind.ARCHIVE:
                 raise RepositoryError(f"{where} is no configuration")
     except ConfigError as error:
         raise RepositoryError(str(error)) from None
-
-
-def read_versions(content: bytes, where: str) -> list[Version]:
-    """The list of versions of `versions.yaml`, oldest first. Raises ConfigError."""
-    try:
-        document: Any = read_text(content.decode("utf-8"), where)
     except UnicodeDecodeError:
-        raise ConfigError(f"{where}: must be UTF-8") from None
-    listed = document.get("versions") if isinstance(document, dict) else None
-    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
-        raise ConfigError(f"{where}: must be a list 'versions' of mappings with major and minor")
-    return sorted(check_version(Version(item.get("major"), item.get("minor"))) for item in listed)
+        raise RepositoryError(f"{where}: must be UTF-8") from None
 
 
 def _same(where: str, what: str, found: object, wanted: object) -> None:

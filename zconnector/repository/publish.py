@@ -172,15 +172,14 @@ def _read(folder: Path, key: SecretKey | None) -> Manifest:
 
 
 def _versions(folder: Path, worker: WorkerName) -> bytes:
-    """The list of versions whose archives are there."""
+    """The versions whose archives are there, oldest first: Gandalf's readers take the last."""
     top = folder / "workers" / worker.type / worker.product
     found: set[Version] = set()
     for path in top.glob("*/*/worker.zip"):
         place = place_of(path.relative_to(folder).as_posix())
         if place is not None and place.version is not None:
             found.add(place.version)
-    listed = [{"major": version.major, "minor": version.minor} for version in sorted(found)]
-    return yaml.safe_dump({"versions": listed}, sort_keys=False).encode()
+    return yaml.safe_dump([str(version) for version in sorted(found)]).encode()
 
 
 def _write(path: Path, content: bytes) -> None:
