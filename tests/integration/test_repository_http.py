@@ -143,6 +143,19 @@ def test_who_sends_slowly_for_ever_is_left(web: Web) -> None:
     refused(web, "not whole after 0.3 s", limits=HttpLimits(idle=5.0, whole=0.3))
 
 
+def test_who_drips_headers_is_left(web: Web) -> None:
+    def drip(answer: Answer) -> None:
+        answer.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(100):
+            answer.wfile.write(b"x")
+            answer.wfile.flush()
+            if answer.server.web.hold.wait(0.05):
+                return
+
+    web.special[FILE] = drip
+    refused(web, "not whole after 0.3 s", limits=HttpLimits(idle=5.0, whole=0.3))
+
+
 def test_who_sends_without_end_is_left(web: Web) -> None:
     def flood(answer: Answer) -> None:
         answer.send_response(200)

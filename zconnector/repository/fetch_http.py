@@ -15,6 +15,7 @@ import tenacity
 
 from zconnector.clock import Clock, SystemClock
 from zconnector.errors import ConfigError, FetchError
+from zconnector.repository.deadline import Deadline, Transport
 from zconnector.repository.fetch import Fetched, check_content
 from zconnector.repository.layout import Address
 
@@ -32,7 +33,7 @@ class HttpLimits:
     idle: float = 30.0
     """Between two pieces of an answer."""
     whole: float = 300.0
-    """For one file, with all attempts; the last piece may be `idle` late."""
+    """For one file, with all attempts."""
     attempts: int = 4
     backoff: float = 0.5
     """Before the second attempt at most; doubled before each further one, with jitter."""
@@ -47,12 +48,11 @@ class _Again(Exception):
 class _After(tenacity.stop.stop_base):
     """Stop once the time for the whole file is over."""
 
-    def __init__(self, clock: Clock, deadline: float) -> None:
-        self._clock = clock
+    def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        return self._clock.now().mono >= self._deadline
+        return self._deadline.passed
 
 
 class HttpFetcher:
@@ -72,12 +72,13 @@ class HttpFetcher:
         self._limits = limits or HttpLimits()
         self._clock = clock or SystemClock()
         self._sleep = sleep
+        self._deadline = Deadline(self._clock)
         # Nothing of the environment: a proxy or a .netrc there was not meant for workers.
         self._client = httpx.Client(
             timeout=httpx.Timeout(self._limits.idle, connect=self._limits.connect),
             follow_redirects=False,
             trust_env=False,
-            verify=_authorities(ca_file),
+            transport=Transport(_authorities(ca_file), self._deadline),
             headers={"Accept-Encoding": "identity", "User-Agent": "zconnector"},
         )
 
@@ -91,26 +92,26 @@ class HttpFetcher:
 
     def fetch(self, path: str, limit: int, etag: str = "") -> Fetched | None:
         where = self.address.of(path)
-        deadline = self._clock.now().mono + self._limits.whole
+        self._deadline.at = self._clock.now().mono + self._limits.whole
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Again),
             stop=tenacity.stop_any(
                 tenacity.stop_after_attempt(self._limits.attempts),
-                _After(self._clock, deadline),
+                _After(self._deadline),
             ),
             wait=tenacity.wait_random_exponential(self._limits.backoff, self._limits.max_backoff),
             sleep=self._sleep,
             reraise=True,
         )
         try:
-            return retrying(self._attempt, where, limit, etag, deadline)
+            return retrying(self._attempt, where, limit, etag)
         except _Again as error:
             count = retrying.statistics["attempt_number"]
             raise FetchError(
                 f"cannot fetch {where}: {error} (attempt {count} of {self._limits.attempts})"
             ) from None
 
-    def _attempt(self, where: str, limit: int, etag: str, deadline: float) -> Fetched | None:
+    def _attempt(self, where: str, limit: int, etag: str) -> Fetched | None:
         """One request, and those that redirects ask for. Raises _Again, FetchError."""
         url = httpx.URL(where)
         for _ in range(self._limits.redirects + 1):
@@ -119,9 +120,11 @@ class HttpFetcher:
                     "GET", url, headers={"If-None-Match": etag} if etag else {}
                 ) as answer:
                     if answer.status_code not in _REDIRECTS:
-                        return self._answer(answer, where, limit, etag, deadline)
+                        return self._answer(answer, where, limit, etag)
                     url = _target(url, answer.headers.get("location", ""), where)
             except httpx.TimeoutException as error:
+                if self._deadline.passed:
+                    raise self._late(where) from None
                 raise _Again(f"no answer in time ({type(error).__name__})") from None
             except httpx.TransportError as error:
                 if _is_of_certificate(error):
@@ -131,9 +134,7 @@ class HttpFetcher:
                 raise FetchError(f"cannot fetch {where}: {_short(error)}") from None
         raise FetchError(f"{where}: more than {self._limits.redirects} redirects, which is the limit")
 
-    def _answer(
-        self, answer: httpx.Response, where: str, limit: int, etag: str, deadline: float
-    ) -> Fetched | None:
+    def _answer(self, answer: httpx.Response, where: str, limit: int, etag: str) -> Fetched | None:
         status = answer.status_code
         if status == HTTPStatus.NOT_MODIFIED and etag:
             return None
@@ -152,12 +153,15 @@ class HttpFetcher:
             content += piece
             if len(content) > limit:
                 raise FetchError(f"{where} has more than {limit} bytes, which is the limit")
-            if self._clock.now().mono >= deadline:
-                raise FetchError(f"cannot fetch {where}: not whole after {self._limits.whole:g} s")
+            if self._deadline.passed:
+                raise self._late(where)
         found = bytes(content)
         check_content(found, limit, where)
         tag = answer.headers.get("etag", "")
         return Fetched(found, tag if len(tag) <= _MAX_ETAG and tag.isascii() else "")
+
+    def _late(self, where: str) -> FetchError:
+        return FetchError(f"cannot fetch {where}: not whole after {self._limits.whole:g} s")
 
 
 def _target(url: httpx.URL, location: str, where: str) -> httpx.URL:

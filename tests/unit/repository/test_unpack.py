@@ -7,6 +7,7 @@ import socket
 import stat
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -54,6 +55,7 @@ def test_files_folders_and_modes(tmp_path: Path) -> None:
 LIES = {
     "wrong checksum": replace(WORKER, crc=1),
     "less comes out": Part(b"a", method=DEFLATED, packed=deflate(b"abc"), size=5, crc=0),
+    "less, and its checksum": Part(b"a", method=DEFLATED, packed=deflate(b"abc"), size=5, crc=crc32(b"abc")),
     "more comes out": Part(b"a", method=DEFLATED, packed=deflate(b"x" * 100_000_000), size=5, crc=0),
     "no deflate": Part(b"a", method=DEFLATED, packed=b"\xff" * 50, size=5),
     "deflate cut off": Part(b"a", b"a" * 1000, method=DEFLATED, packed=deflate(b"a" * 1000)[:-3]),
