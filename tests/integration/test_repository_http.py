@@ -15,11 +15,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.repositories import JENKINS, KEY, publish, worker_folder
 from tests.support.web import PAGE, Answer, Web
-from zconnector.errors import ConfigError, FetchError
+from zconnector.configuration.pivot import Version
+from zconnector.errors import ConfigError, FetchError, UntrustedError
 from zconnector.repository.fetch import Fetched
 from zconnector.repository.fetch_http import HttpFetcher, HttpLimits
+from zconnector.repository.install import install, installed_versions
 from zconnector.repository.layout import read_address
+from zconnector.repository.source import Source
 
 FILE = "/manifest.json"
 QUICK = HttpLimits(connect=5.0, idle=0.2, whole=30.0, attempts=3, backoff=0.5)
@@ -282,3 +286,33 @@ def test_https_with_an_authority_of_ones_own_and_without(certificate: Path, tmp_
 def test_an_authority_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="as authority"):
         Client("https://127.0.0.1", ca_file=tmp_path / "none")
+
+
+def test_a_worker_is_installed_and_updated_from_a_web_server(tmp_path: Path) -> None:
+    repository, root = tmp_path / "r", tmp_path / "root"
+    publish(repository, worker_folder(tmp_path / "w10"))
+    with Web(repository) as web:
+        at = Source(read_address(web.address), (KEY.public,))
+        first = install(at, root, JENKINS, Version(1, 0))
+        assert install(at, root, JENKINS, Version(1, 0)) == first
+        paths = [path for path, _ in web.asked]
+        assert paths.count(FILE) == 2
+        assert len(paths) == 5  # archive, pivot and product connector once
+        assert "If-None-Match" in web.asked[-1][1]
+
+        publish(repository, worker_folder(tmp_path / "w11", 1, 1))
+        archive = "/workers/ci/jenkins/1/1/worker.zip"
+        whole = (repository / archive[1:]).read_bytes()
+        for wrong, error in (
+            (lambda answer: answer.give(200, whole[:-1] + b"x"), UntrustedError),
+            (lambda answer: answer.give(200, whole[:-1]), UntrustedError),
+            (lambda answer: answer.give(200, whole + b"x"), FetchError),
+            (lambda answer: answer.give(404, PAGE), FetchError),
+        ):
+            web.special[archive] = wrong
+            with pytest.raises(error, match=f"{web.address}{archive}"):
+                install(at, root, JENKINS, Version(1, 1))
+            assert installed_versions(root, JENKINS) == [first]
+        del web.special[archive]
+        second = install(at, root, JENKINS, Version(1, 1))
+    assert installed_versions(root, JENKINS) == [second, first]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 import pytest
@@ -286,6 +287,30 @@ def test_what_a_killed_process_left_is_removed(scene: Scene) -> None:
     left.mkdir(parents=True)
     (left / "worker").write_text("half")
     scene.install()
+    assert os.listdir(scene.root / "fresh") == []
+
+
+def test_what_was_cut_off_while_it_was_remembered_is_removed(scene: Scene) -> None:
+    scene.install()
+    half = scene.root / "accepted" / ".x.json.1"
+    half.write_bytes(b"{")
+    scene.install()
+    assert not half.exists()
+
+
+SHM = Path("/dev/shm")
+
+
+@pytest.mark.skipif(not os.access(SHM, os.W_OK), reason="no second file system")
+def test_a_folder_on_another_file_system_is_refused_not_copied_into(scene: Scene) -> None:
+    with TemporaryDirectory(dir=SHM) as other:
+        scene.root.mkdir()
+        if SHM.stat().st_dev == scene.root.stat().st_dev:
+            pytest.skip("one file system")
+        (scene.root / "installed").symlink_to(other)
+        with pytest.raises(StorageError, match=r"cannot install into .*: Invalid cross-device link"):
+            scene.install()
+        assert not [path for path in Path(other).rglob("*") if path.is_file()]
     assert os.listdir(scene.root / "fresh") == []
 
 
