@@ -218,6 +218,10 @@ class FetchError(RepositoryError):
     exit_code = _UNAVAILABLE
 
 
+class OversizeError(FetchError):
+    """A file of a repository has more bytes than it may have; the rest of it was not fetched."""
+
+
 class NotRunningError(ZConnectorError):
     """The component asked for does not run, or does not answer."""
 

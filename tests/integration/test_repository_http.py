@@ -306,7 +306,7 @@ def test_a_worker_is_installed_and_updated_from_a_web_server(tmp_path: Path) -> 
         for wrong, error in (
             (lambda answer: answer.give(200, whole[:-1] + b"x"), UntrustedError),
             (lambda answer: answer.give(200, whole[:-1]), UntrustedError),
-            (lambda answer: answer.give(200, whole + b"x"), FetchError),
+            (lambda answer: answer.give(200, whole + b"x"), UntrustedError),
             (lambda answer: answer.give(404, PAGE), FetchError),
         ):
             web.special[archive] = wrong

@@ -181,7 +181,8 @@ def verify(address: str, keys: tuple[str, ...], repository: str, ca: Path | None
         emit({**_facts(address, manifest), "valid": not errors, "files": files})
     else:
         rows = [(f.file.path, str(f.file.size), "WRONG" if f.error else "as signed") for f in findings]
-        table(("path", "bytes", ""), rows, title=_title(manifest))
+        click.echo(_title(manifest))
+        table(("path", "bytes", ""), rows)
         for error in errors:
             click.echo(f"zconnector: {error}", err=True)
     return max((error.exit_code for error in errors), default=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from zconnector.errors import FetchError
+from zconnector.errors import FetchError, OversizeError
 from zconnector.repository.disk import read_plain
 from zconnector.repository.layout import Address
 
@@ -35,7 +35,7 @@ class Fetcher(Protocol):
         """A file of at most `limit` bytes; None: it is still the one that had this ETag.
 
         Raises:
-            FetchError: naming the file's address, the value and the rule.
+            FetchError: naming the file's address, the value and the rule (OversizeError: that of its size).
         """
 
     def __enter__(self) -> Fetcher: ...
@@ -76,6 +76,6 @@ class FileFetcher:
 def check_content(content: bytes, limit: int, where: str) -> None:
     """What no file of a repository is. Raises FetchError."""
     if len(content) > limit:
-        raise FetchError(f"{where} has more than {limit} bytes, which is the limit")
+        raise OversizeError(f"{where} has more than {limit} bytes, which is the limit")
     if content[:20].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
         raise FetchError(f"{where} is an HTML page, must be a file of a worker repository")

@@ -14,7 +14,7 @@ import httpx
 import tenacity
 
 from zconnector.clock import Clock, SystemClock
-from zconnector.errors import ConfigError, FetchError
+from zconnector.errors import ConfigError, FetchError, OversizeError
 from zconnector.repository.deadline import Deadline, Transport
 from zconnector.repository.fetch import Fetched, check_content
 from zconnector.repository.layout import Address
@@ -152,7 +152,7 @@ class HttpFetcher:
         for piece in answer.iter_raw():
             content += piece
             if len(content) > limit:
-                raise FetchError(f"{where} has more than {limit} bytes, which is the limit")
+                raise OversizeError(f"{where} has more than {limit} bytes, which is the limit")
             if self._deadline.passed:
                 raise self._late(where)
         found = bytes(content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zconnector.errors import RepositoryError
+from zconnector.errors import OversizeError, RepositoryError, UntrustedError
 from zconnector.repository.accepting import Accepted
 from zconnector.repository.fetch import Fetcher
 from zconnector.repository.layout import MANIFEST
@@ -39,7 +39,10 @@ def read_file(fetcher: Fetcher, file: File, limit: int) -> bytes:
     where = fetcher.address.of(file.path)
     if file.size > limit:
         raise RepositoryError(f"{where} has {file.size} bytes by the manifest, must have at most {limit}")
-    fetched = fetcher.fetch(file.path, file.size)
+    try:
+        fetched = fetcher.fetch(file.path, file.size)
+    except OversizeError:
+        raise UntrustedError(f"{where} has more than the {file.size} bytes of the manifest") from None
     if fetched is None:
         raise RepositoryError(f"{where} is said not to have changed, but was not known")
     file.check(fetched.content, where)
