@@ -190,6 +190,9 @@ _PARTS = st.builds(
     crc=st.none() | st.just(0),
     offset=st.none() | st.sampled_from([0, 1, 30, 1 << 30]),
     local_name=st.none() | st.none() | _NAMES,
+    extra=st.sampled_from(
+        [b"", b"", b"UT\5\0\1\0\0\0\0", b"\1\0\0\0", b"up\6\0\1\0\0\0\0a", b"x", b"\0\0\xff\xff"]
+    ),
     before=st.sampled_from([b"", b"", b"x"]),
 )
 # Most members honest: else the first lie hides all others.

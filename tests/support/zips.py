@@ -28,6 +28,8 @@ class Part:
     crc: int | None = None
     offset: int | None = None
     local_name: bytes | None = None
+    extra: bytes = b""
+    """Extra fields, in both headers."""
     before: bytes = b""
     """Bytes in front of its local header."""
 
@@ -60,16 +62,18 @@ def build(
         offset = len(out) if part.offset is None else part.offset
         local = part.name if part.local_name is None else part.local_name
         told = (0, 0, 0) if part.flags & DESCRIPTOR else (crc, packed_size, size)
-        out += struct.pack("<4s5H3I2H", b"PK\3\4", 20, part.flags, part.method, 0, 33, *told, len(local), 0)
-        out += local + packed
+        out += struct.pack(
+            "<4s5H3I2H", b"PK\3\4", 20, part.flags, part.method, 0, 33, *told, len(local), len(part.extra)
+        )
+        out += local + part.extra + packed
         if part.flags & DESCRIPTOR:
             out += struct.pack("<4s3I", b"PK\7\x08", crc, packed_size, size)
         directory += struct.pack(
             "<4s6H3I5H2I",
             *(b"PK\1\2", part.made_by | 20, 20, part.flags, part.method, 0, 33, crc, packed_size, size),
-            *(len(part.name), 0, 0, 0, 0, part.mode << 16, offset),
+            *(len(part.name), len(part.extra), 0, 0, 0, part.mode << 16, offset),
         )
-        directory += part.name
+        directory += part.name + part.extra
     out += before_directory
     offset = len(out) if directory_offset is None else directory_offset
     size = len(directory) if directory_size is None else directory_size

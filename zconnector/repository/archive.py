@@ -25,6 +25,14 @@ _ENTRY = struct.Struct("<4s6H3I5H2I")
 _LOCAL = struct.Struct("<4s5H3I2H")
 _STORED, _DEFLATED = 0, 8
 _ENCRYPTED, _DESCRIPTOR, _PATCH, _STRONG, _UTF8, _MASKED = 1, 8, 1 << 5, 1 << 6, 1 << 11, 1 << 13
+_EXTRAS = {
+    0x0001: "zip64",
+    0x7075: "another name",
+    0x9901: "AES",
+    0x0017: "encryption",
+    0x2605: "another name",
+}
+"""Extra fields that some reader would take for more than a remark."""
 _DESCRIPTORS = (12, 16)
 """Bytes of a data descriptor, without and with its signature."""
 _SMALL = MIB
@@ -218,6 +226,7 @@ class _Reader:
         if behind > end:
             self.refuse("its directory is cut off")
         raw = self._bytes[at + _ENTRY.size : at + _ENTRY.size + name]
+        self._check_extra(raw, at + _ENTRY.size + name, extra)
         if disk:
             self.refuse(f"{raw!r:.200} lies on another disk")
         if 0xFFFFFFFF in (packed, size, offset):
@@ -249,7 +258,21 @@ class _Reader:
         raw = self._bytes[begin : begin + name]
         if magic != b"PK\3\4" or (raw, flags, method) != (entry.raw, entry.flags, entry.method) or not same:
             self.refuse(f"{entry.raw!r:.200} has a header that differs from the directory")
+        self._check_extra(raw, begin + name, extra)
         return int(begin + name + extra + entry.packed)
+
+    def _check_extra(self, raw: bytes, at: int, length: int) -> None:
+        """That the extra fields of a header give no member another name, size or key."""
+        end = at + length
+        while at < end:
+            if at + 4 > end:
+                self.refuse(f"{raw!r:.200} has an extra field that is cut off")
+            number, size = struct.unpack_from("<2H", self._bytes, at)
+            at += 4 + size
+            if at > end:
+                self.refuse(f"{raw!r:.200} has an extra field that is cut off")
+            if number in _EXTRAS:
+                self.refuse(f"{raw!r:.200} has an extra field for {_EXTRAS[number]}, which is not taken")
 
     def member(self, entry: _Entry) -> Member:
         """An entry of the directory as a member that keeps the rules."""

@@ -186,6 +186,31 @@ def test_an_archive_that_is_refused(case: str) -> None:
     assert str(raised.value).startswith("w.zip: ")
 
 
+@pytest.mark.parametrize(
+    ("extra", "rule"),
+    [
+        (struct.pack("<2HQ", 1, 8, 1), "extra field for zip64"),
+        (struct.pack("<2HBI4s", 0x7075, 9, 1, 0, b"evil"), "extra field for another name"),
+        (struct.pack("<2H7s", 0x9901, 7, b"AE2xxxx"), "extra field for AES"),
+        (struct.pack("<2H", 0x5455, 5), "cut off"),
+        (b"UT", "cut off"),
+    ],
+)
+def test_an_extra_field_that_says_more_than_a_remark(extra: bytes, rule: str) -> None:
+    for parts in (
+        [replace(WORKER, extra=extra)],
+        [WORKER, replace(A, extra=struct.pack("<2H", 0xCAFE, 0) + extra)],
+    ):
+        with pytest.raises(ArchiveError, match=rule):
+            inspect(build(parts), "w.zip")
+
+
+def test_a_time_as_an_extra_field_is_taken() -> None:
+    """As Info-ZIP and Go write it."""
+    archive = build([replace(WORKER, extra=struct.pack("<2HBI", 0x5455, 5, 1, 0))])
+    assert [member.name for member in inspect(archive, "w.zip")] == ["worker"]
+
+
 def test_another_disk() -> None:
     archive = bytearray(build([WORKER]))
     struct.pack_into("<H", archive, len(archive) - 22 + 4, 1)
