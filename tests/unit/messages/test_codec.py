@@ -406,3 +406,22 @@ def test_a_damaged_message_is_decoded_or_refused(
     }
     frames[frame] = damaged[how]
     _decodes_or_refuses(frames)
+
+
+@pytest.mark.parametrize("kind", [Kind.HEARTBEAT, Kind.EVENT, Kind.CONFIRM, Kind.COMMAND])
+def test_the_same_words_again_are_the_same_message(kind: Kind) -> None:
+    """Headers of some kinds are remembered: with each payload, of each kind, and never a bad one."""
+    message = minimal(kind)
+    head, header, _ = encode_one(message)
+    first, second = decode([head, header, b"one"])[0], decode([head, header, b"two"])[0]
+    assert (first.kind, first.header, first.payload) == (kind, message.header, b"one")
+    assert (second.kind, second.header, second.payload) == (kind, message.header, b"two")
+    receipt = decode([prefix(kind, flags=Flag.RECEIPT), header, b""])[0]
+    assert receipt.flags == Flag.RECEIPT
+    for _ in range(2):
+        with pytest.raises(WireError) as refused:
+            decode([head, b"[]", b""])
+        assert refused.value.reason is Reason.BAD_HEADER
+        with pytest.raises(WireError) as refused:
+            decode([head, header, bytes(MAX_MESSAGE)])
+        assert refused.value.reason is Reason.TOO_LARGE

@@ -127,3 +127,10 @@ def test_what_comes_during_a_lazy_flush_is_lazy_too() -> None:
     after = commit_of(first.then(LATER, [None]))
     assert after.lazy
     assert after.writes == (Delete(COMMANDS, 2),)
+
+
+def test_whoever_was_in_no_hurry_waits_for_company_when_nobody_else_commits() -> None:
+    commits = Commits()
+    commits.ride(Delete(COMMANDS, 1))
+    assert commits.deadline() == 0.0, "it is not forgotten"
+    assert commit_of(commits.tick(NOW)).lazy

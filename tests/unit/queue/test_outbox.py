@@ -276,3 +276,28 @@ def test_what_has_become_due_by_itself_makes_the_caller_ask(bench: Bench) -> Non
     assert bench.outbox() == ["reply-u1-SUCCES"]
     after = bench.queue.deadline()
     assert after is None or after > bench.mono, "shown: with no session to send over, nothing is awaited"
+
+
+def test_what_was_confirmed_is_not_hurried_by_an_event_that_arrives(bench: Bench) -> None:
+    for uuid in ("e1", "e2"):
+        bench.publish(bench.event(uuid), outbox=True)
+    bench.held = True
+    bench.publish(bench.event("e3"))
+    bench.do(bench.queue.outbox_confirm(["e1"], bench.now))
+    bench.do(bench.queue.outbox_confirm(["e2"], bench.now))
+    assert [commit.lazy for commit in bench.pending] == [False, True]
+    bench.settle(1)
+    assert [commit.lazy for commit in bench.pending] == [True], "it changed nothing of its own"
+    bench.settle()
+    bench.restart()
+    assert bench.outbox() == []
+
+
+def test_what_was_confirmed_is_not_hurried_by_time_either(bench: Bench) -> None:
+    for uuid in ("e1", "e2"):
+        bench.publish(bench.event(uuid), outbox=True)
+    bench.held = True
+    bench.do(bench.queue.outbox_confirm(["e1"], bench.now))
+    bench.do(bench.queue.outbox_confirm(["e2"], bench.now))
+    bench.do(bench.queue.tick(bench.now))
+    assert [commit.lazy for commit in bench.pending] == [True]
