@@ -1,7 +1,7 @@
 """Guard one worker: python -I -S guard.py DESCRIPTOR NAME. Imports nothing of zconnector: it starts fast.
 
-DESCRIPTOR is a stream socket to the router. Over it comes a line of JSON (argv, cwd, limits), then the words TERM
-and KILL, a line each. Over it go lines of JSON: {"started": pid} or {"failed": reason, "errno": n}, and
+DESCRIPTOR is a stream socket to the router. Over it comes a line of JSON (argv, cwd, limits), then the words
+TERM and KILL, a line each. Over it go lines of JSON: {"started": pid} or {"failed": reason, "errno": n}, and
 {"exited": status} (minus the number of a signal) when the worker and all that descended from it are gone.
 When the router's end closes, everything is killed: that is how nothing outlives a router that was SIGKILLed.
 
@@ -20,6 +20,7 @@ import select
 import signal
 import socket
 import sys
+from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
@@ -41,8 +42,8 @@ def main() -> None:
         _say(link, {"failed": error.strerror or str(error), "errno": error.errno or 0})
         return
     nothing = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):  # or the router would not see that the worker closed its own
-        os.dup2(nothing, number)
+    for standard in (0, 1, 2):  # or the router would not see that the worker closed its own
+        os.dup2(nothing, standard)
     _say(link, {"started": pid})
     _watch(link, wake, pid, rest)
     _kill_all(pid, wake)
@@ -61,12 +62,12 @@ def _first_line(link: socket.socket) -> tuple[bytes, bytes]:
     return line, rest
 
 
-def _say(link: socket.socket, what: dict[str, object]) -> None:
+def _say(link: socket.socket, what: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):  # the router died: nobody is to be told
         link.sendall(json.dumps(what).encode() + b"\n")
 
 
-def _launch(order: dict[str, object]) -> int:
+def _launch(order: dict[str, Any]) -> int:
     """Fork and exec the worker; raises OSError with the reason of a failure, also of exec."""
     failed, fail = os.pipe2(os.O_CLOEXEC)
     guard = os.getpid()
@@ -83,7 +84,7 @@ def _launch(order: dict[str, object]) -> int:
     return pid
 
 
-def _become(order: dict[str, object], guard: int, fail: int) -> None:
+def _become(order: dict[str, Any], guard: int, fail: int) -> None:
     """In the child: become the worker, or write down why not."""
     doing = "prepare it"
     try:
@@ -99,17 +100,17 @@ def _become(order: dict[str, object], guard: int, fail: int) -> None:
         if cwd:
             doing = f"go to {cwd}"
             os.chdir(cwd)
-        for name, (number, limit) in limits.items():
+        for name, (kind, limit) in limits.items():
             doing = f"set its limit {name} to {limit}"
-            resource.setrlimit(number, (limit, limit))
+            resource.setrlimit(kind, (limit, limit))
         doing = f"run {argv[0]}"
         os.execv(argv[0], argv)
     except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None) or 1
+        code = getattr(error, "errno", None) or 1
         why = getattr(error, "strerror", None) or str(error)
-        if doing.startswith("run ") and number == 2 and os.path.exists(argv[0]):
+        if doing.startswith("run ") and code == 2 and os.path.exists(argv[0]):
             why = "the interpreter that its first line names, or its loader, is missing"
-        os.write(fail, json.dumps([number, f"cannot {doing}: {why}"]).encode())
+        os.write(fail, json.dumps([code, f"cannot {doing}: {why}"]).encode())
     finally:
         os._exit(127)
 
@@ -145,54 +146,42 @@ def _ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _reap(pid: int) -> bool:
-    """Wait for what has ended, but for the worker itself; whether there is anything else left."""
-    left = False
-    for child in _children(os.getpid(), _parents()):
-        if child != pid:
-            gone, _ = os.waitpid(child, os.WNOHANG)
-            left = left or gone == 0
-    return left
+def _reap(pid: int) -> None:
+    """Wait for each child that has ended, but for the worker."""
+    for child in _children(pid):
+        os.waitpid(child, os.WNOHANG)
 
 
 def _kill_all(pid: int, wake: int) -> None:
-    """Kill all that descends from this process, until nothing is left but the worker, ended."""
+    """Kill all that descends from this process, until nothing is left but the worker, ended.
+
+    Only children are killed, whose numbers cannot be another's before they were waited for. What they leave
+    becomes this process's child before SIGCHLD tells of their end, and has its turn then.
+    """
     poll = select.poll()
     poll.register(wake, select.POLLIN)
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
     while True:
-        parents = _parents()
-        for each in _descendants(os.getpid(), parents):
+        others = _children(pid)
+        for each in (pid, *others):
             with contextlib.suppress(OSError):
                 os.kill(each, signal.SIGKILL)
-        if not _reap(pid) and _ended(pid):
+        _reap(pid)
+        if not _children(pid) and _ended(pid):
             return
-        # What was forked while the list was read is found in the next round: each orphan that becomes this
-        # process's child comes without a signal, so a round is due at the latest after a moment.
-        if poll.poll(50):
-            os.read(wake, 4096)
+        poll.poll()
+        os.read(wake, 4096)
 
 
-def _parents() -> dict[int, int]:
-    """Every process's parent."""
-    parents = {}
+def _children(pid: int) -> list[int]:
+    """This process's children, but for the worker."""
+    me, found = os.getpid(), []
     for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat", "rb") as stat:
-                    parents[int(entry)] = int(stat.read().rpartition(b")")[2].split()[1])
-            except OSError:
-                continue
-    return parents
-
-
-def _children(pid: int, parents: dict[int, int]) -> list[int]:
-    return [child for child, parent in parents.items() if parent == pid]
-
-
-def _descendants(pid: int, parents: dict[int, int]) -> list[int]:
-    found = _children(pid, parents)
-    for each in found:
-        found += _children(each, parents)
+        if entry.isdigit() and int(entry) != pid:
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
+                if int(stat.read().rpartition(b")")[2].split()[1]) == me:
+                    found.append(int(entry))
     return found
 
 

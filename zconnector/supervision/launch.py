@@ -25,7 +25,7 @@ RESOURCES: Mapping[str, int] = {
     "stack": resource.RLIMIT_STACK,
 }
 """Names of limits (setrlimit(2)): bytes, but for cpu (seconds), open_files and processes (of this user)."""
-MAX_ARGV = 64 * 1024
+MAX_ARGV = 16 * 1024
 """Bytes of all arguments together."""
 
 

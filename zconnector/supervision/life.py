@@ -1,8 +1,8 @@
 """The life of one supervised worker, decided purely (docs/supervision.md has the table).
 
-Invariants: `run` counts spawns, and there is at most one process: none is asked for before the end of the last
-was told. `fault` is set only while a process ends that nobody wanted to end. `_due` is set in every state that
-time may end. Crashes remembered are at most `policy.crashes`.
+Invariants: `run` counts spawns, and there is at most one process: none is asked for before the end of the
+last was told. `_fault` is set only while a process ends that nobody wanted to end. `_due` is set in every
+state that time may end. Crashes remembered are at most `policy.crashes`.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Life:
         """There is no process; `permanent`: another try would end the same."""
         if not self._concerns(run):
             return []
-        if self.state is _S.STARTING:
+        if self.state in (_S.STARTING, _S.RUNNING):
             self._fault = f"cannot be started: {reason}"
         return self._over("spawn_failed", now, hopeless=permanent)
 
