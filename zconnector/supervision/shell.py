@@ -110,21 +110,22 @@ class Supervision:
     async def reached(self, name: str, states: Collection[State]) -> View:
         """Wait until the worker is in one of the states. Raises Refusal: NOT_FOUND."""
         while (view := self._core.view(name)).state not in states:
-            await self._next_change()
+            await self._changed.wait()
         return view
 
     async def close(self, drain: bool = True) -> None:
-        """Stop every worker and wait until all are at rest: at most as long as their policies say."""
+        """Stop every worker and wait until all are at rest: at most as long as their policies say.
+
+        One that outlives SIGKILL is waited for: give up with a timeout. Its guard goes on when this
+        process ends.
+        """
         self._closing = True
         for view in self._core.views():
             self.stop(view.name, drain)
         while any(view.state not in AT_REST for view in self._core.views()):
-            await self._next_change()
+            await self._changed.wait()
         if self._alarm is not None:
             self._alarm.cancel()
-
-    async def _next_change(self) -> None:
-        await self._changed.wait()
 
     def _perform(self, actions: Actions) -> None:
         self._todo.extend(actions)
@@ -136,7 +137,7 @@ class Supervision:
                 self._act(self._todo.popleft())
         finally:
             self._performing = False
-        self._set_alarm()
+            self._set_alarm()
 
     def _act(self, action: Action) -> None:
         match action:
