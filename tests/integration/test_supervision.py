@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,8 @@ async def test_one_that_closes_its_streams_runs_on(make: Make, tmp_path: Path) -
         assert await asyncio.to_thread((tmp_path / "telling").read_text) == "closed"
     pid = scene.supervision.view(NAME).pid
     assert exists(pid)
+    # Its guard keeps none of them open in its place.
+    assert [os.readlink(f"/proc/{guard_of(pid)}/fd/{number}") for number in range(3)] == ["/dev/null"] * 3
     scene.supervision.stop(NAME)
     await scene.reached(State.STOPPED)
 
@@ -256,18 +259,37 @@ asyncio.run(main())
 """
 
 
-async def test_nothing_outlives_a_router_that_was_killed() -> None:
+@asynccontextmanager
+async def killed_router() -> AsyncIterator[tuple[asyncio.subprocess.Process, int, int, list[int]]]:
+    """A router of its own process, its guard, worker, and what that has forked; killed at the end."""
     root = Path(__file__).parent.parent.parent
     environment = {**os.environ, "PYTHONPATH": str(root)}
     router = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", ROUTER), stdout=asyncio.subprocess.PIPE, env=environment
     )
-    assert router.stdout is not None
-    async with asyncio.timeout(DEADLINE):
-        worker, *children = map(int, (await router.stdout.readline()).split())
-    guard = guard_of(worker)
-    assert len(children) == 2
-    router.kill()
-    await router.wait()
+    try:
+        assert router.stdout is not None
+        async with asyncio.timeout(DEADLINE):
+            worker, *children = map(int, (await router.stdout.readline()).split())
+        assert len(children) == 2
+        yield router, guard_of(worker), worker, children
+    finally:
+        if router.returncode is None:
+            router.kill()
+        await router.wait()
+
+
+async def test_nothing_outlives_a_router_that_was_killed() -> None:
+    async with killed_router() as (_, guard, worker, children):
+        pass
     for pid in (guard, worker, *children):
         await gone(pid)
+
+
+async def test_a_worker_does_not_outlive_its_guard_also_where_the_router_is_frozen() -> None:
+    async with killed_router() as (router, guard, worker, children):
+        router.send_signal(signal.SIGSTOP)
+        os.kill(guard, signal.SIGKILL)
+        await gone(worker)
+        for pid in children:  # nobody is there to do it
+            os.kill(pid, signal.SIGKILL)

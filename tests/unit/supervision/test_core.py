@@ -201,6 +201,15 @@ def test_a_start_during_the_stop_lets_it_end_first() -> None:
     assert state(core) is State.STARTING
 
 
+def test_a_stop_and_a_start_forgive_a_hanging_one() -> None:
+    core = running()
+    ring(core)
+    assert asks(ring(core)[1]) == [TERM]
+    assert core.stop("w", at(10)) == []
+    assert core.start("w", at(10)) == []
+    assert asks(core.exited("w", 1, -15, at(11))) == [Spawn("w", 2)]
+
+
 def test_a_stop_before_it_was_made() -> None:
     core = made()
     core.start("w", at(0))

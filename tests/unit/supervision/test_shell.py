@@ -20,12 +20,18 @@ class Connector:
 
     def __init__(self, processes: ScriptedProcesses) -> None:
         self.log = Log()
+        self.processes = processes
         self.supervision = Supervision(processes, self, log=self.log)
         self.moves: list[Moved] = []
 
     def drain(self, name: str, run: int) -> None:
         assert not self.supervision.serves(name, run)
         self.supervision.drained(name, run)
+        assert (
+            name,
+            run,
+            Level.TERM,
+        ) not in self.processes.signals  # what follows from it comes after this action
 
     def moved(self, moved: Moved) -> None:
         self.moves.append(moved)
