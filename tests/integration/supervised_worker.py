@@ -29,7 +29,7 @@ def main() -> None:
     match sys.argv[1]:
         case "serve":
             print("stdin", sys.stdin.read(), flush=True)
-            print("argv", *sys.argv[2:], file=sys.stderr, flush=True)
+            print("argv", *(ascii(each)[1:-1] for each in sys.argv[2:]), file=sys.stderr, flush=True)
             forever()
         case "crash":
             os.abort()

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.supervised import DEADLINE, NAME, Scene, behave, exists, gone, guard_of, shown
 from zconnector.errors import ConfigError
-from zconnector.supervision.launch import Launch
+from zconnector.supervision.launch import MAX_ARGV, Launch
 from zconnector.supervision.states import State
 
 Make = Callable[..., Scene]
@@ -52,6 +52,16 @@ async def test_argv_and_stdin_reach_it_and_its_output_the_log(make: Make) -> Non
     for pid in (view.pid, guard_of(view.pid)):  # and its guard
         assert SECRET.encode() not in shown(pid)
     assert SECRET not in str(scene.log.lines)
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\udcff"])
+async def test_the_longest_arguments_reach_it(make: Make, letter: str) -> None:
+    room = MAX_ARGV - sum(len(part) for part in behave("serve").argv)
+    argument = letter * (room // len(os.fsencode(letter)))
+    scene = make(behave("serve", argument))
+    scene.begin()
+    await scene.log.said("argv")
+    assert os.fsencode(argument) in shown(scene.supervision.view(NAME).pid)
 
 
 async def test_drained_then_terminated(make: Make) -> None:
