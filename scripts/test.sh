@@ -49,8 +49,9 @@ check "mypy" "$BIN/mypy"
 check "layering" "$BIN/lint-imports"
 check "generated code" generated_code_is_fresh
 
+check "tests that compute" \
+    "$PYTHON" -m pytest -q -m "not quiet" -n "$(nproc)" --dist worksteal --ignore tests/integration --ignore tests/chaos
 # One after the other: side by side the times that tests of real processes watch would be the machine's.
-check "tests that compute" "$PYTHON" -m pytest -q -m "not quiet" --ignore tests/integration --ignore tests/chaos
 check "tests with real processes" "$PYTHON" -m pytest -q -m "not quiet" tests/integration tests/chaos
 check "tests that need the machine to themselves" "$PYTHON" -m pytest -q -m quiet
 

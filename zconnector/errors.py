@@ -191,6 +191,37 @@ class ConfigError(ZConnectorError):
     exit_code = _CONFIG
 
 
+class RepositoryError(ZConnectorError):
+    """What a worker repository holds breaks a rule of docs/repository.md."""
+
+    fault = Fault.OPERATOR
+    grpc = "FAILED_PRECONDITION"
+    exit_code = _DATA
+
+
+class ArchiveError(RepositoryError):
+    """An archive of a worker breaks a rule: nothing of it was unpacked, or all of it was removed."""
+
+
+class UntrustedError(RepositoryError):
+    """What a repository gave is not what the holder of a pinned key signed, or not any more."""
+
+    grpc = "PERMISSION_DENIED"
+    exit_code = _PERMISSION
+
+
+class FetchError(RepositoryError):
+    """A file of a repository did not come from its address."""
+
+    fault = Fault.SYSTEM
+    grpc = "UNAVAILABLE"
+    exit_code = _UNAVAILABLE
+
+
+class OversizeError(FetchError):
+    """A file of a repository has more bytes than it may have; the rest of it was not fetched."""
+
+
 class NotRunningError(ZConnectorError):
     """The component asked for does not run, or does not answer."""
 

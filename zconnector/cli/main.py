@@ -39,6 +39,7 @@ COMMANDS = {
     "workers": "zconnector.cli.workers",
     "cancel": "zconnector.cli.cancel",
     "explain": "zconnector.cli.explain",
+    "repo": "zconnector.cli.repo",
 }
 """Subcommand -> module, whose `command` it is; in the order of `--help`."""
 

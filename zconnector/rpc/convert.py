@@ -6,7 +6,6 @@ integers of milliseconds. Major and minor are int64 on its wire and one signed b
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.fields import check_field
 from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE
+from zconnector.messages.uuids import new_uuid
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
 
 HEADROOM = 2_048
@@ -76,7 +76,7 @@ def command_args(request: Any, worker: str, *, definite: bool, default_timeout: 
         Refusal: BAD_ARGUMENT or TOO_LARGE.
     """
     args: Args = {
-        "uuid": request.UUID or str(uuid.uuid4()),
+        "uuid": request.UUID or new_uuid(),
         "type": request.ConnectorType,
         "command": request.Command,
         "timeout": milliseconds(request.Timeout, default_timeout),
@@ -101,7 +101,7 @@ def event_args(request: Any, worker: str, *, default_timeout: int) -> tuple[Args
     """
     timeout = _decimal(request.Timeout) or 0
     args: Args = {
-        "uuid": request.UUID or str(uuid.uuid4()),
+        "uuid": request.UUID or new_uuid(),
         "topic": request.Topic,
         "event": request.Event,
         "reference": request.ReferenceUUID,

@@ -12,6 +12,7 @@ from typing import Any, Literal, overload
 
 from zconnector.errors import REASONS, Reason
 from zconnector.messages.kinds import Outcome
+from zconnector.messages.uuids import new_uuid
 from zconnector.rpc import metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
 from zconnector.worker import sending
@@ -147,7 +148,7 @@ class Client:
             PayloadError: the payload cannot be carried.
         """
         request = pb.CommandMessage(
-            UUID=uuid or str(uuid_module.uuid4()),
+            UUID=uuid or new_uuid(),
             ConnectorType=type,
             Command=command,
             Payload=encode(payload),
@@ -323,7 +324,7 @@ class Client:
             CallFailed: the connector refused it, or could not be reached within `timeout` seconds.
         """
         request = pb.EventMessage(
-            UUID=uuid or str(uuid_module.uuid4()),
+            UUID=uuid or new_uuid(),
             Topic=topic,
             Event=event,
             Payload=encode(payload),

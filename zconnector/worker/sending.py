@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import uuid as uuid_module
 from typing import TYPE_CHECKING, Any
 
 from zconnector.errors import REASONS, Reason
+from zconnector.messages.uuids import new_uuid
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
 from zconnector.worker.connection import Backoff, pause
 from zconnector.worker.errors import (
@@ -50,7 +50,7 @@ async def send(
     retry: RetryPolicy | None = None,
 ) -> Reply | Handle:
     """As `Client.send`."""
-    uuid = uuid or str(uuid_module.uuid4())
+    uuid = uuid or new_uuid()
     wishes: dict[str, Any] = {
         "target": target,
         "ttl_ms": _ms(ttl),
@@ -183,7 +183,7 @@ async def publish(
     timeout: float,  # noqa: ASYNC109
 ) -> str:
     """As `Client.publish`."""
-    uuid = uuid or str(uuid_module.uuid4())
+    uuid = uuid or new_uuid()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     backoff = Backoff(client._rng, limit=0.5)

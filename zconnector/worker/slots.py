@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -19,6 +18,7 @@ import structlog
 
 from zconnector.errors import Reason
 from zconnector.messages.kinds import Outcome
+from zconnector.messages.uuids import new_uuid
 from zconnector.rpc import metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
 from zconnector.worker.client import SHORT, Client
@@ -216,7 +216,7 @@ class Slots:
         Returns why the connector refused it for good; "" when it took it.
         """
         answer = pb.EventMessage(
-            UUID=str(uuid.uuid4()),
+            UUID=new_uuid(),
             Topic=context.name,
             Event=outcome,
             ReferenceUUID=context.uuid,

@@ -10,7 +10,10 @@ import pytest
 
 from zconnector.cli.main import COMMANDS, main
 
-HEAVY = ("zmq", "grpc", "apsw", "jsonschema", "rich")
+HEAVY = ("zmq", "grpc", "apsw", "jsonschema", "rich", "httpx", "cryptography")
+
+
+REPO = ("repo init", "repo add", "repo sign", "repo verify")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,11 +22,13 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert [name for name in COMMANDS if f"  {name} " not in shown] == []
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "secret create", "pivot put", "send command", "send event"])
+@pytest.mark.parametrize(
+    "name", [*COMMANDS, "secret create", "pivot put", "send command", "send event", *REPO]
+)
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*name.split(), "--help"]) == 0
     shown = capsys.readouterr().out
-    if name not in ("secret", "pivot", "send"):
+    if name not in ("secret", "pivot", "send", "repo"):
         assert "Example" in shown
 
 

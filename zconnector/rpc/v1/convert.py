@@ -5,12 +5,12 @@ One pass each way: a request is parsed once, its payload goes on as it is.
 
 from __future__ import annotations
 
-import uuid as uuid_module
 from collections.abc import Mapping
 from typing import Any
 
 from zconnector.errors import REASONS, Reason, Refusal
 from zconnector.messages.kinds import Outcome
+from zconnector.messages.uuids import new_uuid
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
 from zconnector.rpc.convert import MAX_TIMEOUT, Args, checked, version
 from zconnector.rpc.v1.status import item_refusal
@@ -44,7 +44,7 @@ def submission_args(request: Any, default_timeout: int) -> tuple[Args, bytes]:
     Raises:
         Refusal: BAD_ARGUMENT or TOO_LARGE.
     """
-    uuid = request.uuid or str(uuid_module.uuid4())
+    uuid = request.uuid or new_uuid()
     if not request.command:
         raise Refusal(Reason.BAD_ARGUMENT, "command must not be empty", uuid[:64])
     args: Args = {
@@ -107,7 +107,7 @@ def publication_args(request: Any, default_timeout: int) -> tuple[Args, bytes]:
     Raises:
         Refusal: BAD_ARGUMENT or TOO_LARGE.
     """
-    uuid = request.uuid or str(uuid_module.uuid4())
+    uuid = request.uuid or new_uuid()
     for name in ("topic", "event"):
         if not getattr(request, name):
             raise Refusal(Reason.BAD_ARGUMENT, f"{name} must not be empty", uuid[:64])

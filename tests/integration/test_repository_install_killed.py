@@ -1,0 +1,53 @@
+"""SIGKILL at each step of an install: what is installed is whole or not there; the next install ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.repositories import JENKINS, publish, source, worker_folder
+from zconnector.configuration.pivot import Version
+from zconnector.repository.install import Step, install, installed_versions
+
+VICTIM = """
+import os, signal, sys
+from pathlib import Path
+from tests.support.repositories import JENKINS, source
+from zconnector.configuration.pivot import Version
+from zconnector.repository.install import Step, install
+
+def reached(step):
+    if step == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+install(source(Path(sys.argv[1])), Path(sys.argv[2]), JENKINS, Version(1, 1), reached=reached)
+"""
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("step", Step)
+def test_killed_after(step: Step, tmp_path: Path) -> None:
+    repository, root = tmp_path / "repository", tmp_path / "root"
+    publish(repository, worker_folder(tmp_path / "w10"), worker_folder(tmp_path / "w11", 1, 1, says="1.1"))
+    before = install(source(repository), root, JENKINS, Version(1, 0))
+    done = subprocess.run(
+        [sys.executable, "-c", VICTIM, str(repository), str(root), step],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    there = installed_versions(root, JENKINS)
+    assert [one.version for one in there] == [Version(1, 1)] * (step is Step.RENAMED) + [Version(1, 0)]
+    assert there[-1] == before
+    assert bool(os.listdir(root / "fresh")) == (step in (Step.MADE, Step.UNPACKED, Step.SYNCED))
+
+    after = install(source(repository), root, JENKINS, Version(1, 1))
+    assert subprocess.run([after.executable], capture_output=True, check=True).stdout == b"1.1\n"
+    assert os.listdir(root / "fresh") == []
+    assert installed_versions(root, JENKINS) == [after, before]

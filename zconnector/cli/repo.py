@@ -1,0 +1,250 @@
+"""`zconnector repo`: make, sign and check a repository of workers (docs/repository.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zconnector.cli.locate import CONTEXT
+from zconnector.cli.output import emit, table
+from zconnector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zconnector.repository.manifest import Manifest
+    from zconnector.repository.publish import Published
+    from zconnector.repository.signing import PublicKey
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
+folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+key_option = click.option(
+    "--secret-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of the secret key, mode 0600.  [default: DIR.key, beside the repository]",
+)
+
+
+@click.group("repo", context_settings=CONTEXT)
+def command() -> None:
+    """Make, sign and check a repository that connectors get their workers from."""
+
+
+@command.command(
+    "init",
+    context_settings=CONTEXT,
+    epilog="Examples: zconnector repo init /srv/workers;"
+    "  zconnector repo init /srv/workers --name acme-workers --secret-key ~/acme.key",
+)
+@folder_argument
+@click.option("--name", default="", help="Name of the repository, which is signed.  [default: that of DIR]")
+@key_option
+@json_option
+def init(folder: Path, name: str, secret_key: Path | None, as_json: bool) -> None:
+    """Make a repository, and its key pair where the file of the secret key is not there yet.
+
+    Prints the public key: pin it wherever workers are installed from this repository.
+    """
+    from zconnector.repository.keyfile import create_key, read_key
+    from zconnector.repository.layout import MANIFEST, check_name
+    from zconnector.repository.publish import create
+
+    path = _key_path(folder, secret_key)
+    called = name or folder.resolve().name.lower()
+    check_name(called, "name of a repository (--name)")
+    if (folder / MANIFEST).exists():
+        raise ConfigError(f"{folder / MANIFEST} exists already")
+    made = not path.exists()
+    if made and not path.parent.is_dir():
+        raise ConfigError(f"cannot write secret key {path}: {path.parent} is no folder")
+    key = create_key(path) if made else read_key(path)
+    manifest = create(folder, called, key, _wall())
+    if as_json:
+        emit({**_facts(folder, manifest), "secret_key": str(path), "secret_key_made": made})
+    else:
+        click.echo(
+            f"repository {called} made in {folder}; secret key {'made in' if made else 'of'} {path}", err=True
+        )
+        click.echo(str(key.public))
+
+
+@command.command(
+    "add",
+    context_settings=CONTEXT,
+    epilog="""Example: zconnector repo add /srv/workers workers/jenkins-1.0 workers/jenkins-1.1
+
+\b
+A worker's folder:
+  worker.yaml                   what it is: {type: Ci, product: jenkins, major: 1, minor: 0}
+  worker                        what is started
+  pivot.yaml                    the pivot, where it brings it
+  connector_product.yaml        the product connector, where it has one
+  ...                           all else goes into the archive too""",
+)
+@folder_argument
+@click.argument(
+    "workers",
+    metavar="WORKER_FOLDER...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+)
+@click.option(
+    "--replace", "again", is_flag=True, help="Replace versions that are there with another content."
+)
+@key_option
+@json_option
+def add(folder: Path, workers: tuple[Path, ...], again: bool, secret_key: Path | None, as_json: bool) -> None:
+    """Archive workers into a repository, and sign it; the same ones again change nothing."""
+    from zconnector.repository.keyfile import read_key
+    from zconnector.repository.publish import add as publish
+    from zconnector.repository.workerfolder import WorkerFolder
+
+    key = read_key(_key_path(folder, secret_key))
+    _tell(
+        folder,
+        publish(folder, [WorkerFolder.read(worker) for worker in workers], key, _wall(), again=again),
+        as_json,
+    )
+
+
+@command.command(
+    "sign",
+    context_settings=CONTEXT,
+    epilog="Examples: zconnector repo sign /srv/workers;"
+    "  zconnector repo sign /srv/workers --secret-key new.key --new-key",
+)
+@folder_argument
+@click.option(
+    "--new-key", is_flag=True, help="Sign with another key than before: the new one has to be pinned."
+)
+@key_option
+@json_option
+def sign(folder: Path, new_key: bool, secret_key: Path | None, as_json: bool) -> None:
+    """Look at every file that lies in the repository, and sign them all with the next serial."""
+    from zconnector.repository.keyfile import read_key
+    from zconnector.repository.publish import sign_again
+
+    key = read_key(_key_path(folder, secret_key))
+    _tell(folder, sign_again(folder, key, _wall(), new_key=new_key), as_json)
+
+
+@command.command(
+    "verify",
+    context_settings=CONTEXT,
+    epilog="Examples: zconnector repo verify https://workers.example.com/acme --key ed25519:11qY...;"
+    "  zconnector repo verify file:///srv/workers --key @workers.pub --json",
+)
+@click.argument("address")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    metavar="KEY|@FILE",
+    help="Public key that is pinned, or a file with it; may be repeated.",
+)
+@click.option("--repository", default="", help="Name that the repository must have.")
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Authority of the server's certificate (PEM).  [default: those of the system]",
+)
+@json_option
+def verify(address: str, keys: tuple[str, ...], repository: str, ca: Path | None, as_json: bool) -> int:
+    """Fetch and check everything in a repository, and tell what is wrong with which file.
+
+    Exit status 65 where a file breaks a rule, 77 where one is not what was signed, 69 where one did not come.
+    """
+    from zconnector.repository.accepting import check_follows
+    from zconnector.repository.judging import judge
+    from zconnector.repository.layout import read_address
+    from zconnector.repository.reading import read_verified
+    from zconnector.repository.source import Source
+
+    source = Source(read_address(address), tuple(_public(key) for key in keys), repository, ca)
+    with source.open() as fetcher:
+        manifest, _ = read_verified(fetcher, source)
+        check_follows(manifest, address, (), _wall(), repository)
+        findings = list(judge(fetcher, source, manifest))
+    errors = [finding.error for finding in findings if finding.error is not None]
+    if as_json:
+        files = [
+            {
+                "path": finding.file.path,
+                "size": finding.file.size,
+                "sha256": finding.file.sha256,
+                "error": str(finding.error) if finding.error else None,
+            }
+            for finding in findings
+        ]
+        emit({**_facts(address, manifest), "valid": not errors, "files": files})
+    else:
+        rows = [(f.file.path, str(f.file.size), "WRONG" if f.error else "as signed") for f in findings]
+        click.echo(_title(manifest))
+        table(("path", "bytes", ""), rows)
+        for error in errors:
+            click.echo(f"zconnector: {error}", err=True)
+    return max((error.exit_code for error in errors), default=0)
+
+
+def _tell(folder: Path, published: Published, as_json: bool) -> None:
+    if as_json:
+        told = {"changed": published.changed, "removed": published.removed, "ignored": published.ignored}
+        emit({**_facts(folder, published.manifest), **told})
+        return
+    for word in ("changed", "removed"):
+        for path in getattr(published, word):
+            click.echo(f"{word}: {path}")
+    for path in published.ignored:
+        click.echo(f"zconnector: not of the layout, not signed: {folder / path}", err=True)
+    nothing = "" if published.changed or published.removed else "; nothing changed"
+    click.echo(_title(published.manifest) + nothing)
+
+
+def _title(manifest: Manifest) -> str:
+    from datetime import UTC, datetime
+
+    try:
+        when = datetime.fromtimestamp(manifest.timestamp, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        when = str(manifest.timestamp)
+    count = len(manifest.files)
+    return f"repository {manifest.repository}, serial {manifest.serial}, {count} files, signed {when}"
+
+
+def _facts(where: Path | str, manifest: Manifest) -> dict[str, Any]:
+    return {
+        "address": str(where),
+        "repository": manifest.repository,
+        "serial": manifest.serial,
+        "timestamp": manifest.timestamp,
+        "key": str(manifest.key),
+    }
+
+
+def _key_path(folder: Path, given: Path | None) -> Path:
+    """Where the secret key is: never in the repository, where it would be served."""
+    inside = folder.resolve()
+    path = given or inside.with_name(f"{inside.name}.key")
+    if path.resolve().is_relative_to(inside):
+        raise ConfigError(f"secret key {path} must not be inside the repository, where it would be served")
+    return path
+
+
+def _public(text: str) -> PublicKey:
+    from zconnector.repository.signing import PublicKey
+
+    if text.startswith("@"):
+        path = Path(text[1:])
+        try:
+            text = path.read_text("ascii")[:1024].strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    return PublicKey.from_text(text)
+
+
+def _wall() -> int:
+    from zconnector.clock import SystemClock
+
+    return SystemClock().now().wall

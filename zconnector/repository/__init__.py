@@ -1,0 +1,1 @@
+"""Worker repositories: what workers come from, verified before anything is opened (docs/repository.md)."""
