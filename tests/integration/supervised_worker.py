@@ -43,11 +43,17 @@ def main() -> None:
             child(session=False)
             child(session=True)
             forever()
+        case "heavy":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            memory = bytearray(b"x") * int(sys.argv[2])  # the more, the longer its end takes
+            child(session=True)
+            forever()
+            del memory
         case "daemon":
             child(session=True)
         case "flood":
             line = b"x" * 99 + b"\n"
-            while True:
+            for _ in range(int(sys.argv[2]) // 100):
                 os.write(1, line * 100)
         case "long":
             os.write(1, b"y" * 1_000_000 + b"\nafter\nunended")

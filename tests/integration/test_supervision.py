@@ -15,6 +15,7 @@ import pytest
 from tests.support.supervised import DEADLINE, NAME, Scene, behave, exists, gone, guard_of, shown
 from zconnector.errors import ConfigError
 from zconnector.supervision.launch import MAX_ARGV, Launch
+from zconnector.supervision.output import LINES_AT_ONCE
 from zconnector.supervision.states import State
 
 Make = Callable[..., Scene]
@@ -128,6 +129,19 @@ async def test_what_it_forked_ends_with_it_also_in_a_session_of_its_own(make: Ma
     assert not any(exists(pid) for pid in children)
 
 
+async def test_what_it_forked_is_found_whenever_its_own_end_comes(make: Make) -> None:
+    """The guard looks for what is left while the worker dies, sooner or later into its looking."""
+    scene = make(lambda name, run: behave("heavy", str(run * 2**21)))
+    scene.begin(term=0.0001)
+    for _ in range(24):
+        child = int(await scene.log.said("child"))
+        scene.supervision.stop(NAME)
+        await scene.reached(State.STOPPED)
+        assert not exists(child)
+        scene.log.lines.clear()
+        scene.supervision.start(NAME)
+
+
 async def test_one_that_forks_and_exits_has_ended(make: Make) -> None:
     scene = make(behave("daemon"))
     scene.begin(crashes=1)
@@ -136,14 +150,16 @@ async def test_one_that_forks_and_exits_has_ended(make: Make) -> None:
     assert not exists(int(await scene.log.said("child")))
 
 
-async def test_a_flood_is_slowed_down_and_counted(make: Make) -> None:
-    scene = make(behave("flood"))
-    scene.begin()
-    await scene.log.until(lambda: any("dropped" in line for line in scene.log.lines))
-    scene.supervision.stop(NAME)
-    await scene.reached(State.STOPPED)
-    told = [line for line in scene.log.lines if "dropped" in line]
-    assert len(scene.log.output()) < 5_000 < sum(line["dropped"] for line in told)
+async def test_a_flood_is_left_out_of_the_log_and_every_line_of_it_counted(make: Make) -> None:
+    flood = 50_000
+    scene = make(behave("flood", str(flood)))
+    scene.begin(crashes=1)
+    await scene.reached(State.FAILED)
+    logged = sum(line.startswith("x") for line in scene.log.output())
+    dropped = sum(line.get("dropped", 0) for line in scene.log.lines)
+    assert logged >= LINES_AT_ONCE
+    assert dropped > 0
+    assert logged + dropped == flood
 
 
 async def test_a_long_line_is_cut_and_one_without_end_is_told(make: Make) -> None:

@@ -168,7 +168,9 @@ def _kill_all(pid: int, wake: int) -> None:
             with contextlib.suppress(OSError):
                 os.kill(each, signal.SIGKILL)
         _reap(pid)
-        if not _children(pid) and _ended(pid):
+        # In this order: once the worker has ended, its children are this process's, and each process that is
+        # left has a forebear in the list, which nobody else waits for. Before, they might be its yet.
+        if _ended(pid) and not _children(pid):
             return
         poll.poll()
         os.read(wake, 4096)
