@@ -131,9 +131,9 @@ async def test_what_it_forked_ends_with_it_also_in_a_session_of_its_own(make: Ma
 
 async def test_what_it_forked_is_found_whenever_its_own_end_comes(make: Make) -> None:
     """The guard looks for what is left while the worker dies, sooner or later into its looking."""
-    scene = make(lambda name, run: behave("heavy", str(run * 2**21)))
+    scene = make(lambda name, run: behave("heavy", str(run * 2**22)))
     scene.begin(term=0.0001)
-    for _ in range(24):
+    for _ in range(12):
         child = int(await scene.log.said("child"))
         scene.supervision.stop(NAME)
         await scene.reached(State.STOPPED)

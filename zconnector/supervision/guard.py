@@ -20,6 +20,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -168,12 +169,19 @@ def _kill_all(pid: int, wake: int) -> None:
             with contextlib.suppress(OSError):
                 os.kill(each, signal.SIGKILL)
         _reap(pid)
-        # In this order: once the worker has ended, its children are this process's, and each process that is
-        # left has a forebear in the list, which nobody else waits for. Before, they might be its yet.
-        if _ended(pid) and not _children(pid):
+        if nothing_left(lambda: _ended(pid), lambda: _children(pid)):
             return
         poll.poll()
         os.read(wake, 4096)
+
+
+def nothing_left(ended: Callable[[], bool], children: Callable[[], list[int]]) -> bool:
+    """Whether the worker has ended and nothing that descended from it is left.
+
+    Asked in this order: once the worker has ended, its children are this process's, and each process that is
+    left has a forebear among them, which nobody else waits for. Before, they might be the worker's yet.
+    """
+    return ended() and not children()
 
 
 def _children(pid: int) -> list[int]:
