@@ -216,7 +216,8 @@ def main() -> int:
     if given.hunt:
         return 1 if hunt(given).broken["mutant not found"] else 0
     if given.speed:
-        plan = Plan(1, given.minutes, STANDARD, (), command_pause=1.0, event_pause=1.0, calm=True)
+        # A third of the commands are to the own connector; 1 a second are all of them together.
+        plan = Plan(1, given.minutes, STANDARD, (), command_pause=1.5, event_pause=1.0, calm=True)
         summary = Summary()
         summary.add(simulate(plan, given.mutant))
     elif given.seed is not None:
