@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ import zmq
 
 from tests.fuzz.hostile import transmission
 from tests.fuzz.profile import seeds
-from tests.support.connector import Connector, command, event
+from tests.fuzz.served import Served, protobuf
+from tests.support.connector import command, event
 from tests.unit.cluster.bench import Bench, topology
-from zconnector.actions import Caller, Respond
 from zconnector.messages.codec import encode_one
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
-from zconnector.queue.door import DoorClient, DoorServer
+from zconnector.queue.door import DoorClient
 from zconnector.rpc import metadata
 from zconnector.rpc.gandalf import GandalfService, ServiceSettings
 from zconnector.rpc.server import WorkerServer
@@ -38,94 +38,7 @@ CALLS = [
     *("/gogrpc.ConnectorEvent/WaitEventMessage", "/gogrpc.ConnectorEvent/WaitTopicMessage"),
     "/gogrpc.ConnectorEvent/CreateIteratorEvent",
 ]
-WORDS = (
-    *(
-        b"",
-        b"CLONE",
-        b"Git",
-        b"u1",
-        b"c1",
-        b"SUCCES",
-        b"FAIL",
-        b"-1",
-        b"99999999999999999999",
-        b"1e3",
-        b"\xff\xfe",
-    ),
-    *(
-        b"x" * 300,
-        b"y" * 70_000,
-        "é".encode() * 100,
-        b"ADMIN_UPDATE",
-        b"\x00",
-        b"\n",
-        b"../..",
-        b'{"url":"x"}',
-    ),
-)
-
-
-class Served(Connector):
-    """The connector's core behind a real door."""
-
-    def __init__(self, context: Any, endpoint: str) -> None:
-        self.door = DoorServer(context, endpoint, self.called, self.cancelled)
-        super().__init__()
-        self.ready()
-
-    def called(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes) -> None:
-        self.do(self.machine.call(caller, op, args, payload, self.now))
-
-    def cancelled(self, caller: Caller) -> None:
-        self.do(self.machine.cancel(caller, self.now))
-
-    def _one(self, action: Any) -> None:
-        if isinstance(action, Respond):
-            self.door.respond(action)
-        else:
-            super()._one(action)
-
-
-@pytest.fixture
-def context() -> Any:
-    made = zmq.Context()
-    yield made
-    made.destroy(linger=0)
-
-
-@pytest.fixture
-async def served(context: Any, tmp_path: Path) -> AsyncIterator[Served]:
-    made = Served(context, f"ipc://{tmp_path}/door.sock")
-    made.door.start()
-    yield made
-    made.door.stop()
-
-
 # ---- gRPC
-
-
-def protobuf(rng: random.Random) -> bytes:
-    """A request as a client might write it: known and unknown fields, of any wire type."""
-    parts: list[bytes] = []
-    for _ in range(rng.randrange(8)):
-        number, kind = rng.randrange(1, 18), rng.choice((2, 2, 2, 2, 0, 1, 5, 3, 7))
-        parts.append(varint(number << 3 | kind))
-        if kind == 2:
-            word = rng.choice(WORDS)
-            parts.append(varint(len(word) + rng.choice((0, 0, 0, 0, 1, 2**31))) + word)
-        elif kind == 0:
-            parts.append(varint(rng.choice((0, 1, 127, 128, 2**31, 2**63, 2**64 - 1))))
-        else:
-            parts.append(rng.randbytes(8 if kind == 1 else 4))
-    return b"".join(parts)
-
-
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 def told(rng: random.Random) -> list[tuple[str, str]]:
