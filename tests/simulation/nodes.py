@@ -326,7 +326,7 @@ class ConnectorNode(Node):
 
     def _served(self, process: Process, machine: ConnectorMachine) -> None:
         now = self.clock.now()
-        process.feed(machine.serving("sim", now))
+        process.feed(machine.serving("sim", "", now))
         process.feed(machine.admin_running(now))
         self.on_serve()
 

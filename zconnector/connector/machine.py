@@ -36,18 +36,16 @@ class ConnectorMachine:
         self._shoset = self.router.shoset
         self._targets = aggregators
         self._drain_ends: float | None = None
-        self.operators = ""
-        """Where the operators' service is served, for the status; "" while it is not."""
-        self._grpc = ""
-        """Where workers are served; "" while they are not."""
+        self._grpc = self._operators = ""
+        """Where workers and operators are served; "" while they are not."""
 
     def start(self, now: Instant) -> Actions:
         served = self.router.serve_from_cache(now)
         return served + self._shoset.aim(self._targets, now)
 
-    def serving(self, address: str, now: Instant) -> Actions:
-        """The gRPC service answers on this address."""
-        self._grpc = address
+    def serving(self, address: str, operators: str, now: Instant) -> Actions:
+        """The gRPC services, of workers and of operators, answer on these addresses."""
+        self._grpc, self._operators = address, operators
         self.router.initialisation.done(Step.SERVING)
         return [Note("info", "serving workers", {})]
 
@@ -105,7 +103,7 @@ class ConnectorMachine:
         return {
             **self.router.status(now),
             "grpc": self._grpc,
-            "operators": self.operators,
+            "operators": self._operators,
             "sessions": self._shoset.status(),
         }
 

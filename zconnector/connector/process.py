@@ -148,9 +148,8 @@ class _Workers:
         enrol.keep(self._settings.state_dir, self._enrolment)
         self._door.start()
         operators = await self._operators.start(self._settings.state_dir / OPERATORS_SOCKET)
-        self._machine.operators = operators
         address = await self._server.start(self._settings.grpc, tls=_tls(self._settings))
-        self._driver.feed(self._machine.serving(address, self._now()))
+        self._driver.feed(self._machine.serving(address, operators, self._now()))
         self._admin = asyncio.create_task(AdminWorker(self._inner).run())
         self._driver.feed(self._machine.admin_running(self._now()))
 

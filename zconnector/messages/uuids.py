@@ -1,8 +1,8 @@
 """Uuids that sort by the time they were made (UUIDv7, RFC 9562).
 
 Every message is found by its uuid in some index on disk. Random ones fall on a page each, which a commit then
-writes anew; those of one moment lie side by side: a member's commit of a burst costs a quarter less CPU, and
-writes half as much.
+writes anew; those of one moment lie side by side. What a member's commit costs with either:
+docs/performance.md.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class OwnedSocket:
         except BlockingIOError:
             os.close(lock)
             raise ConfigError(f"another process serves on {self.path}") from None
-        except BaseException:
+        except BaseException:  # whatever it was, nobody else would get the path
             os.close(lock)
             raise
         self._lock = lock

@@ -54,7 +54,7 @@ class OperatorServer:
         self._socket = bind_unix(server.add_insecure_port, path)
         try:
             await server.start()
-        except BaseException:
+        except BaseException:  # cancelled, too: the path's lock would stay ours
             self._release()
             raise
         self._server = server

@@ -83,7 +83,7 @@ class WorkerServer:
             self.address = _bind_tcp(server, address.removeprefix("tcp://"), tls)
         try:
             await server.start()
-        except BaseException:
+        except BaseException:  # cancelled, too: the path's lock would stay ours
             self._release()
             raise
         self._server = server

@@ -54,7 +54,9 @@ def test_the_steps_of_a_first_start() -> None:
     con.hear("a", answer(get, PIVOTS))
     assert con.served == 1
     assert step(con)[0] == "SERVING"
-    con.do(con.machine.serving("unix:/x", con.now))
+    con.do(con.machine.serving("unix:/x", "unix:/o", con.now))
+    shown = con.machine.status(con.now)
+    assert (shown["grpc"], shown["operators"]) == ("unix:/x", "unix:/o")
     assert step(con)[0] == "ADMIN_WORKER"
     con.do(con.machine.admin_running(con.now))
     assert step(con) == ("READY", "")
