@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from zconnector.actions import Respond
 from zconnector.clock import Instant
 from zconnector.connector.admin import AdminWorker
+from zconnector.connector.hands import Place
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.errors import ConfigError
 from zconnector.queue.door import DoorServer
@@ -18,11 +20,12 @@ from zconnector.queue.local import LocalQueue
 from zconnector.queue.sqlite import SqliteQueueStore
 from zconnector.queue.store import scan_all
 from zconnector.rpc.gandalf import ServiceSettings
+from zconnector.rpc.own_door import OwnDoor
 from zconnector.rpc.operators import OperatorServer
 from zconnector.rpc.server import WorkerServer
 from zconnector.rpc.token import TlsSettings
 from zconnector.runtime import enrol, garbage
-from zconnector.runtime.driver import Driver
+from zconnector.runtime.driver import DefectError, Driver
 from zconnector.runtime.process import serve_component
 from zconnector.runtime.statedir import remove_socket, socket_path
 from zconnector.settings import ConnectorSettings
@@ -40,12 +43,12 @@ _STOP_GRACE = 0.5
 """Seconds that answers to workers may still take when the process ends."""
 
 
-def run(settings: ConnectorSettings) -> int:
-    """Run a connector in the foreground; returns the exit status."""
-    return serve_component(settings, lambda driver: _build(driver, settings))
+def run(settings: ConnectorSettings, environ: Mapping[str, str]) -> int:
+    """Run a connector in the foreground; returns the exit status. `environ`: that of supervised workers."""
+    return serve_component(settings, lambda driver: _build(driver, settings, environ))
 
 
-def _build(driver: Driver, settings: ConnectorSettings) -> ConnectorMachine:
+def _build(driver: Driver, settings: ConnectorSettings, environ: Mapping[str, str]) -> ConnectorMachine:
     enrolment = enrol.load(settings)
     if enrolment.kind != "connector":
         raise ConfigError(f"this enrolment is for a {enrolment.kind}, not for a connector")
@@ -68,7 +71,8 @@ def _build(driver: Driver, settings: ConnectorSettings) -> ConnectorMachine:
         secret=enrolment.secret.encode(),
     )
     machine = ConnectorMachine(identity, _targets(enrolment, queue), queue, settings, rng, now)
-    _Workers(driver, machine, settings, enrolment, identity.boot).wire()
+    place = Place(enrolment.name, enrolment.type, settings.state_dir, settings.strict, environ)
+    _Workers(driver, machine, settings, enrolment, identity.boot, place).wire()
     return machine
 
 
@@ -121,6 +125,7 @@ class _Workers:
         settings: ConnectorSettings,
         enrolment: Enrolment,
         boot: str,
+        place: Place,
     ) -> None:
         self._driver = driver
         self._machine = machine
@@ -132,7 +137,9 @@ class _Workers:
         service = ServiceSettings(default_timeout_ms=settings.default_timeout_ms)
         self._server = WorkerServer(self._inner, boot, service)
         self._operators = OperatorServer(self._inner)
-        self._admin: asyncio.Task[None] | None = None
+        self._boot = boot
+        self._admin = AdminWorker(self._inner, place, self._own_server)
+        self._administering: asyncio.Task[None] | None = None
 
     def wire(self) -> None:
         self._driver.on_respond(self._respond)
@@ -150,17 +157,30 @@ class _Workers:
         operators = await self._operators.start(self._settings.state_dir / OPERATORS_SOCKET)
         address = await self._server.start(self._settings.grpc, tls=_tls(self._settings))
         self._driver.feed(self._machine.serving(address, operators, self._now()))
-        self._admin = asyncio.create_task(AdminWorker(self._inner).run())
+        self._administering = asyncio.create_task(self._admin.run())
+        self._administering.add_done_callback(self._admin_ended)
         self._driver.feed(self._machine.admin_running(self._now()))
 
     async def _close(self) -> None:
-        if self._admin is not None:
-            self._admin.cancel()
-            await asyncio.gather(self._admin, return_exceptions=True)
+        if self._administering is not None:
+            self._administering.cancel()
+            await asyncio.gather(self._administering, return_exceptions=True)
+        await self._admin.close()
         await asyncio.gather(self._server.stop(_STOP_GRACE), self._operators.stop(_STOP_GRACE))
         self._inner.close()
         self._door.stop()
         remove_socket(self._settings.state_dir, DOOR_SOCKET)
+
+    def _own_server(self, worker: str) -> WorkerServer:
+        """For one supervised worker, on a socket of its own."""
+        service = ServiceSettings(default_timeout_ms=self._settings.default_timeout_ms, worker=worker)
+        return WorkerServer(OwnDoor(self._inner, worker), self._boot, service)
+
+    def _admin_ended(self, task: asyncio.Task[None]) -> None:
+        """It serves until it is cancelled: anything else is a defect, and nobody would answer for it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._driver.log.error("defect: the admin worker raised", exc_info=error)
+            self._driver.stop(DefectError("a defect ended this process; its log has the traceback"))
 
     def _now(self) -> Instant:
         return self._driver.now()

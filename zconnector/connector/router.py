@@ -19,6 +19,7 @@
 | worker | tidings | `Tidings` |
 | worker | register, beat | `Setup`, `Workers` |
 | operator | operate | `Operating` |
+| admin worker | admin_* | `Steering` |
 """
 
 from __future__ import annotations
@@ -303,6 +304,9 @@ class ConnectorRouter:
             return [Respond(caller, self.status(now))]
         if op == "operate":
             return self.operating.call(caller, args, payload, now)
+        steered = self.steering.call(caller, op, args, payload, now)
+        if steered is not None:
+            return steered
         raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")
 
     def _heard(self, worker: str, now: Instant) -> Actions:
@@ -316,6 +320,7 @@ class ConnectorRouter:
         self.aside.drop(caller)
         self.outgoing.cancel(caller)
         self.setup.cancel(caller)
+        self.steering.cancel(caller)
         return self.tidings.cancel(caller, now) + self.queue.cancel(caller, now)
 
     def drain(self, now: Instant) -> Actions:
@@ -323,7 +328,7 @@ class ConnectorRouter:
         self.incoming.draining = self.holding.draining = True
         refusal = Refusal(Reason.DRAINING, "the connector is stopping")
         actions = self.queue.end_takes(refusal, now) + self.tidings.drain(now)
-        return actions + self.incoming.confirms.flush(now)
+        return actions + self.steering.drain() + self.incoming.confirms.flush(now)
 
     # ---- time
 
@@ -336,6 +341,7 @@ class ConnectorRouter:
         if overdue := self.workers.overdue(now):
             actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
         actions += self.tidings.tick(now)
+        actions += self.steering.tick(now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)
         actions += self.queue.tick(now)
@@ -355,6 +361,7 @@ class ConnectorRouter:
         return (
             self.workers.deadline,
             self.tidings.deadline,
+            self.steering.deadline,
             *self.outgoing.deadlines,
             self.requests.deadline,
             *self.queue.deadlines,

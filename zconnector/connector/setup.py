@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -58,6 +58,10 @@ class Setup:
         self._incoming = incoming
         self._workers = workers
         self._settings = settings
+        self.on_configuration: Callable[[Instant], Actions] = lambda now: []
+        """Told of each logical configuration that comes into force."""
+        self.on_registered: Callable[[str, str, Instant], Actions] = lambda worker, refusal, now: []
+        """Told of each command list of a worker that names itself, and why it was refused ("": it was not)."""
         self._valid = False
         self._serving = False
         self._listed: dict[str, dict[Caller, str]] = {}
@@ -80,6 +84,11 @@ class Setup:
         self._serving = True
         self._initialisation.from_cache = True
         return True
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Pivots and product connectors of this connector's type."""
+        return self._incoming.catalogue
 
     # ---- the steps
 
@@ -143,7 +152,7 @@ class Setup:
             return [Note("error", "logical configuration not readable", {"error": str(error)})]
         self._initialisation.done(Step.CONFIGURATION)
         kept = self._queue.remember("configuration", self.configuration.to_dict(), now)
-        return kept + self._serve()
+        return kept + self.on_configuration(now) + self._serve()
 
     def _apply_config(self, message: Message, now: Instant) -> Actions:
         try:
@@ -190,16 +199,19 @@ class Setup:
         try:
             missing = self._incoming.catalogue.missing(major, minor, names)
         except Refusal as refusal:
-            return [Respond(caller, {"valid": False, "missing": [], "detail": refusal.detail})]
+            told = Respond(caller, {"valid": False, "missing": [], "detail": refusal.detail})
+            return [*self.on_registered(worker, refusal.detail, now), told]
         if missing:
             detail = f"version {major}.{minor} lacks {', '.join(missing)}"
             fields = {"worker": worker, "missing": missing}
             return [
                 Note("warning", "worker refused", fields),
+                *self.on_registered(worker, detail, now),
                 Respond(caller, {"valid": False, "missing": missing, "detail": detail}),
             ]
         self._workers.register(worker, major, minor, names, now)
-        return [Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})]
+        told = self.on_registered(worker, "", now)
+        return [*told, Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})]
 
     def _undeclared(self, major: int, minor: int, names: list[str]) -> bool:
         """Whether a pivot must be made, or an implicit one extended, for this list."""

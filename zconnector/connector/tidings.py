@@ -6,7 +6,7 @@ stream; so does an answer after which it does not ask again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,8 @@ class Stream:
     asked: bool = False
     """It has asked at least once: since then its worker is attended."""
     lost: list[dict[str, str]] = field(default_factory=list)
+    leaving: bool = False
+    """It is to drain, whatever becomes of the connector."""
     drained: bool = False
     """It was told to drain."""
 
@@ -103,6 +105,15 @@ class Tidings:
             actions += self._tell(stream, now)
         return actions
 
+    def drain_workers(self, workers: Collection[str], now: Instant) -> Actions:
+        """The streams of these are to finish what they have; later ones of the same name are not."""
+        actions: Actions = []
+        for stream in list(self._streams.values()):
+            if stream.worker in workers and not stream.leaving:
+                stream.leaving = True
+                actions += self._tell(stream, now)
+        return actions
+
     def tick(self, now: Instant) -> Actions:
         """End the streams that do not ask. Where this process itself stood still, they may have asked."""
         first = self._absent.deadline()
@@ -136,12 +147,13 @@ class Tidings:
         return self._tell(stream, now)
 
     def _tell(self, stream: Stream, now: Instant) -> Actions:
-        drain = self._draining and not stream.drained
+        leave = self._draining or stream.leaving
+        drain = leave and not stream.drained
         if stream.caller is None or not (stream.lost or drain):
             return []
         lost, stream.lost = stream.lost[:_MAX_NEWS], stream.lost[_MAX_NEWS:]
-        stream.drained = self._draining
-        news: dict[str, Any] = {"cancelled": lost, "drain": self._draining}
+        stream.drained = leave
+        news: dict[str, Any] = {"cancelled": lost, "drain": leave}
         caller, stream.caller = stream.caller, None
         del self._asking[caller]
         self._absent.set(stream.holder, now.mono + ASK_WITHIN)

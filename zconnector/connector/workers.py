@@ -111,6 +111,13 @@ class Workers:
             del self._attended[key]
         self.beat(worker, major, minor, now)
 
+    def heard_since(self, worker: str, mono: float) -> bool:
+        """Whether a named worker beat, or has a stream, since that monotonic time."""
+        return any(
+            key[0] == worker and (known.heard > mono or key in self._attended)
+            for key, known in self._known.items()
+        )
+
     def commands_of(self, worker: str, version: Version) -> list[str]:
         """What it registered for that version; nothing if it did not, or is silent."""
         known = self._known.get((worker, *version))

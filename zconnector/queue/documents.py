@@ -41,6 +41,16 @@ class Documents:
 
         return [self._commits.commit([self._put(name, document)], stored, failed)]
 
+    def keep(
+        self, name: str, document: Any, done: Callable[[Instant, StorageError | None], Actions]
+    ) -> Actions:
+        """As `remember`; `done` hears whether it is stored."""
+
+        def stored(now: Instant) -> Actions:
+            return done(now, None)
+
+        return [self._commits.commit([self._put(name, document)], stored, done)]
+
     def _put(self, name: str, document: dict[str, Any]) -> Put:
         # A copy through JSON: what is recalled is the same before and after a restart.
         kept = orjson.loads(orjson.dumps(document))

@@ -466,6 +466,12 @@ class LocalQueue(CommandSide):
         """As `remember`; `then` is called when it is stored, or could not be."""
         return self._documents.remember_then(name, document, then)
 
+    def keep(
+        self, name: str, document: Any, done: Callable[[Instant, StorageError | None], Actions]
+    ) -> Actions:
+        """As `remember`; `done` hears whether it is stored."""
+        return self._documents.keep(name, document, done)
+
     def recall(self, name: str) -> dict[str, Any] | None:
         """The document last remembered under a name."""
         return self._documents.recall(name)

@@ -1,0 +1,58 @@
+"""The canary command: what a new version has to answer before it gets traffic."""
+
+from __future__ import annotations
+
+import uuid
+
+import orjson
+
+from zconnector.configuration.pivot import Version
+from zconnector.connector.door import Door
+from zconnector.errors import Reason, Refusal
+from zconnector.messages.kinds import Outcome
+from zconnector.queue.lines import ADMIN_WORKER
+from zconnector.versions.wanted import Canary
+
+CANARY = "zconnector-canary-"
+"""How the application context of a canary command begins; the version follows. It is pinned to that version."""
+
+
+async def send_canary(door: Door, type_: str, version: Version, canary: Canary) -> str:
+    """Send it to this connector and wait for its end. Returns "" for SUCCES, else what went wrong.
+
+    One that is not answered in time is withdrawn, so that no other version runs it.
+    """
+    ident = str(uuid.uuid4())
+    timeout = max(1, round(canary.timeout * 1000))
+    args = {
+        "target": "self",
+        "uuid": ident,
+        "type": type_,
+        "command": canary.command,
+        "major": version.major,
+        "timeout": timeout,
+        "ttl": timeout,
+        "context": f"{CANARY}{version}",
+        "retry": {"attempts": 1},
+        "worker": ADMIN_WORKER,
+    }
+    payload = b"" if canary.payload is None else orjson.dumps(canary.payload)
+    try:
+        await door.call("send_command", args, payload)
+        header, reply = await door.call("await_reply", {"uuid": ident, "timeout": timeout})
+    except Refusal as refusal:
+        if refusal.reason is Reason.TIMED_OUT:
+            await _withdraw(door, ident)
+            return f"no answer within {canary.timeout:g} s"
+        return f"{refusal.reason}: {refusal.detail}"
+    if header.get("event") == Outcome.SUCCES:
+        return ""
+    what = reply[:200].decode("utf-8", "replace") or str(header.get("detail", ""))
+    return f"{header.get('event')} {what}".strip()
+
+
+async def _withdraw(door: Door, ident: str) -> None:
+    try:
+        await door.call("operate", {"verb": "cancel", "uuid": ident})
+    except Refusal:
+        return  # it has ended meanwhile

@@ -1,0 +1,338 @@
+"""The admin worker's hands: performs what the core of worker versions asks for. A shell.
+
+Each version's process has a gRPC socket of its own, which is its identity (DESIGN section 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+import structlog
+
+from zconnector.clock import Clock
+from zconnector.configuration.pivot import Version
+from zconnector.connector.canary import CANARY, send_canary
+from zconnector.connector.door import Door
+from zconnector.connector.logbook import LogBook
+from zconnector.connector.readying import Ready, Readying
+from zconnector.errors import FetchError, Reason, Refusal, StorageError, ZConnectorError
+from zconnector.supervision.launch import Launch
+from zconnector.supervision.process import GuardedProcesses
+from zconnector.supervision.shell import Supervision
+from zconnector.supervision.states import AT_REST, LIVE, Moved, Policy, State
+from zconnector.versions.manager import Manager
+from zconnector.versions.states import (
+    Action,
+    Actions,
+    Answer,
+    Canary,
+    Install,
+    Keep,
+    Look,
+    Start,
+    Steer,
+    Stop,
+)
+
+_log = structlog.get_logger("zconnector.versions")
+_CLOSE = 0.7
+"""Seconds that workers have to end when the connector does; then their guards end them."""
+
+
+class Server(Protocol):
+    """A gRPC worker service on a socket of its own."""
+
+    address: str
+
+    async def start(self, address: str) -> str: ...
+
+    async def stop(self, grace: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connector's workers live."""
+
+    connector: str
+    """Its logical name: the first argument of its workers."""
+    type: str
+    state_dir: Path
+    strict: bool
+    environ: Mapping[str, str]
+    """The whole environment of its workers."""
+
+
+class Hands:
+    """Processes, installs, calls at the door. `act` never blocks; what it begins comes back to `feed`."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        door: Door,
+        place: Place,
+        make_server: Callable[[str], Server],
+        clock: Clock,
+        *,
+        answer: Callable[[Answer], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._manager = manager
+        self._door = door
+        self._place = place
+        self._make_server = make_server
+        self._clock = clock
+        self._answer = answer
+        self._changed = changed
+        self.readying = Readying(door, place.state_dir / "workers", place.type, place.strict)
+        self.logs = LogBook()
+        self.supervision = Supervision(
+            GuardedProcesses(self._launch, clock, _Tee(self.logs, clock)), self, clock=clock
+        )
+        self._ready: dict[Version, Ready] = {}
+        self._servers: dict[Version, Server] = {}
+        self._versions: dict[str, Version] = {}
+        self._starts: dict[Version, int] = {}
+        """Starts being prepared, by the number of the order; a stop takes it away."""
+        self._orders = 0
+        self._draining: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._closing = False
+
+    def name(self, version: Version) -> str:
+        """Of the worker of a version: what its leases, its log lines and its process carry."""
+        return f"{self._place.type}-{version}"
+
+    def version(self, name: str) -> Version | None:
+        return self._versions.get(name)
+
+    # ---- the core
+
+    def feed(self, actions: Actions) -> None:
+        """Perform what the core has asked for, in order."""
+        for action in actions:
+            self._act(action)
+        self._set_alarm()
+        self._changed()
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Keep(number, document):
+                self.begin(self._keep(number, orjson.dumps(document)))
+            case Install(version, attempt):
+                self.begin(self._install(version, attempt))
+            case Look(number):
+                self.begin(self._look(number))
+            case Start(version):
+                self._orders += 1
+                self._starts[version] = self._orders
+                self.begin(self._start(version, self._orders))
+            case Stop(version, drain):
+                self._starts.pop(version, None)
+                if self.name(version) in self._versions:
+                    self.supervision.stop(self.name(version), drain)
+            case Steer():
+                self.begin(self._steer())
+            case Canary(version, attempt):
+                self.begin(self._canary(version, attempt))
+            case Answer():
+                self._answer(action)
+            case _:
+                getattr(_log, action.level)(action.event, **action.fields)
+
+    def _set_alarm(self) -> None:
+        due = self._manager.deadline()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if due is not None and not self._closing:
+            pause = max(0.0, due - self._clock.now().mono)
+            self._alarm = asyncio.get_running_loop().call_later(pause, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.feed(self._manager.tick(self._clock.now()))
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it beside all else; it ends with `close`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, Refusal) and error.reason is Reason.SHUTTING_DOWN:
+                return
+            _log.error("defect: worker versions", exc_info=error)
+
+    # ---- what it asks for
+
+    async def _keep(self, number: int, document: bytes) -> None:
+        try:
+            await self._door.call("admin_keep", {}, document)
+        except Refusal as refusal:
+            if refusal.reason is Reason.SHUTTING_DOWN:
+                return
+            _log.error("worker versions not stored", error=refusal.detail)
+            self.feed(self._manager.kept(number, False, self._clock.now()))
+            return
+        self.feed(self._manager.kept(number, True, self._clock.now()))
+
+    async def _install(self, version: Version, attempt: int) -> None:
+        result: dict[str, Any] = {}
+        error, passing = "", False
+        try:
+            ready = await self.readying.install(self._manager.wanted, version)
+            self._ready[version] = ready
+            result = {"sha256": ready.sha256}
+        except ZConnectorError as failure:
+            error, passing = said(failure), _may_pass(failure)
+        except OSError as failure:
+            error, passing = str(failure), True
+        self.feed(self._manager.installed(version, attempt, result, error, passing, self._clock.now()))
+
+    async def _look(self, number: int) -> None:
+        try:
+            found = await self.readying.latest(self._manager.wanted)
+        except ZConnectorError as failure:
+            self.feed(self._manager.found(number, None, said(failure), self._clock.now()))
+        else:
+            self.feed(self._manager.found(number, found, "", self._clock.now()))
+
+    async def _start(self, version: Version, order: int) -> None:
+        """Have files, keys and a socket, then a process; unless it was stopped meanwhile."""
+        name = self.name(version)
+        try:
+            self._ready[version] = await self.readying.installed(self._manager.wanted, version)
+            if version not in self._servers:
+                server = self._make_server(name)
+                await server.start(f"unix:{self._place.state_dir / 'sockets' / f'{version}.sock'}")
+                self._servers[version] = server
+        except ZConnectorError as failure:
+            if self._starts.get(version) == order:
+                self.feed(self._manager.moved(version, State.FAILED, said(failure), self._clock.now()))
+            return
+        if self._starts.get(version) != order or self._closing:
+            return
+        del self._starts[version]
+        self._supervise(name, version)
+        await self._steer()
+        self.supervision.start(name)
+
+    def _supervise(self, name: str, version: Version) -> None:
+        """Know it, with the policy in force."""
+        wanted = self._manager.wanted
+        policy = wanted.worker.policy() if wanted else Policy()
+        if name in self._versions:
+            if self.supervision.view(name).state not in AT_REST:
+                return
+            self.supervision.remove(name)
+        self._versions[name] = version
+        self.supervision.add(name, policy)
+
+    def _launch(self, name: str, run: int) -> Launch:
+        version = self._versions[name]
+        ready, wanted = self._ready[version], self._manager.wanted
+        timeout = wanted.worker.timeout_ms if wanted else 10_000
+        socket = self._servers[version].address.removeprefix("unix:")
+        return Launch(
+            argv=[str(ready.executable), self._place.connector, str(timeout), socket],
+            stdin=ready.stdin,
+            env=self._place.environ,
+            cwd=ready.directory,
+            limits=wanted.worker.limits if wanted else {},
+            version=str(version),
+            hide=ready.hide,
+        )
+
+    async def _steer(self) -> None:
+        """Tell the router what is in force now, whatever was told before."""
+        manager, wanted = self._manager, self._manager.wanted
+        pins = {context: str(version) for context, version in (wanted.pins if wanted else {}).items()}
+        pins |= {f"{CANARY}{version}": str(version) for version in manager.canary_of}
+        told = {
+            "watched": sorted(self._versions),
+            "held": [self.name(version) for version in manager.held],
+            "drained": sorted(self._draining | {self.name(version) for version in manager.drained}),
+            "shares": {str(version): share for version, share in (wanted.shares if wanted else {}).items()},
+            "pins": pins,
+        }
+        await self._door.call("admin_steer", {}, orjson.dumps(told))
+
+    async def _canary(self, version: Version, attempt: int) -> None:
+        wanted = self._manager.wanted
+        canary = wanted.gate.canary if wanted else None
+        error = ""
+        if canary is not None:
+            error = await send_canary(self._door, self._place.type, version, canary)
+        self.feed(self._manager.canaried(version, attempt, error, self._clock.now()))
+
+    # ---- supervision's listener
+
+    def drain(self, name: str, run: int) -> None:
+        self._draining.add(name)
+        self.begin(self._steer())
+
+    def moved(self, moved: Moved) -> None:
+        name = moved.name
+        if moved.state is State.STARTING and name in self._draining:
+            self._draining.discard(name)
+            self.begin(self._steer())
+        if moved.was in LIVE and moved.state not in LIVE:
+            self.begin(self._gone(name))
+        version = self._versions[name]
+        self.feed(self._manager.moved(version, moved.state, moved.reason, self._clock.now()))
+
+    async def _gone(self, name: str) -> None:
+        await self._door.call("admin_ended", {"worker": name})
+
+    # ---- the end
+
+    def leave(self) -> None:
+        """The connector is stopping: workers finish what they have; none is started any more."""
+        self._closing = True
+        self.begin(self.supervision.close())
+
+    async def close(self) -> None:
+        """End every worker, within bounds."""
+        self._closing = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.supervision.close(drain=False), _CLOSE)
+        for task in list(self._tasks):
+            task.cancel()
+        stops: list[Awaitable[None]] = [server.stop(0.1) for server in self._servers.values()]
+        await asyncio.gather(*self._tasks, *stops, return_exceptions=True)
+
+
+class _Tee:
+    """The log of the workers' output, kept for `logs` as well."""
+
+    def __init__(self, logs: LogBook, clock: Clock) -> None:
+        self._logs = logs
+        self._clock = clock
+        self._log = structlog.get_logger("zconnector.worker")
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._logs.add(self._clock.now().wall, fields)
+        self._log.info(event, **fields)
+
+
+def said(error: ZConnectorError) -> str:
+    """What an error says, for a reason."""
+    return error.detail if isinstance(error, Refusal) else str(error)
+
+
+def _may_pass(error: ZConnectorError) -> bool:
+    """Whether another try may succeed as it is."""
+    if isinstance(error, Refusal):
+        return error.reason in (Reason.BUSY, Reason.NO_AGGREGATOR, Reason.NO_CLUSTER, Reason.STORAGE_FAILED)
+    return isinstance(error, FetchError | StorageError)

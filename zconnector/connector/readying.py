@@ -1,0 +1,131 @@
+"""What a worker version needs before it can be started: its files, its configuration, its keys. A shell.
+
+Files come verified from the repository, or from the disk when they were installed before; pivot and product
+connector from the cluster, else from the repository, and then the cluster gets them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from zconnector.configuration.pivot import Pivot, ProductConnector, Version
+from zconnector.connector.door import Door
+from zconnector.errors import ConfigError
+from zconnector.repository.install import Installed, install, installed_versions
+from zconnector.repository.latest import available
+from zconnector.repository.layout import WorkerName, read_address
+from zconnector.repository.signing import PublicKey
+from zconnector.repository.source import Source
+from zconnector.versions import keys
+from zconnector.versions.wanted import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that a start needs."""
+
+    executable: Path
+    directory: Path
+    stdin: bytes = field(repr=False)
+    hide: Sequence[str] = field(repr=False)
+    sha256: str = ""
+
+
+class Readying:
+    """Makes versions ready, one at a time: an install root takes no more."""
+
+    def __init__(self, door: Door, root: Path, type_: str, strict: bool) -> None:
+        self._door = door
+        self._root = root
+        self._type = type_
+        self._strict = strict
+        self._one = asyncio.Lock()
+
+    async def install(self, wanted: Wanted | None, version: Version) -> Ready:
+        """From the repository. Raises ZConnectorError."""
+        settings = _known(wanted)
+        source, worker = self._source(settings), self._worker(settings)
+        async with self._one:
+            installed = await asyncio.to_thread(install, source, self._root, worker, version)
+        pivot, product = await asyncio.to_thread(_files, installed)
+        told = await self._describe(settings, version)
+        lacking = {
+            "pivot": pivot.to_dict() if pivot and not told["pivot"] else None,
+            "product": product.to_dict() if product and not told["product"] else None,
+        }
+        if any(lacking.values()):
+            await self._door.call("admin_bring", {}, orjson.dumps(lacking))
+        return await self._ready(settings, installed)
+
+    async def installed(self, wanted: Wanted | None, version: Version) -> Ready:
+        """From the disk, without the repository. Raises ZConnectorError."""
+        settings = _known(wanted)
+        found = await asyncio.to_thread(installed_versions, self._root, self._worker(settings))
+        for installed in found:
+            if installed.version == version:
+                return await self._ready(settings, installed)
+        raise ConfigError(f"version {version} is not installed: zconnector worker update, or start it anew")
+
+    async def latest(self, wanted: Wanted | None) -> tuple[Version, ...]:
+        """What the repository has. Raises ZConnectorError."""
+        settings = _known(wanted)
+        source, worker = self._source(settings), self._worker(settings)
+        async with self._one:
+            return tuple(await asyncio.to_thread(available, source, self._root, worker))
+
+    async def check(self, wanted: Wanted, version: Version) -> None:
+        """Whether the keys of a version would do. Raises ConfigError."""
+        await self._stdin(wanted, version)
+
+    async def _ready(self, wanted: Wanted, installed: Installed) -> Ready:
+        stdin, hide = await self._stdin(wanted, installed.version)
+        return Ready(installed.executable, installed.executable.parent, stdin, hide, installed.sha256)
+
+    async def _stdin(self, wanted: Wanted, version: Version) -> tuple[bytes, Sequence[str]]:
+        told = await self._describe(wanted, version)
+        pivot = Pivot.from_dict(told["pivot"]) if told["pivot"] else None
+        product = ProductConnector.from_dict(told["product"]) if told["product"] else None
+        if pivot is None and product is None and self._strict:
+            raise ConfigError(
+                f"version {version} has no configuration: neither the cluster nor the repository has a pivot of "
+                f"{self._type} {version} or a product connector of {wanted.product or 'its product'}"
+            )
+        return keys.resolve(pivot, product, wanted.keys), keys.secrets(pivot, product, wanted.keys)
+
+    async def _describe(self, wanted: Wanted, version: Version) -> Mapping[str, Any]:
+        args = {"major": version.major, "minor": version.minor, "product": wanted.product}
+        _, payload = await self._door.call("admin_describe", args)
+        told: Mapping[str, Any] = orjson.loads(payload)
+        return told
+
+    def _worker(self, wanted: Wanted) -> WorkerName:
+        if not wanted.product:
+            raise ConfigError("no product is configured: zconnector config set CONNECTOR product=NAME")
+        return WorkerName(self._type.lower(), wanted.product.lower())
+
+    def _source(self, wanted: Wanted) -> Source:
+        if not wanted.repository:
+            raise ConfigError("no repository is configured: zconnector config set CONNECTOR repository=ADDRESS")
+        pins = tuple(PublicKey.from_text(key) for key in wanted.repository_keys)
+        return Source(read_address(wanted.repository), pins)
+
+
+def _known(wanted: Wanted | None) -> Wanted:
+    if wanted is None:
+        raise ConfigError("the logical configuration is not known yet")
+    return wanted
+
+
+def _files(installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
+    """The configuration that the repository has for it. Raises ConfigError."""
+    pivot = installed.pivot and Pivot.from_yaml(installed.pivot.read_bytes(), str(installed.pivot))
+    product = installed.product and ProductConnector.from_yaml(
+        installed.product.read_bytes(), str(installed.product)
+    )
+    return pivot, product

@@ -1,0 +1,237 @@
+"""The admin worker's calls at the door, and what the router tells it (WIRE.md section 14). Pure.
+
+The admin worker decides which versions run (zconnector/versions/); the router alone knows who registered, who
+was heard, who has nothing left to do, what the cluster says. One `admin_watch` is pending while it listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+
+from zconnector.actions import Actions, Caller, Respond
+from zconnector.clock import Instant
+from zconnector.configuration.catalogue import Catalogue
+from zconnector.configuration.pivot import Pivot, ProductConnector, Version
+from zconnector.connector import arguments
+from zconnector.connector.arguments import Args
+from zconnector.connector.operating import Answer, Done, Verb
+from zconnector.connector.setup import Setup
+from zconnector.connector.tidings import Tidings
+from zconnector.connector.workers import Workers
+from zconnector.errors import ConfigError, Reason, Refusal, StorageError
+from zconnector.queue.local import LocalQueue
+
+BEAT = 1.0
+"""Seconds between two looks at who was heard."""
+MAX_ASKS = 100
+"""What operators have asked, and wait for."""
+DOCUMENT = "versions"
+"""Under which the admin worker's memory lies in the queue."""
+VERBS = ("ls", "start", "stop", "latest", "update", "rollback", "get", "logs", "changes")
+
+
+class Routes(Protocol):
+    """Puts shares, pins and the worker names without traffic into force."""
+
+    def steer(
+        self,
+        shares: Mapping[Version, int],
+        pins: Mapping[str, Version],
+        held: frozenset[str],
+        drained: frozenset[str],
+        now: Instant,
+    ) -> Actions: ...
+
+    def ended(self, worker: str, now: Instant) -> Actions:
+        """A worker's process is gone: its registration and its leases end."""
+
+
+class Steering:
+    """News for the admin worker, and its orders. Invariant: nothing is told twice; news wait for their watch."""
+
+    def __init__(
+        self, queue: LocalQueue, workers: Workers, tidings: Tidings, setup: Setup, routes: Routes
+    ) -> None:
+        self._queue = queue
+        self._workers = workers
+        self._tidings = tidings
+        self._setup = setup
+        self._routes = routes
+        self._caller: Caller | None = None
+        self._news: list[list[Any]] = []
+        self._watched: frozenset[str] = frozenset()
+        self._busy: set[str] = set()
+        """Drained workers that have something left, as far as was told."""
+        self._look: float | None = None
+        self._looked = 0.0
+        self._asks: dict[str, Done] = {}
+        self._asked = 0
+        self.verbs: dict[str, Verb] = {f"worker.{name}": self._verb(name) for name in VERBS}
+        setup.on_configuration = self._configured
+        setup.on_registered = self._registered
+
+    # ---- what the router tells
+
+    def _registered(self, worker: str, refusal: str, now: Instant) -> Actions:
+        if worker not in self._watched:
+            return []
+        return self._tell(["refused", worker, refusal] if refusal else ["registered", worker])
+
+    def _configured(self, now: Instant) -> Actions:
+        self._news = [news for news in self._news if news[0] != "configuration"]
+        return self._tell(self._configuration())
+
+    def drain(self) -> Actions:
+        """The connector is stopping."""
+        return self._tell(["draining"])
+
+    def after(self, now: Instant) -> Actions:
+        """Something happened: have drained workers finished?"""
+        if not self._busy:
+            return []
+        holders = {command.lease.worker for command in self._queue.operators.leased() if command.lease}
+        idle = sorted(self._busy - holders)
+        self._busy.difference_update(idle)
+        return [action for worker in idle for action in self._tell(["idle", worker])]
+
+    def tick(self, now: Instant) -> Actions:
+        if self._look is None or now.mono < self._look:
+            return []
+        heard = [w for w in sorted(self._watched) if self._workers.heard_since(w, self._looked)]
+        self._looked, self._look = now.mono, now.mono + BEAT
+        return self._tell(["beats", heard]) if heard else []
+
+    def deadline(self) -> float | None:
+        return self._look
+
+    def _tell(self, news: list[Any]) -> Actions:
+        self._news.append(news)
+        return self._answer()
+
+    def _answer(self) -> Actions:
+        if self._caller is None or not self._news:
+            return []
+        caller, self._caller = self._caller, None
+        news, self._news = self._news, []
+        return [Respond(caller, {}, orjson.dumps(news))]
+
+    def _configuration(self) -> list[Any]:
+        configuration = self._setup.configuration
+        if configuration is None:
+            return ["configuration", 0, {}]
+        return ["configuration", configuration.version, dict(configuration.values)]
+
+    # ---- its calls
+
+    def call(self, caller: Caller, op: str, args: Args, payload: bytes, now: Instant) -> Actions | None:
+        """One of the calls below; None: it is none. Raises Refusal."""
+        if op == "admin_watch":
+            return self._watch(caller, args)
+        if op == "admin_steer":
+            return self._steer(caller, payload, now)
+        if op == "admin_ended":
+            return [*self._routes.ended(arguments.text(args, "worker"), now), Respond(caller, {})]
+        if op == "admin_keep":
+            return self._keep(caller, payload)
+        if op == "admin_recall":
+            return [Respond(caller, {}, orjson.dumps(self._queue.recall(DOCUMENT)))]
+        if op == "admin_describe":
+            return self._describe(caller, args)
+        if op == "admin_bring":
+            return self._bring(caller, payload, now)
+        if op == "admin_answer":
+            return self._answer_ask(caller, args, payload, now)
+        return None
+
+    def cancel(self, caller: Caller) -> None:
+        if caller == self._caller:
+            self._caller = None
+
+    def _watch(self, caller: Caller, args: Args) -> Actions:
+        if self._caller is not None:
+            raise Refusal(Reason.BAD_ARGUMENT, "somebody watches already")
+        self._caller = caller
+        if arguments.flag(args, "first"):
+            self._news.insert(0, self._configuration())
+        return self._answer()
+
+    def _steer(self, caller: Caller, payload: bytes, now: Instant) -> Actions:
+        told = orjson.loads(payload)
+        watched, drained = frozenset(told["watched"]), frozenset(told["drained"])
+        if watched and not self._watched:
+            self._look, self._looked = now.mono + BEAT, now.mono
+        elif not watched:
+            self._look = None
+        self._watched = watched
+        self._busy = set(drained)
+        shares = {_version(text): share for text, share in told["shares"].items()}
+        pins = {context: _version(text) for context, text in told["pins"].items()}
+        actions = self._routes.steer(shares, pins, frozenset(told["held"]), drained, now)
+        actions += self._tidings.drain_workers(drained, now)
+        return [*actions, *self.after(now), Respond(caller, {})]
+
+    def _keep(self, caller: Caller, payload: bytes) -> Actions:
+        def done(now: Instant, error: StorageError | None) -> Actions:
+            if error is None:
+                return [Respond(caller, {})]
+            return [Respond(caller, error=Refusal(Reason.STORAGE_FAILED, str(error)))]
+
+        return self._queue.keep(DOCUMENT, orjson.loads(payload), done)
+
+    def _describe(self, caller: Caller, args: Args) -> Actions:
+        """The configuration of a version, as the cluster has it."""
+        version = Version(arguments.small(args, "major"), arguments.small(args, "minor"))
+        found = describe(self._setup.catalogue, version, arguments.text(args, "product"))
+        return [Respond(caller, {}, orjson.dumps(found))]
+
+    def _bring(self, caller: Caller, payload: bytes, now: Instant) -> Actions:
+        told = orjson.loads(payload)
+        try:
+            pivot = told["pivot"] and Pivot.from_dict(told["pivot"])
+            product = told["product"] and ProductConnector.from_dict(told["product"])
+        except ConfigError as error:
+            raise Refusal(Reason.BAD_ARGUMENT, str(error)) from None
+
+        def done(later: Instant, outcome: Catalogue | Refusal) -> Actions:
+            if isinstance(outcome, Refusal):
+                return [Respond(caller, error=outcome)]
+            return [Respond(caller, {})]
+
+        return self._setup.bring(pivot, product, done, now)
+
+    # ---- operators
+
+    def _verb(self, name: str) -> Verb:
+        def perform(args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
+            if len(self._asks) >= MAX_ASKS:
+                raise Refusal(Reason.BUSY, f"{MAX_ASKS} questions to the admin worker wait for their answer")
+            self._asked += 1
+            ask = f"operator/{self._asked}"
+            self._asks[ask] = done
+            return self._tell(["ask", ask, name, {k: v for k, v in args.items() if k != "verb"}])
+
+        return perform
+
+    def _answer_ask(self, caller: Caller, args: Args, payload: bytes, now: Instant) -> Actions:
+        done = self._asks.pop(arguments.text(args, "ask"), None)
+        if done is None:
+            return [Respond(caller, {})]
+        code = arguments.text(args, "code")
+        if code:
+            return [*done(now, Refusal(Reason(code), arguments.text(args, "detail"))), Respond(caller, {})]
+        return [*done(now, Answer(orjson.loads(payload))), Respond(caller, {})]
+
+
+def describe(catalogue: Catalogue, version: Version, product: str) -> dict[str, Any]:
+    """Pivot and product connector of a version; None for what there is not."""
+    pivot = next((p for p in catalogue.pivots if p.version == version and not p.implicit), None)
+    connector = next((p for p in catalogue.products if p.version == version and p.product == product), None)
+    return {"pivot": pivot and pivot.to_dict(), "product": connector and connector.to_dict()}
+
+
+def _version(text: str) -> Version:
+    major, minor = text.split(".")
+    return Version(int(major), int(minor))

@@ -1,0 +1,1 @@
+"""Worker versions: which ones run, and how one takes the place of another (docs/versions.md)."""

@@ -1,0 +1,259 @@
+"""One rollout: from one set of running versions to another (docs/versions.md, "Rollout"). Pure.
+
+It says what to do and when a step is over (`Advance`); its manager commits each step before it is entered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
+from zconnector.supervision.states import AT_REST, State
+from zconnector.versions.states import (
+    BEFORE_SHIFT,
+    Actions,
+    Advance,
+    Canary,
+    Install,
+    Plan,
+    Start,
+    Steer,
+    Step,
+    Stop,
+    listed,
+)
+
+GAP = 2.5
+"""Seconds between two beats that are too many for the gate: workers beat each second."""
+GATE_SLACK = 20.0
+"""Seconds beyond three times the gate's within which a version has to pass it."""
+
+
+_RUNS = frozenset({State.RUNNING})
+_BEGINNING = frozenset({State.STARTING, State.RUNNING})
+_AGAIN = frozenset({State.STARTING, State.RUNNING, State.BACKOFF, State.STOPPING, State.KILLING})
+"""Of one that hung or crashed and is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a new version has to show."""
+
+    seconds: float = 3.0
+    """Of steady beats."""
+    canary: bool = False
+    """Whether it has to answer a canary command too."""
+
+
+class Rollout:
+    """Invariant: `step` is what was committed last; inputs that come late, or twice, change nothing.
+
+    `states` and `reasons` are shared: what is known of each version's process, and why it last ended.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        gate: Callable[[], Gate],
+        attempts: Callable[[], int],
+        states: Mapping[Version, State],
+        reasons: Mapping[Version, str],
+    ) -> None:
+        """`gate` says what it is now; `attempts` counts, never twice the same."""
+        self.plan = plan
+        self.step = Step.FETCHING
+        self.leaving = False
+        """It has asked for its next step, which is not committed yet."""
+        self.shifted = False
+        self.began_here = False
+        """It has come to its shift in this process: what runs is known to run."""
+        self._current_gate = gate
+        self._gate = gate()
+        self._attempts = attempts
+        self._states = states
+        self._reasons = reasons
+        self._attempt = 0
+        self._missing: set[Version] = set()
+        self._began = self._ends = 0.0
+        self._beats: dict[Version, float] = {}
+        self._canaries: set[Version] = set()
+        self._asked = False
+        self._silent = False
+        """The gate's time was over, and somebody not heard: nothing is due before the next beat."""
+
+    # ---- what it means for traffic
+
+    @property
+    def held(self) -> tuple[Version, ...]:
+        """Versions that get no traffic yet, or no more since they are given up."""
+        if self.step in BEFORE_SHIFT or (self.step is Step.ROLLING_BACK and not self.shifted):
+            return self.plan.added
+        return ()
+
+    @property
+    def drained(self) -> tuple[Version, ...]:
+        """Versions that get nothing new."""
+        if self.step is Step.DRAINING:
+            return self.plan.removed
+        return self.plan.added if self.step is Step.ROLLING_BACK else ()
+
+    @property
+    def canary_of(self) -> tuple[Version, ...]:
+        """Versions that a canary command is meant for now."""
+        return tuple(sorted(self._canaries)) if self.step is Step.GATING else ()
+
+    # ---- inputs
+
+    def enter(self, step: Step, now: Instant) -> Actions:
+        """The step was committed: do what it asks for."""
+        self.step, self.leaving = step, False
+        if step is Step.FETCHING:
+            self.began_here = True
+            self._attempt = self._attempts()
+            self._missing = set(self.plan.added)
+            if not self._missing:
+                return self._next(Step.SHIFTING)
+            return [Install(version, self._attempt) for version in self.plan.added]
+        if step is Step.STARTING:
+            return [Steer(), *(Start(version) for version in self.plan.added), *self._all_run()]
+        if step is Step.GATING:
+            self._attempt = self._attempts()
+            self._gate = self._current_gate()
+            self._asked = self._silent = False
+            self._canaries = set()
+            self._beats = dict.fromkeys(self.plan.added, now.mono)
+            self._began = now.mono
+            self._ends = now.mono + 3 * self._gate.seconds + GATE_SLACK
+            return self._setback() or self.tick(now)
+        if step is Step.DRAINING:
+            self.shifted = True
+            if self.began_here and (setback := self._setback()):
+                return setback
+            return [Steer(), *(Stop(version) for version in self.plan.removed), *self._drained()]
+        back = [v for v in self.plan.old if self._states.get(v, State.STOPPED) is not State.RUNNING]
+        stops = [Stop(version, drain=self.shifted) for version in self.plan.added]
+        return [Steer(), *stops, *(Start(version) for version in back), *self._rolled_back()]
+
+    def installed(self, version: Version, attempt: int, error: str, passing: bool) -> Actions:
+        """A version is ready to start, or `error` says why not."""
+        if self.step is not Step.FETCHING or attempt != self._attempt or self.leaving:
+            return []
+        if error:
+            return self._fail(error, passing)
+        self._missing.discard(version)
+        return [] if self._missing else self._next(Step.STARTING)
+
+    def moved(self, version: Version, state: State, now: Instant) -> Actions:
+        """A version's process is in another state, which `states` has already."""
+        if self.leaving:
+            return []
+        if self.step is Step.DRAINING:
+            if version in self.plan.added and state is State.FAILED:
+                return self._fail(self._fault(version))
+            return self._drained()
+        if self.step is Step.ROLLING_BACK:
+            return self._rolled_back()
+        if version not in self.plan.added or self.step not in (Step.STARTING, Step.GATING):
+            return []
+        if self.step is Step.STARTING:
+            allowed = _BEGINNING if not self.plan.patient else _BEGINNING | _AGAIN
+            return self._all_run() if state in allowed else self._fail(self._fault(version))
+        if setback := self._setback():
+            return setback
+        self._beats[version] = self._began = now.mono  # patient: the gate begins anew
+        self._silent = False
+        return []
+
+    def _setback(self) -> Actions:
+        """What ends the try of versions that ran already: all but a new start of what takes nobody's place."""
+        allowed = _AGAIN if self.plan.patient else _RUNS
+        bad = [version for version in self.plan.added if self._states.get(version) not in allowed]
+        return self._fail(self._fault(bad[0])) if bad else []
+
+    def _fault(self, version: Version) -> str:
+        return f"version {version} {self._reasons.get(version) or self._states.get(version)}"
+
+    def refused(self, version: Version, detail: str) -> Actions:
+        """The router did not take the version's command list."""
+        if self.leaving or self.step not in (Step.STARTING, Step.GATING) or version not in self.plan.added:
+            return []
+        return self._fail(detail)
+
+    def beat(self, version: Version, now: Instant) -> Actions:
+        """A version was heard."""
+        if self.leaving or self.step is not Step.GATING or version not in self._beats:
+            return []
+        if now.mono - self._beats[version] > GAP:
+            self._began = now.mono
+        self._beats[version] = now.mono
+        self._silent = False
+        return self.tick(now)
+
+    def canaried(self, version: Version, attempt: int, error: str) -> Actions:
+        """How a version answered its canary command; "" for SUCCES."""
+        if self.leaving or self.step is not Step.GATING or attempt != self._attempt:
+            return []
+        if error:
+            return self._fail(f"version {version} failed its canary: {error}")
+        self._canaries.discard(version)
+        return [] if self._canaries else self._next(Step.SHIFTING)
+
+    def abandon(self, reason: str) -> Actions:
+        """An operator does not want it any more."""
+        if self.leaving or self.step is Step.ROLLING_BACK:
+            return []
+        return self._fail(reason)
+
+    def tick(self, now: Instant) -> Actions:
+        if self.leaving or self.step is not Step.GATING or self._asked:
+            return []
+        steady = all(now.mono - heard <= GAP for heard in self._beats.values())
+        runs = all(self._states.get(version) is State.RUNNING for version in self.plan.added)
+        if runs and steady and now.mono - self._began >= self._gate.seconds:
+            if not self._gate.canary:
+                return self._next(Step.SHIFTING)
+            self._asked = True
+            self._canaries = set(self.plan.added)
+            return [Steer(), *(Canary(version, self._attempt) for version in self.plan.added)]
+        if now.mono >= self._ends:
+            return self._fail(
+                f"version {listed(self.plan.added)} was not heard steadily for {self._gate.seconds:g} s"
+            )
+        self._silent = now.mono - self._began >= self._gate.seconds
+        return []
+
+    def deadline(self) -> float | None:
+        if self.leaving or self.step is not Step.GATING or self._asked:
+            return None
+        return self._ends if self._silent else min(self._ends, self._began + self._gate.seconds)
+
+    # ---- verdicts
+
+    def _all_run(self) -> Actions:
+        if all(self._states.get(version) is State.RUNNING for version in self.plan.added):
+            return self._next(Step.GATING)
+        return []
+
+    def _drained(self) -> Actions:
+        """Over once the removed rest, and the added run (after a restart they are started again)."""
+        rest = all(self._states.get(v, State.STOPPED) in AT_REST for v in self.plan.removed)
+        run = all(self._states.get(version) is State.RUNNING for version in self.plan.added)
+        return self._over() if rest and run else []
+
+    def _rolled_back(self) -> Actions:
+        rest = all(self._states.get(v, State.STOPPED) in AT_REST for v in self.plan.added)
+        return self._over() if rest else []
+
+    def _next(self, step: Step) -> Actions:
+        self.leaving = True
+        return [Advance(step)]
+
+    def _over(self) -> Actions:
+        self.leaving = True
+        return [Advance(None)]
+
+    def _fail(self, reason: str, passing: bool = False) -> Actions:
+        self.leaving = True
+        return [Advance(Step.ROLLING_BACK, reason, passing)]
