@@ -20,9 +20,9 @@ import orjson
 from zconnector.clock import Clock, SystemClock
 from zconnector.configuration.pivot import Version
 from zconnector.errors import ConfigError, DamagedError, RepositoryError, StorageError
-from zconnector.repository.accepting import Accepted, check_follows
 from zconnector.repository.disk import make_folders, read_plain, sync_folder, write_new
 from zconnector.repository.fetch import Fetcher
+from zconnector.repository.latest import accept
 from zconnector.repository.layout import (
     WorkerName,
     archive_path,
@@ -32,7 +32,7 @@ from zconnector.repository.layout import (
     read_version,
 )
 from zconnector.repository.manifest import File, Manifest
-from zconnector.repository.reading import read_file, read_verified
+from zconnector.repository.reading import read_file
 from zconnector.repository.root import Root
 from zconnector.repository.source import MAX_CONFIGURATION, Source
 from zconnector.repository.unpack import sync_tree, unpack
@@ -101,7 +101,7 @@ def install(
     check_version(version)
     with Root(root) as held, fetcher or source.open() as opened:
         reached(Step.LOCKED)
-        manifest = _accept(source, held, opened, clock or SystemClock())
+        manifest = accept(source, held, opened, clock or SystemClock())
         reached(Step.ACCEPTED)
         files = _files(manifest, source, worker, version)
         place = held.installed(worker) / f"{version}-{_hash(files)}"
@@ -130,18 +130,6 @@ def installed_versions(root: Path, worker: WorkerName) -> list[Installed]:
         raise StorageError(f"cannot read {error.filename}: {error.strerror}") from None
     found = [_read(place, worker) for place in places]
     return sorted(found, key=lambda one: (one.version, one.serial, one.directory.name), reverse=True)
-
-
-def _accept(source: Source, root: Root, fetcher: Fetcher, clock: Clock) -> Manifest:
-    before = root.accepted_before()
-    address = str(source.address)
-    known = next((accepted for accepted in before if accepted.address == address), None)
-    manifest, etag = read_verified(fetcher, source, known)
-    check_follows(manifest, address, before, clock.now().wall, source.repository)
-    accepted = Accepted(address, manifest, etag)
-    if accepted != known:
-        root.remember(accepted)
-    return manifest
 
 
 def _files(manifest: Manifest, source: Source, worker: WorkerName, version: Version) -> dict[str, File]:

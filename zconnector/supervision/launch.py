@@ -58,11 +58,16 @@ class Launch:
         for name, value in self.env.items():
             if not name or "=" in name or "\0" in name or "\0" in value:
                 raise ConfigError(f"no process can have an environment variable {name!r:.80} of that value")
-        for name, limit in self.limits.items():
-            if name not in RESOURCES:
-                raise ConfigError(f"limit {name!r:.80} must be one of {', '.join(RESOURCES)}")
-            if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit < 2**63:
-                raise ConfigError(f"limit {name} must be a whole number from 0 (got {limit!r:.80})")
+        check_limits(self.limits)
+
+
+def check_limits(limits: Mapping[str, object]) -> None:
+    """Whether these are limits that a process can have. Raises ConfigError."""
+    for name, limit in limits.items():
+        if name not in RESOURCES:
+            raise ConfigError(f"limit {name!r:.80} must be one of {', '.join(RESOURCES)}")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit < 2**63:
+            raise ConfigError(f"limit {name} must be a whole number from 0 (got {limit!r:.80})")
 
 
 class Events(Protocol):
