@@ -37,6 +37,7 @@ COMMANDS = {
     "queue": "zconnector.cli.queue",
     "dead": "zconnector.cli.dead",
     "workers": "zconnector.cli.workers",
+    "worker": "zconnector.cli.worker",
     "cancel": "zconnector.cli.cancel",
     "explain": "zconnector.cli.explain",
     "repo": "zconnector.cli.repo",

@@ -56,15 +56,15 @@ def the_connector(state_dir: Path, connector: str) -> Path:
     return found[0]
 
 
-def ask(directory: Path, verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """One verb at one connector.
+def ask(directory: Path, verb: str, args: Mapping[str, Any], timeout: float = TIMEOUT) -> dict[str, Any]:
+    """One verb at one connector; `timeout` in seconds.
 
     Raises UsageError where the connector calls the arguments bad; NotRunningError; Refusal.
     """
     from zconnector.runtime.control import request
 
     try:
-        return request(directory, "operate", {"verb": verb, **args}, TIMEOUT)
+        return request(directory, "operate", {"verb": verb, **args}, timeout)
     except Refusal as refusal:
         if refusal.reason is Reason.BAD_ARGUMENT:
             raise click.UsageError(refusal.detail) from None

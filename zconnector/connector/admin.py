@@ -208,7 +208,7 @@ class AdminWorker:
             result, reason = {}, str(error)
         reply = {
             "topic": name,
-            "event": Outcome.FAIL if reason else Outcome.SUCCES,
+            "event": Outcome.FAIL if reason else Outcome.SUCCESS,
             "reference": uuid,
             "worker": ADMIN_WORKER,
         }

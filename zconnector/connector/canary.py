@@ -14,7 +14,7 @@ from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.versions.wanted import Canary
 
 CANARY = "zconnector-canary-"
-"""How the application context of a canary command begins; the version follows. It is pinned to that version."""
+"""How the application context of a canary begins; the version, to which it is pinned, follows."""
 
 
 async def send_canary(door: Door, type_: str, version: Version, canary: Canary) -> str:
@@ -45,7 +45,7 @@ async def send_canary(door: Door, type_: str, version: Version, canary: Canary) 
             await _withdraw(door, ident)
             return f"no answer within {canary.timeout:g} s"
         return f"{refusal.reason}: {refusal.detail}"
-    if header.get("event") == Outcome.SUCCES:
+    if header.get("event") == Outcome.SUCCESS:
         return ""
     what = reply[:200].decode("utf-8", "replace") or str(header.get("detail", ""))
     return f"{header.get('event')} {what}".strip()

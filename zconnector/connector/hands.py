@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
+from zconnector.actions import Note
 from zconnector.clock import Clock
 from zconnector.configuration.pivot import Version
 from zconnector.connector.canary import CANARY, send_canary
@@ -143,7 +144,7 @@ class Hands:
                 self.begin(self._canary(version, attempt))
             case Answer():
                 self._answer(action)
-            case _:
+            case Note():
                 getattr(_log, action.level)(action.event, **action.fields)
 
     def _set_alarm(self) -> None:

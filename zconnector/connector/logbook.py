@@ -25,6 +25,6 @@ class LogBook:
         self._lines.append({"n": self.last, "at": at, **fields})
 
     def read(self, worker: str, after: int, limit: int) -> list[dict[str, Any]]:
-        """The last lines (at most `limit`) of a worker, or of all where it is "", that are newer than number `after`."""
+        """The last lines, at most `limit`, of a worker ("": of all) that are newer than number `after`."""
         found = [line for line in self._lines if line["n"] > after and worker in ("", line.get("worker"))]
         return found[-min(limit, MAX_SHOWN) :]

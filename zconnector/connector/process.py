@@ -20,8 +20,8 @@ from zconnector.queue.local import LocalQueue
 from zconnector.queue.sqlite import SqliteQueueStore
 from zconnector.queue.store import scan_all
 from zconnector.rpc.gandalf import ServiceSettings
-from zconnector.rpc.own_door import OwnDoor
 from zconnector.rpc.operators import OperatorServer
+from zconnector.rpc.own_door import OwnDoor
 from zconnector.rpc.server import WorkerServer
 from zconnector.rpc.token import TlsSettings
 from zconnector.runtime import enrol, garbage

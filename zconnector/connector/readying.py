@@ -93,10 +93,10 @@ class Readying:
         product = ProductConnector.from_dict(told["product"]) if told["product"] else None
         if pivot is None and product is None and self._strict:
             raise ConfigError(
-                f"version {version} has no configuration: neither the cluster nor the repository has a pivot of "
-                f"{self._type} {version} or a product connector of {wanted.product or 'its product'}"
+                f"version {version} has no configuration: neither the cluster nor the repository has "
+                f"a pivot of {self._type} {version} or a product connector of {wanted.product}"
             )
-        return keys.resolve(pivot, product, wanted.keys), keys.secrets(pivot, product, wanted.keys)
+        return keys.resolve(pivot, product, wanted.keys), keys.secrets(wanted.keys)
 
     async def _describe(self, wanted: Wanted, version: Version) -> Mapping[str, Any]:
         args = {"major": version.major, "minor": version.minor, "product": wanted.product}
@@ -111,7 +111,7 @@ class Readying:
 
     def _source(self, wanted: Wanted) -> Source:
         if not wanted.repository:
-            raise ConfigError("no repository is configured: zconnector config set CONNECTOR repository=ADDRESS")
+            raise ConfigError("no repository: zconnector config set CONNECTOR repository=ADDRESS")
         pins = tuple(PublicKey.from_text(key) for key in wanted.repository_keys)
         return Source(read_address(wanted.repository), pins)
 
@@ -124,8 +124,9 @@ def _known(wanted: Wanted | None) -> Wanted:
 
 def _files(installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
     """The configuration that the repository has for it. Raises ConfigError."""
-    pivot = installed.pivot and Pivot.from_yaml(installed.pivot.read_bytes(), str(installed.pivot))
-    product = installed.product and ProductConnector.from_yaml(
-        installed.product.read_bytes(), str(installed.product)
-    )
+    pivot = product = None
+    if installed.pivot is not None:
+        pivot = Pivot.from_yaml(installed.pivot.read_bytes(), str(installed.pivot))
+    if installed.product is not None:
+        product = ProductConnector.from_yaml(installed.product.read_bytes(), str(installed.product))
     return pivot, product

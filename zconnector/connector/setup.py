@@ -61,7 +61,7 @@ class Setup:
         self.on_configuration: Callable[[Instant], Actions] = lambda now: []
         """Told of each logical configuration that comes into force."""
         self.on_registered: Callable[[str, str, Instant], Actions] = lambda worker, refusal, now: []
-        """Told of each command list of a worker that names itself, and why it was refused ("": it was not)."""
+        """Told of each worker's command list, and why it was refused ("": it was not)."""
         self._valid = False
         self._serving = False
         self._listed: dict[str, dict[Caller, str]] = {}
@@ -210,8 +210,8 @@ class Setup:
                 Respond(caller, {"valid": False, "missing": missing, "detail": detail}),
             ]
         self._workers.register(worker, major, minor, names, now)
-        told = self.on_registered(worker, "", now)
-        return [*told, Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})]
+        heard = self.on_registered(worker, "", now)
+        return [*heard, Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})]
 
     def _undeclared(self, major: int, minor: int, names: list[str]) -> bool:
         """Whether a pivot must be made, or an implicit one extended, for this list."""

@@ -50,7 +50,7 @@ class Routes(Protocol):
 
 
 class Steering:
-    """News for the admin worker, and its orders. Invariant: nothing is told twice; news wait for their watch."""
+    """News for the admin worker, and its orders. Invariant: nothing is told twice; news wait for a watch."""
 
     def __init__(
         self, queue: LocalQueue, workers: Workers, tidings: Tidings, setup: Setup, routes: Routes

@@ -1,4 +1,4 @@
-"""The door as the owner of a socket sees it: whatever it calls itself, it is the worker that the socket belongs to."""
+"""The door as a supervised worker sees it: whatever it calls itself, it is whose socket it came by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 from zconnector.rpc.port import DoorPort
 
-NAMED = frozenset({"register", "beat", "wait_command", "take", "adopt", "tidings", "send_command", "send_event"})
+NAMED = frozenset(
+    {"register", "beat", "wait_command", "take", "adopt", "tidings", "send_command", "send_event"}
+)
 """Calls whose `worker` is who calls."""
 
 

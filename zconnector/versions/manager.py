@@ -44,7 +44,7 @@ KEEP_AGAIN = 1.0
 """Seconds until a commit that failed is tried again."""
 AGAIN = 5.0
 AGAIN_MAX = 300.0
-"""Seconds until a configuration that could not be applied for a passing reason is tried again; doubled each time."""
+"""Seconds until a configuration that could not be applied for a passing reason is tried again; doubling."""
 
 Then = Callable[[Instant], Actions]
 
@@ -102,14 +102,12 @@ class Manager:
         plan, step = self.memory.plan, self.memory.step
         if plan is not None and step is not None:
             self._begin(plan)
-            actions += self._digest(
-                self._entered(Step.FETCHING if step in BEFORE_SHIFT else step, now), now
-            )
+            actions += self._digest(self._entered(Step.FETCHING if step in BEFORE_SHIFT else step, now), now)
             return actions
         return actions + self._apply(now)
 
     def configured(self, wanted: Wanted | str, now: Instant) -> Actions:
-        """The logical configuration in force; a text says why it cannot be understood: nothing changes then."""
+        """The logical configuration in force; a text says why it is wrong: nothing changes then."""
         if isinstance(wanted, str):
             if wanted == self.problem:
                 return []
@@ -122,8 +120,10 @@ class Manager:
             return []
         actions: Actions = [Steer()]
         if (before.keys, before.worker) != (wanted.keys, wanted.worker):
-            stays = [v for v in self.memory.running if v in wanted.versions or wanted.versions == before.versions]
-            for version in stays:  # what it reads at its start is another
+            same = wanted.versions == before.versions
+            for version in (
+                v for v in self.memory.running if same or v in wanted.versions
+            ):  # what it reads at its start is another
                 actions += [Stop(version), Start(version)]
         return actions + self._apply(now)
 
@@ -143,7 +143,13 @@ class Manager:
         return actions
 
     def installed(
-        self, version: Version, attempt: int, result: Mapping[str, Any], error: str, passing: bool, now: Instant
+        self,
+        version: Version,
+        attempt: int,
+        result: Mapping[str, Any],
+        error: str,
+        passing: bool,
+        now: Instant,
     ) -> Actions:
         """A version can be started (`result`: what there is to tell), or `error` says why not."""
         actions: Actions = []
@@ -212,7 +218,7 @@ class Manager:
     # ---- who asks
 
     def ask(self, ask: str, verb: Verb, version: Version | None, uuid: str, now: Instant) -> Actions:
-        """Someone wants something done; an `Answer` with that `ask` follows, once. `uuid`: of the admin command."""
+        """Someone wants something; one `Answer` with that `ask` follows. `uuid`: of the admin command."""
         if uuid and (known := self._answered_before(ask, uuid)) is not None:
             return known
         if verb is Verb.LATEST:
@@ -220,9 +226,7 @@ class Manager:
         if verb is Verb.ROLLBACK:
             return self._digest(self._roll_back(ask, now), now)
         if verb is Verb.UPDATE and version is None:
-            return self._look(
-                lambda found, error, later: self._update_to(ask, found, error, uuid, later)
-            )
+            return self._look(lambda found, error, later: self._update_to(ask, found, error, uuid, later))
         if version is None:
             return [Answer(ask, {}, f"{verb} needs a version", Reason.BAD_ARGUMENT)]
         if verb is Verb.GET:
@@ -306,7 +310,7 @@ class Manager:
     # ---- updates by themselves
 
     def _update_to(self, ask: str, found: Versions | None, error: str, uuid: str, now: Instant) -> Actions:
-        """An update without a version: the newest of the newest running major, or at all where nothing runs."""
+        """An update without a version: to the newest of the newest running major, of all if nothing runs."""
         running = self.memory.running
         alike = [v for v in found or () if not running or v.major == running[-1].major]
         if not alike:
@@ -333,11 +337,11 @@ class Manager:
     # ---- rollouts
 
     def _apply(self, now: Instant, again: bool = False) -> Actions:
-        """Act on the configuration's `versions` where they have changed (or could not be had for the moment)."""
+        """Act on the configuration's `versions` where they changed (or could not be had for the moment)."""
         wanted, memory = self._wanted, self.memory
         if wanted is None or self._rollout is not None:
             return []
-        if not again and (wanted.versions == memory.applied or (memory.applied is None and not wanted.versions)):
+        if not again and wanted.versions == (memory.applied or ()):
             return []
         if wanted.versions == memory.running:
             return self._commit(replace(memory, applied=wanted.versions), lambda later: [])
@@ -407,13 +411,9 @@ class Manager:
         def committed(later: Instant) -> Actions:
             self._rollout = None
             actions: Actions = [Steer()]
-            actions += [
-                Answer(ask, _result(plan), _fault(ended)) for ask in self._asks.take(("rollout", 0))
-            ]
+            actions += [Answer(ask, _result(plan), _fault(ended)) for ask in self._asks.take(("rollout", 0))]
             rolled = "" if back else f"too late: {plan.why} from {plan} is done"
-            actions += [
-                Answer(ask, _result(plan), rolled) for ask in self._asks.take(("rolled back", 0))
-            ]
+            actions += [Answer(ask, _result(plan), rolled) for ask in self._asks.take(("rolled back", 0))]
             if back and self._passing and plan.why == "configuration":
                 self._again = later.mono + self._pause
                 self._pause = min(AGAIN_MAX, 2 * self._pause)

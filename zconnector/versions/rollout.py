@@ -80,6 +80,7 @@ class Rollout:
         self._beats: dict[Version, float] = {}
         self._canaries: set[Version] = set()
         self._asked = False
+        self._abandoned = ""
         self._silent = False
         """The gate's time was over, and somebody not heard: nothing is due before the next beat."""
 
@@ -109,6 +110,9 @@ class Rollout:
     def enter(self, step: Step, now: Instant) -> Actions:
         """The step was committed: do what it asks for."""
         self.step, self.leaving = step, False
+        if self._abandoned and step is not Step.ROLLING_BACK:
+            self.shifted = step is Step.DRAINING
+            return self._fail(self._abandoned)
         if step is Step.FETCHING:
             self.began_here = True
             self._attempt = self._attempts()
@@ -167,7 +171,7 @@ class Rollout:
         return []
 
     def _setback(self) -> Actions:
-        """What ends the try of versions that ran already: all but a new start of what takes nobody's place."""
+        """What ends the try of versions that ran: all but a new start of what takes nobody's place."""
         allowed = _AGAIN if self.plan.patient else _RUNS
         bad = [version for version in self.plan.added if self._states.get(version) not in allowed]
         return self._fail(self._fault(bad[0])) if bad else []
@@ -202,7 +206,10 @@ class Rollout:
 
     def abandon(self, reason: str) -> Actions:
         """An operator does not want it any more."""
-        if self.leaving or self.step is Step.ROLLING_BACK:
+        if self.step is Step.ROLLING_BACK:
+            return []
+        if self.leaving:
+            self._abandoned = reason  # once the commit under way is over
             return []
         return self._fail(reason)
 

@@ -81,7 +81,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What outlives a restart. Invariant: with a rollout after its shift `running` is its `new`, else its `old`."""
+    """What outlives a restart. Invariant: after its shift a rollout's `new` is `running`, else its `old`."""
 
     applied: Versions | None = None
     """The configuration's `versions` that was acted on last; None: none ever."""

@@ -1,0 +1,192 @@
+"""A world for the admin worker's core: processes, a repository and a disk that do at once what they are told.
+
+Everything that the core asks for lies in `todo` until a test performs it, so that a crash can come between any two.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import orjson
+
+from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
+from zconnector.supervision.states import State
+from zconnector.versions.asks import Verb
+from zconnector.versions.manager import Manager
+from zconnector.versions.states import (
+    Action,
+    Answer,
+    Canary,
+    Install,
+    Keep,
+    Look,
+    Start,
+    Steer,
+    Stop,
+)
+from zconnector.versions.wanted import Wanted
+
+V10, V11, V12, V20 = Version(1, 0), Version(1, 1), Version(1, 2), Version(2, 0)
+
+
+class World:
+    """`broken`: by version, what is wrong with it: fetch, crash, hang, refuse, canary, crash_later, deaf."""
+
+    def __init__(self, values: dict[str, Any], repository: list[Version] | None = None) -> None:
+        self.mono, self.wall = 1_000.0, 1_700_000_000_000
+        self.values = {"product": "jenkins", "gate": {"seconds": 3}, **values}
+        if repository is not None:
+            self.values |= {"repository": "file:///r", "repository_keys": [KEY]}
+        self.repository = repository or []
+        self.broken: dict[Version, str] = {}
+        self.passing = False
+        self.disk: bytes | None = None
+        self.disk_fails = False
+        self.running: dict[Version, str] = {}
+        """Processes: "up", "silent"."""
+        self.said: list[Action] = []
+        self.answers: dict[str, Answer] = {}
+        self.asked: deque[Action] = deque()
+        self.asks = 0
+        self.steps: list[str] = []
+        self.serving: list[tuple[Version, ...]] = []
+        """What got traffic, after each thing that happened."""
+        self.begin()
+
+    # ---- the process of the router
+
+    def begin(self) -> None:
+        """The router starts, on what the disk has; all processes of before are gone."""
+        self.running.clear()
+        self.state: dict[Version, State] = {}
+        self.asked.clear()
+        self.manager = Manager()
+        self._take(self.manager.configured(Wanted.from_values(self.values), self.now))
+        document = None if self.disk is None else orjson.loads(self.disk)
+        self._take(self.manager.restore(document, self.now))
+
+    @property
+    def now(self) -> Instant:
+        return Instant(self.mono, self.wall)
+
+    def configure(self, **values: Any) -> None:
+        self.values |= values
+        self._take(self.manager.configured(Wanted.from_values(self.values), self.now))
+
+    def ask(self, verb: Verb, version: Version | None = None, uuid: str = "") -> str:
+        self.asks += 1
+        ask = str(self.asks)
+        self._take(self.manager.ask(ask, verb, version, uuid, self.now))
+        return ask
+
+    def _take(self, actions: list[Action]) -> None:
+        self.asked.extend(actions)
+        self.said.extend(actions)
+        self.serving.append(self.traffic())
+
+    def traffic(self) -> tuple[Version, ...]:
+        """Which versions get commands now."""
+        kept_back = {*self.manager.held, *self.manager.drained}
+        return tuple(v for v in sorted(self.running) if v not in kept_back)
+
+    # ---- what it asks for is done
+
+    def step(self) -> bool:
+        """Perform the first thing that was asked for; False: there is none."""
+        if not self.asked:
+            return False
+        self._perform(self.asked.popleft())
+        return True
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Keep(number, document):
+                if not self.disk_fails:
+                    self.disk = orjson.dumps(document)
+                    self.steps.append(str(document["step"]))
+                self._take(self.manager.kept(number, not self.disk_fails, self.now))
+            case Install(version, attempt):
+                error = ""
+                if self.broken.get(version) == "fetch" or version not in self.repository:
+                    error = f"cannot fetch {version}"
+                self._take(self.manager.installed(version, attempt, {}, error, self.passing, self.now))
+            case Look(number):
+                self._take(self.manager.found(number, tuple(self.repository), "", self.now))
+            case Start(version):
+                self._start(version)
+            case Stop(version):
+                if version in self.running:
+                    self._move(version, State.DRAINING)
+                    del self.running[version]
+                    self._move(version, State.STOPPED)
+                elif self.state.get(version) in (State.BACKOFF, State.FAILED):
+                    self._move(version, State.STOPPED)
+            case Canary(version, attempt):
+                error = "FAIL" if self.broken.get(version) == "canary" else ""
+                self._take(self.manager.canaried(version, attempt, error, self.now))
+            case Answer():
+                assert action.ask not in self.answers
+                self.answers[action.ask] = action
+            case Steer():
+                self.serving.append(self.traffic())
+
+    def _start(self, version: Version) -> None:
+        if version in self.running:
+            return
+        self._move(version, State.STARTING)
+        wrong = self.broken.get(version)
+        if wrong == "crash":
+            self._move(version, State.BACKOFF, "ended with status 1")
+            self._move(version, State.FAILED, "ended with status 1")
+            return
+        if wrong == "refuse":
+            self._take(self.manager.refused(version, f"version {version} lacks CLEAN", self.now))
+            self._move(version, State.BACKOFF, "ended with status 0")
+            self._move(version, State.FAILED, "ended with status 0")
+            return
+        self.running[version] = "silent" if wrong == "hang" else "up"
+        self._move(version, State.RUNNING)
+        if wrong == "crash_later":
+            self.crash(version)
+
+    def crash(self, version: Version) -> None:
+        del self.running[version]
+        self._move(version, State.BACKOFF, "killed by SIGSEGV")
+
+    def fail(self, version: Version) -> None:
+        """It has crashed too often."""
+        self.running.pop(version, None)
+        self._move(version, State.FAILED, "crash loop")
+
+    def _move(self, version: Version, state: State, reason: str = "") -> None:
+        self.state[version] = state
+        self._take(self.manager.moved(version, state, reason, self.now))
+
+    # ---- time
+
+    def second(self) -> None:
+        """One second: beats, and what is due."""
+        self.mono += 1
+        self.wall += 1000
+        for version, how in list(self.running.items()):
+            if how == "up":
+                self._take(self.manager.beat(version, self.now))
+        due = self.manager.deadline()
+        if due is not None and due <= self.mono:
+            self._take(self.manager.tick(self.now))
+            again = self.manager.deadline()
+            assert again is None or again > self.mono or self.asked, "it would ring for ever"
+
+    def settle(self, seconds: int = 60) -> None:
+        """Everything that is asked for is done, and so much time passes."""
+        for _ in range(seconds):
+            while self.step():
+                pass
+            self.second()
+        while self.step():
+            pass
+
+
+KEY = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
