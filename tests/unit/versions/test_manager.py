@@ -42,7 +42,9 @@ def test_what_the_configuration_names_is_fetched_started_and_gated() -> None:
 def test_nothing_is_configured() -> None:
     world = World({})
     world.settle()
-    assert world.running == {} and world.manager.memory.plan is None and world.disk is None
+    assert world.running == {}
+    assert world.manager.memory.plan is None
+    assert world.disk is None
 
 
 def test_an_update_shifts_the_traffic_in_one_step() -> None:
@@ -50,11 +52,13 @@ def test_an_update_shifts_the_traffic_in_one_step() -> None:
     since = len(world.serving)
     ask = world.ask(Verb.UPDATE, V11)
     world.settle()
-    assert world.answers[ask].reason == "" and world.answers[ask].result == {"Major": 1, "Minor": 1}
+    assert world.answers[ask].reason == ""
+    assert world.answers[ask].result == {"Major": 1, "Minor": 1}
     assert list(world.running) == [V11]
     assert always_served(world, since)
     last = world.manager.memory.last
-    assert last is not None and last.outcome is Outcome.DONE
+    assert last is not None
+    assert last.outcome is Outcome.DONE
     assert world.manager.memory.previous == (V10,)
 
 
@@ -75,7 +79,8 @@ def test_a_bad_version_is_rolled_back_and_the_old_one_serves_throughout(how: str
     since = len(world.serving)
     ask = world.ask(Verb.UPDATE, V11)
     world.settle()
-    assert list(world.running) == [V10] and world.traffic() == (V10,)
+    assert list(world.running) == [V10]
+    assert world.traffic() == (V10,)
     assert all(V10 in served for served in world.serving[since:])
     assert not any(V11 in served for served in world.serving[since:])
     assert world.answers[ask].reason == f"rolled back: {reason}"
@@ -94,9 +99,11 @@ def test_the_old_version_comes_back_when_the_new_one_gives_up_while_it_drains() 
     world.step()  # the commit of the shift
     world.fail(V11)
     world.settle()
-    assert list(world.running) == [V10] and world.traffic() == (V10,)
+    assert list(world.running) == [V10]
+    assert world.traffic() == (V10,)
     last = world.manager.memory.last
-    assert last is not None and last.reason == "version 1.1 crash loop"
+    assert last is not None
+    assert last.reason == "version 1.1 crash loop"
 
 
 def test_a_configuration_with_one_out_and_one_in_is_an_update() -> None:
@@ -104,7 +111,8 @@ def test_a_configuration_with_one_out_and_one_in_is_an_update() -> None:
     since = len(world.serving)
     world.configure(versions=["1.1"])
     world.settle()
-    assert list(world.running) == [V11] and always_served(world, since)
+    assert list(world.running) == [V11]
+    assert always_served(world, since)
 
 
 def test_an_update_by_command_outlives_a_restart_though_the_configuration_names_another() -> None:
@@ -133,7 +141,8 @@ def test_a_second_rollout_is_refused_while_one_goes_on_but_the_same_one_is_joine
     first = world.ask(Verb.UPDATE, V11)
     same, other = world.ask(Verb.UPDATE, V11), world.ask(Verb.START, V20)
     world.settle()
-    assert world.answers[other].code is Reason.BUSY and "goes on" in world.answers[other].reason
+    assert world.answers[other].code is Reason.BUSY
+    assert "goes on" in world.answers[other].reason
     assert world.answers[first].reason == world.answers[same].reason == ""
 
 
@@ -161,7 +170,8 @@ def test_a_version_that_gave_up_is_started_anew_by_command() -> None:
     world.settle()
     ask = world.ask(Verb.START, V10)
     world.settle(2)
-    assert world.answers[ask].reason == "" and world.traffic() == (V10,)
+    assert world.answers[ask].reason == ""
+    assert world.traffic() == (V10,)
 
 
 def test_a_first_start_that_crashes_once_is_started_again() -> None:
@@ -180,7 +190,8 @@ def test_a_repository_that_is_away_is_asked_again_where_the_configuration_wants_
     world = World({"versions": ["1.0"]}, ALL)
     world.broken[V10], world.passing = "fetch", True
     world.settle(20)
-    assert world.running == {} and world.manager.memory.rejected == {}
+    assert world.running == {}
+    assert world.manager.memory.rejected == {}
     del world.broken[V10]
     world.settle(60)
     assert world.traffic() == (V10,)
@@ -199,7 +210,8 @@ def test_rollback_ends_a_rollout_and_goes_back_after_one() -> None:
     world.settle()
     back = world.ask(Verb.ROLLBACK)
     world.settle()
-    assert list(world.running) == [V10] and world.answers[back].reason == ""
+    assert list(world.running) == [V10]
+    assert world.answers[back].reason == ""
     world = running("1.0")
     world.manager.memory = Memory(running=(V10,))
     nothing = world.ask(Verb.ROLLBACK)
@@ -217,7 +229,8 @@ def test_latest_get_and_what_needs_a_version() -> None:
         "Minor": 0,
         "versions": ["1.0", "1.1", "1.2", "2.0"],
     }
-    assert world.answers[got].reason == "" and list(world.running) == [V10]
+    assert world.answers[got].reason == ""
+    assert list(world.running) == [V10]
     assert world.answers[bare].code is Reason.BAD_ARGUMENT
     assert world.answers[missing].reason == "cannot fetch 1.9"
 
@@ -226,7 +239,8 @@ def test_an_update_without_a_version_stays_within_the_major() -> None:
     world = running("1.0")
     ask = world.ask(Verb.UPDATE)
     world.settle()
-    assert list(world.running) == [V12] and world.answers[ask].result["Minor"] == 2
+    assert list(world.running) == [V12]
+    assert world.answers[ask].result["Minor"] == 2
 
 
 def test_auto_updates_each_major_and_not_to_what_was_rolled_back() -> None:
@@ -235,7 +249,8 @@ def test_auto_updates_each_major_and_not_to_what_was_rolled_back() -> None:
     world.broken[V11] = "crash"
     world.configure(update={"mode": "auto", "interval": 30})
     world.settle(40)
-    assert list(world.running) == [V10] and V11 in world.manager.memory.rejected
+    assert list(world.running) == [V10]
+    assert V11 in world.manager.memory.rejected
     steps = len(world.steps)
     world.settle(100)
     assert len(world.steps) == steps  # not tried again
@@ -289,10 +304,12 @@ def test_a_full_disk_holds_the_step_and_it_goes_on_by_itself() -> None:
     world.disk_fails = True
     ask = world.ask(Verb.UPDATE, V11)
     world.settle(20)
-    assert world.traffic() == (V10,) and ask not in world.answers
+    assert world.traffic() == (V10,)
+    assert ask not in world.answers
     world.disk_fails = False
     world.settle(30)
-    assert list(world.running) == [V11] and world.answers[ask].reason == ""
+    assert list(world.running) == [V11]
+    assert world.answers[ask].reason == ""
 
 
 def test_the_memory_is_the_same_after_the_disk_and_damage_is_told() -> None:

@@ -1,6 +1,6 @@
 """A world for the admin worker's core: processes, a repository and a disk that do at once what they are told.
 
-Everything that the core asks for lies in `todo` until a test performs it, so that a crash can come between any two.
+What it asks for waits until a test performs it, so that a crash can come between any two.
 """
 
 from __future__ import annotations
