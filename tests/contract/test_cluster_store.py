@@ -267,6 +267,29 @@ def test_products_are_kept_by_product(store: ClusterStore):
     assert sorted(store.products(), key=str) == [("acme", product("x", "C")), ("acme", product("y", "B"))]
 
 
+def test_what_must_not_replace_replaces_an_implicit_pivot_only(store: ClusterStore):
+    assert one(store, PutPivot("acme", pivot("A"), absent=True)) == pivot("A")
+    assert one(store, PutPivot("acme", pivot("B"), absent=True)) == pivot("A")
+    assert one(store, PutPivot("acme", pivot("C", minor=1), absent=True)) == pivot("C", minor=1)
+    one(store, PutPivot("beta", implicit_pivot("Ci", 1, 0, ["A"])))
+    assert one(store, PutPivot("beta", pivot("B"), absent=True)) == pivot("B")
+    assert sorted(store.pivots(), key=str) == sorted(
+        [("acme", pivot("A")), ("acme", pivot("C", minor=1)), ("beta", pivot("B"))], key=str
+    )
+
+
+def test_a_product_that_must_not_replace_does_not(store: ClusterStore):
+    def product(name: str, command: str) -> ProductConnector:
+        document = {"product": name, "name": "Ci", "major": 1, "minor": 0, "commandtypes": [command]}
+        return ProductConnector.from_dict(document)
+
+    assert one(store, PutProduct("acme", product("x", "A"), absent=True)) == product("x", "A")
+    assert one(store, PutProduct("acme", product("x", "B"), absent=True)) == product("x", "A")
+    assert one(store, PutProduct("acme", product("y", "B"), absent=True)) == product("y", "B")
+    assert one(store, PutProduct("acme", product("x", "C"))) == product("x", "C")
+    assert sorted(store.products(), key=str) == [("acme", product("x", "C")), ("acme", product("y", "B"))]
+
+
 def test_configuration_has_two_layers_and_a_version(store: ClusterStore):
     assert store.configuration("acme", "git").version == 0
     one(store, PutConfiguration("acme", "git", {"a": 1, "b": 1}, operator=False))

@@ -18,7 +18,19 @@ from zconnector.messages.message import Message
 _KINDS = list(Kind)
 _NAMES = ("git", "ci", "m1", "t1", "acme", "beta", "agg1", "agg", "Git", "Ci", "a", "0")
 _WORDS = (
-    *("GET", "SAVE", "PUT_IMPLICIT", "VALIDATE", "CLONE", "PULL", "DO", "BUILD", "connector", "aggregator"),
+    *(
+        "GET",
+        "SAVE",
+        "PUT_IMPLICIT",
+        "PUT_ABSENT",
+        "VALIDATE",
+        "CLONE",
+        "PULL",
+        "DO",
+        "BUILD",
+        "connector",
+        "aggregator",
+    ),
     *("ON_GOING", "REJECTED", "NO_ROUTE", "SUCCES", "FAIL", "REVOKED", "WRONG_SECRET", "BUSY", "u0", "u1"),
     *("c1", "e1", "", "é" * 30, "boot-1", "s1", "tcp://a:1", "k" * 40),
 )

@@ -264,7 +264,9 @@ class Pair:
             "kind": rng.choice(["connector", "aggregator"]),
             "instance": rng.choice("ab0"),
             "type": rng.choice(["Git", "Ci"]),
-            "command": rng.choice(["CLONE", "BUILD", "GET", "SAVE", "PUT_IMPLICIT", "VALIDATE"]),
+            "command": rng.choice(
+                ["CLONE", "BUILD", "GET", "SAVE", "PUT_IMPLICIT", "PUT_ABSENT", "VALIDATE"]
+            ),
             "topic": rng.choice(["T", "CLONE", "BUILD"]),
             "event": rng.choice([*EVENTS, "REJECTED", "NO_ROUTE"]),
             "context": mark(tenant),

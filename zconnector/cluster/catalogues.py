@@ -45,13 +45,25 @@ class Catalogues:
         """A pivot or product connector was committed."""
         self._all[tenant, item.name] = _with(self.of(tenant, item.name), item)
 
-    def check_room(self, tenant: str, item: Pivot | ProductConnector) -> None:
-        """Raises ConfigError when a type's catalogue would not fit in a message with this item."""
-        size = len(orjson.dumps(_with(self.of(tenant, item.name), item).to_dict()))
+    def check_room(self, tenant: str, connector_type: str, items: Iterable[Pivot | ProductConnector]) -> None:
+        """Raises ConfigError when a type's catalogue would not fit in a message with these of it."""
+        catalogue = self.of(tenant, connector_type)
+        for item in items:
+            catalogue = _with(catalogue, item)
+        size = len(orjson.dumps(catalogue.to_dict()))
         if size > MAX_CATALOGUE:
             raise ConfigError(
-                f"all versions of {item.name} together come to {size} bytes, must be at most {MAX_CATALOGUE}"
+                f"all versions of {connector_type} together come to {size} bytes, "
+                f"must be at most {MAX_CATALOGUE}"
             )
+
+    def absent(self, tenant: str, item: Pivot | ProductConnector) -> bool:
+        """Whether there is none of its version (and product), or an implicit one."""
+        known = self.of(tenant, item.name)
+        if isinstance(item, Pivot):
+            return all(pivot.implicit for pivot in known.pivots if pivot.version == item.version)
+        same = (item.product, item.version)
+        return all((product.product, product.version) != same for product in known.products)
 
 
 def _with(catalogue: Catalogue, item: Pivot | ProductConnector) -> Catalogue:

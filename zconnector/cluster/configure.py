@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -46,6 +47,7 @@ class Configure:
         verbs: dict[tuple[Kind, str], Callable[[Peer, Component, Message, Instant], Actions]] = {
             (Kind.CONFIG, "GET"): self._get_config,
             (Kind.CONFIG, "PUT_IMPLICIT"): self._put_implicit,
+            (Kind.CONFIG, "PUT_ABSENT"): self._put_absent,
             (Kind.CONFIGURATION, "GET"): self._get_configuration,
             (Kind.CONFIGURATION, "SAVE"): self._save_configuration,
         }
@@ -69,15 +71,30 @@ class Configure:
         Raises:
             ConfigError: the type's catalogue would not fit in a message.
         """
-        self._context.catalogues.check_room(tenant, item)
-        write = PutPivot(tenant, item) if isinstance(item, Pivot) else PutProduct(tenant, item)
+        return self._put(tenant, item.name, [item], outcome, absent=False)
+
+    def _put(
+        self,
+        tenant: str,
+        connector_type: str,
+        items: Sequence[Pivot | ProductConnector],
+        outcome: Outcome,
+        *,
+        absent: bool,
+    ) -> Actions:
+        """Commit what is of one type; with `absent` none of it replaces what the store has."""
+        self._context.catalogues.check_room(tenant, connector_type, items)
 
         def committed(now: Instant, results: Any) -> Actions:
-            in_force = item if isinstance(write, PutProduct) else results[0]
-            self._context.catalogues.put(tenant, in_force)
-            return outcome(now, None) + self._push_config(tenant, item.name, now)
+            for in_force in results:
+                self._context.catalogues.put(tenant, in_force)
+            return outcome(now, None) + self._push_config(tenant, connector_type, now)
 
-        return self._context.commits.commit([write], committed, lambda now: outcome(now, _not_stored()))
+        writes = [
+            PutPivot(tenant, item, absent) if isinstance(item, Pivot) else PutProduct(tenant, item, absent)
+            for item in items
+        ]
+        return self._context.commits.commit(writes, committed, lambda now: outcome(now, _not_stored()))
 
     def set_values(
         self,
@@ -124,12 +141,25 @@ class Configure:
         if any(not other.implicit for other in known.pivots):  # an operator has said what this type is
             return self._get_config(peer, source, message, now)
 
+        return self.put(peer.tenant, pivot, self._then_get(peer, source, message))
+
+    def _put_absent(self, peer: Peer, source: Component, message: Message, now: Instant) -> Actions:
+        brought = _brought(source, message.payload)
+        absent = [item for item in brought if self._context.catalogues.absent(peer.tenant, item)]
+        if not absent:
+            return self._get_config(peer, source, message, now)
+        then = self._then_get(peer, source, message)
+        return self._put(peer.tenant, source.type, absent, then, absent=True)
+
+    def _then_get(self, peer: Peer, source: Component, message: Message) -> Outcome:
+        """Answers a change as GET, or with its refusal."""
+
         def outcome(later: Instant, refusal: Refusal | None) -> Actions:
             if refusal is not None:
                 return self._refuse(peer, message, refusal, later)
             return self._get_config(peer, source, message, later)
 
-        return self.put(peer.tenant, pivot, outcome)
+        return outcome
 
     def _get_configuration(self, peer: Peer, source: Component, message: Message, now: Instant) -> Actions:
         layers = self._context.reads.configuration(peer.tenant, source.name)
@@ -214,14 +244,46 @@ def _not_stored() -> Refusal:
     return Refusal(Reason.STORAGE_FAILED, "the change could not be stored")
 
 
-def _command_list(connector_type: str, payload: bytes) -> Pivot:
-    """The implicit pivot in the payload of a PUT_IMPLICIT. Raises ConfigError."""
+def _object(payload: bytes, what: str) -> dict[str, Any]:
     try:
         document = orjson.loads(payload)
     except orjson.JSONDecodeError as error:
-        raise ConfigError(f"command list is no JSON: {error}") from None
+        raise ConfigError(f"{what} is no JSON: {error}") from None
     if not isinstance(document, dict):
-        raise ConfigError(f"command list must be a JSON object, not {type(document).__name__}")
+        raise ConfigError(f"{what} must be a JSON object, not {type(document).__name__}")
+    return document
+
+
+def _brought(source: Component, payload: bytes) -> list[Pivot | ProductConnector]:
+    """What a PUT_ABSENT brings, all of it of the connector's own type. Raises ConfigError."""
+    document = _object(payload, "what is brought")
+    items: list[Pivot | ProductConnector] = []
+    if document.get("pivot") is not None:
+        items.append(replace(Pivot.from_dict(_mapping(document, "pivot")), implicit=False))
+    if document.get("product") is not None:
+        items.append(ProductConnector.from_dict(_mapping(document, "product"), "product"))
+    if not items:
+        raise ConfigError("what is brought must have a pivot or a product")
+    for item in items:
+        if item.name != source.type:
+            where = "pivot" if isinstance(item, Pivot) else "product"
+            raise ConfigError(
+                f"{where}.name: must be {source.type!r}, the type of connector {source.name!r} "
+                f"(got {item.name!r})"
+            )
+    return items
+
+
+def _mapping(document: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    value = document[field]
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{field}: must be an object, not {type(value).__name__}")
+    return value
+
+
+def _command_list(connector_type: str, payload: bytes) -> Pivot:
+    """The implicit pivot in the payload of a PUT_IMPLICIT. Raises ConfigError."""
+    document = _object(payload, "command list")
     commands = document.get("commands")
     if not isinstance(commands, list) or not all(isinstance(name, str) for name in commands):
         raise ConfigError("command list: commands must be a list of names")

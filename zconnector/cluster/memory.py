@@ -37,7 +37,7 @@ from zconnector.cluster.store import (
     size_of,
 )
 from zconnector.configuration.logical import Layers
-from zconnector.configuration.pivot import Pivot, ProductConnector, merged
+from zconnector.configuration.pivot import Pivot, ProductConnector, put_beside
 
 _EVENTS, _COMMANDS = "events", "commands"
 
@@ -158,15 +158,17 @@ class MemoryStore:
         pivot = write.pivot
         place = (write.tenant, pivot.name, pivot.major, pivot.minor)
         known = self._pivots.get(place)
-        if pivot.implicit and known is not None:
-            pivot = merged(known, pivot) if known.implicit else known
+        if known is not None and (pivot.implicit or write.absent):
+            pivot = put_beside(known, pivot)
         self._pivots[place] = pivot
         return pivot
 
-    def _put_product(self, write: PutProduct) -> None:
+    def _put_product(self, write: PutProduct) -> ProductConnector:
         product = write.product
         place = (write.tenant, product.name, product.product, product.major, product.minor)
-        self._products[place] = product
+        if not write.absent or place not in self._products:
+            self._products[place] = product
+        return self._products[place]
 
     def _put_configuration(self, write: PutConfiguration) -> Layers:
         place = (write.tenant, write.name)

@@ -34,7 +34,7 @@ from zconnector.cluster.store import (
     size_of,
 )
 from zconnector.configuration.logical import Layers
-from zconnector.configuration.pivot import Pivot, ProductConnector, merged
+from zconnector.configuration.pivot import Pivot, ProductConnector, put_beside
 from zconnector.errors import ConfigError, DamagedError, StorageError
 from zconnector.storage.seal import seal, unseal
 from zconnector.storage.sqlite import Database, Transaction
@@ -356,10 +356,9 @@ def _put_pivot(transaction: Transaction, write: PutPivot) -> Pivot:
     pivot = write.pivot
     place = (write.tenant, pivot.name, pivot.major, pivot.minor)
     sql = "SELECT document FROM pivots WHERE tenant = ? AND name = ? AND major = ? AND minor = ?"
-    rows = transaction.execute(sql, place) if pivot.implicit else []
+    rows = transaction.execute(sql, place) if pivot.implicit or write.absent else []
     if rows:
-        known = _read(Pivot, rows[0][0], "pivot")
-        pivot = merged(known, pivot) if known.implicit else known
+        pivot = put_beside(_read(Pivot, rows[0][0], "pivot"), pivot)
     transaction.execute(
         "INSERT OR REPLACE INTO pivots (tenant, name, major, minor, document) VALUES (?, ?, ?, ?, ?)",
         (*place, seal(orjson.dumps(pivot.to_dict()))),
@@ -367,20 +366,22 @@ def _put_pivot(transaction: Transaction, write: PutPivot) -> Pivot:
     return pivot
 
 
-def _put_product(transaction: Transaction, write: PutProduct) -> None:
+def _put_product(transaction: Transaction, write: PutProduct) -> ProductConnector:
     product = write.product
+    place = (write.tenant, product.name, product.product, product.major, product.minor)
+    sql = (
+        "SELECT document FROM products "
+        "WHERE tenant = ? AND name = ? AND product = ? AND major = ? AND minor = ?"
+    )
+    rows = transaction.execute(sql, place) if write.absent else []
+    if rows:
+        return _read(ProductConnector, rows[0][0], "product connector")
     transaction.execute(
         "INSERT OR REPLACE INTO products (tenant, name, product, major, minor, document) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            write.tenant,
-            product.name,
-            product.product,
-            product.major,
-            product.minor,
-            seal(orjson.dumps(product.to_dict())),
-        ),
+        (*place, seal(orjson.dumps(product.to_dict()))),
     )
+    return product
 
 
 def _put_configuration(transaction: Transaction, write: PutConfiguration) -> Layers:

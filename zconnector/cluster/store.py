@@ -15,7 +15,7 @@ decides and the result says what it decided: several members may share one store
 | Rebind, Revoke | bool: whether there is such a live component |
 | Learn | None |
 | PutPivot | Pivot in force |
-| PutProduct | None |
+| PutProduct | ProductConnector in force |
 | PutConfiguration | Layers in force |
 | Trim | Trimmed |
 """
@@ -191,17 +191,21 @@ class PutPivot:
     """A pivot for (tenant, name, version).
 
     One made by an operator replaces; an implicit one adds its commands to an implicit one and
-    leaves one made by an operator as it is.
+    leaves one made by an operator as it is. With `absent` one replaces an implicit one only.
     """
 
     tenant: str
     pivot: Pivot
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PutProduct:
+    """A product connector for (tenant, name, product, version); with `absent` only where there is none."""
+
     tenant: str
     product: ProductConnector
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

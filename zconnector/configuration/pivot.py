@@ -172,6 +172,16 @@ def merged(known: Pivot, more: Pivot) -> Pivot:
     )
 
 
+def put_beside(known: Pivot, more: Pivot) -> Pivot:
+    """What is in force where one of the same version is known and another comes that must not replace it.
+
+    What comes takes the place of an implicit one, and adds to it where it is implicit itself.
+    """
+    if not known.implicit:
+        return known
+    return merged(known, more) if more.implicit else more
+
+
 def read_yaml(text: str | bytes, where: str) -> Mapping[str, Any]:
     """One YAML (or JSON) mapping of bounded size.
 

@@ -20,6 +20,7 @@ from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant
 from zconnector.configuration.catalogue import Catalogue
 from zconnector.configuration.logical import LogicalConfiguration
+from zconnector.configuration.pivot import Pivot, ProductConnector
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation, Step
 from zconnector.connector.requests import Requests
@@ -34,7 +35,10 @@ from zconnector.shoset.uplinks import Target
 
 _MAX_NAMES = 1_000
 _MAX_LISTS = 100
-"""Command lists, each another, that may wait for the cluster to make a pivot of them."""
+"""Command lists, each another, that may wait for the cluster to make a pivot of them; and likewise pivots."""
+
+Brought = Callable[[Instant, Catalogue | Refusal], Actions]
+"""What to do when the cluster has answered a `bring`."""
 
 
 class Setup:
@@ -66,6 +70,8 @@ class Setup:
         self._serving = False
         self._listed: dict[str, dict[Caller, str]] = {}
         """By the name of the request under way for a list: whose call waits for it, and the worker's name."""
+        self._bringing: dict[str, list[Brought]] = {}
+        """By the name of the request under way: who is told of its end."""
 
     def restore(self, now: Instant) -> bool:
         """Take up what was kept. Returns whether workers may be served at once."""
@@ -159,6 +165,9 @@ class Setup:
             catalogue = Catalogue.from_dict(orjson.loads(message.payload))
         except (orjson.JSONDecodeError, ConfigError) as error:
             return [Note("error", "pivots not readable", {"error": str(error)})]
+        return self._take_catalogue(catalogue, now)
+
+    def _take_catalogue(self, catalogue: Catalogue, now: Instant) -> Actions:
         self._incoming.catalogue = catalogue
         self._initialisation.done(Step.VERSIONS)
         kept = self._queue.remember("catalogue", catalogue.to_dict(), now)
@@ -169,6 +178,40 @@ class Setup:
             return []
         self._serving = True
         return [Serve()]
+
+    # ---- what a repository says of a version
+
+    def bring(
+        self, pivot: Pivot | None, product: ProductConnector | None, done: Brought, now: Instant
+    ) -> Actions:
+        """Save a version's pivot and product connector to the cluster, where it has none of that version.
+
+        `done` gets the catalogue that is in force then (with what the cluster had already), or why not: a
+        definite refusal. While no member answers it is asked again; the same documents are one request.
+        """
+        both = {"pivot": pivot, "product": product}
+        payload = orjson.dumps({name: item.to_dict() for name, item in both.items() if item is not None})
+        versions = {str(item.version) for item in both.values() if item is not None}
+        request = f"pivot of {', '.join(sorted(versions))} ({sha256(payload).hexdigest()[:16]})"
+        if request not in self._bringing and len(self._bringing) >= _MAX_LISTS:
+            return done(now, Refusal(Reason.BUSY, f"{_MAX_LISTS} pivots wait for the cluster already"))
+        self._bringing.setdefault(request, []).append(done)
+
+        def answered(answer: Message | Refusal, later: Instant) -> Actions:
+            waiting = self._bringing.pop(request)
+            outcome: Catalogue | Refusal
+            actions: Actions = []
+            try:
+                if isinstance(answer, Refusal):
+                    outcome = answer
+                else:
+                    outcome = Catalogue.from_dict(orjson.loads(answer.payload))
+                    actions += self._take_catalogue(outcome, later)
+            except (orjson.JSONDecodeError, ConfigError) as error:
+                outcome = Refusal(Reason.BAD_ARGUMENT, f"pivots of the cluster are not readable: {error}")
+            return actions + [action for done in waiting for action in done(later, outcome)]
+
+        return self._requests.ask(request, Kind.CONFIG, "PUT_ABSENT", payload, answered, now, refusable=True)
 
     # ---- SendCommandList
 

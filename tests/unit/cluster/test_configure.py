@@ -93,6 +93,110 @@ def test_an_implicit_pivot_is_refused_where_the_cluster_is_strict():
     assert answer.text("reason") == Reason.NOT_PERMITTED
 
 
+def pivot_of(name: str, *commands: str, minor: int = 0, **more: Any) -> dict[str, Any]:
+    return {"name": name, "major": 1, "minor": minor, "commandtypes": list(commands), **more}
+
+
+def commands(answer: Message) -> dict[int, list[str]]:
+    """Of each pivot in an answer, by minor."""
+    return {p["minor"]: [c["name"] for c in p["commandtypes"]] for p in body(answer)["pivots"]}
+
+
+def test_what_a_connector_brings_is_stored_and_pushed_where_the_cluster_has_none():
+    bench, (a, b) = topology()
+    a.take(), b.take()
+    product = pivot_of("Git", "FORK", product="GitLab")
+    answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "git", {"pivot": pivot_of("Git", "CLONE"), "product": product})
+    assert (answer.text("reason"), commands(answer)) == ("", {0: ["CLONE"]})
+    assert [p["product"] for p in body(answer)["products"]] == ["GitLab"]
+    assert [commands(push) for push in pushes(b, Kind.CONFIG)] == [{0: ["CLONE"]}]
+    bench.boot()
+    a.begin("git")
+    assert body(a.ask(Kind.CONFIG, "GET", "git")) == body(answer)
+
+
+def test_what_the_cluster_has_stays_and_nobody_is_told():
+    _, (a, b) = topology()
+    b.take()
+    answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "ci", {"pivot": pivot_of("Ci", "NEW")})
+    assert (answer.text("reason"), commands(answer)) == ("", {0: ["DO", "OTHER"]})
+    assert b.take() == []
+
+
+def test_of_two_that_are_brought_the_absent_one_is_stored():
+    _, (a, b) = topology()
+    b.take()
+    brought = {"pivot": pivot_of("Ci", "NEW"), "product": pivot_of("Ci", "MORE", product="Jenkins")}
+    answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "ci", brought)
+    assert commands(answer) == {0: ["DO", "OTHER"]}
+    assert [p["product"] for p in body(answer)["products"]] == ["Jenkins"]
+    assert len(pushes(b, Kind.CONFIG)) == 1
+    again = {"product": pivot_of("Ci", "ANOTHER", product="Jenkins")}
+    answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "ci", again)
+    assert [c["name"] for p in body(answer)["products"] for c in p["commandtypes"]] == ["MORE"]
+
+
+def test_what_is_brought_takes_the_place_of_an_implicit_pivot_and_is_none():
+    _, (a, b) = topology(strict=False)
+    a.ask(Kind.CONFIG, "PUT_IMPLICIT", "git", {"major": 1, "minor": 0, "commands": ["CLONE", "OLD"]})
+    b.take()
+    brought = {"pivot": pivot_of("Git", "CLONE", implicit=True)}
+    answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "git", brought)
+    assert commands(answer) == {0: ["CLONE"]}
+    assert body(answer)["pivots"][0]["implicit"] is False
+    assert len(pushes(b, Kind.CONFIG)) == 1
+
+
+def test_two_connectors_that_bring_at_once_agree_on_one():
+    bench, (a, _) = topology()
+    bench.held = True
+    for uuid, command in (("q1", "FIRST"), ("q2", "SECOND")):
+        payload = orjson.dumps({"pivot": pivot_of("Git", command)})
+        a.give(Message(Kind.CONFIG, {"uuid": uuid, "command": "PUT_ABSENT", "source": "git"}, payload))
+    bench.release()
+    answers = [m for m in a.take(Kind.CONFIG) if m.flags & Flag.ANSWER]
+    assert [(m.reference, commands(m)) for m in answers] == [("q1", {0: ["FIRST"]}), ("q2", {0: ["FIRST"]})]
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ([], "what is brought must be a JSON object, not list"),
+        ({}, "what is brought must have a pivot or a product"),
+        ({"pivot": None}, "what is brought must have a pivot or a product"),
+        ({"pivot": 5}, "pivot: must be an object, not int"),
+        ({"pivot": pivot_of("Ci")}, "pivot.name: must be 'Git', the type of connector 'git' (got 'Ci')"),
+        ({"pivot": pivot_of("git")}, "pivot.name: must be 'Git', the type of connector 'git' (got 'git')"),
+        ({"pivot": pivot_of("Git", minor=300)}, "pivot.minor: must be an integer from 0 to 127"),
+        ({"product": pivot_of("Git")}, "product.product: must be 1 to 128 of"),
+        (
+            {"pivot": pivot_of("Git"), "product": pivot_of("Ci", product="x")},
+            "product.name: must be 'Git', the type of connector 'git' (got 'Ci')",
+        ),
+    ],
+)
+def test_what_is_brought_wrongly_is_refused_and_nothing_of_it_stored(document: Any, said: str):
+    _, (a, _) = topology()
+    answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "git", document)
+    assert answer.text("reason") == Reason.BAD_ARGUMENT
+    assert said in answer.text("detail")
+    assert body(a.ask(Kind.CONFIG, "GET", "git")) == {"pivots": [], "products": []}
+
+
+def test_what_is_brought_is_refused_where_the_store_fails_or_it_would_not_fit():
+    bench, (a, _) = topology()
+    schema = {"description": "x" * 900_000}
+    for minor in range(3):
+        pivot = pivot_of("Git", minor=minor) | {"commandtypes": [{"name": "DO", "schema": schema}]}
+        bench.control("pivot_put", tenant="acme", json=pivot)
+    both = {"pivot": {**pivot, "minor": 9}, "product": pivot_of("Git", product="x")}
+    answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "git", both)
+    assert (answer.text("reason"), "3500000" in answer.text("detail")) == (Reason.BAD_ARGUMENT, True)
+    bench.failing = True
+    answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "git", {"product": pivot_of("Git", product="x")})
+    assert answer.text("reason") == Reason.STORAGE_FAILED
+
+
 @pytest.mark.parametrize(
     "document",
     [

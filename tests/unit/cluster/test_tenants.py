@@ -44,7 +44,7 @@ def messages(draw: st.DrawFn) -> Message:
         "kind": "connector",
         "instance": "0",
         "type": draw(st.sampled_from(["Git", "Ci"])),
-        "command": draw(st.sampled_from(["DO", "GET", "SAVE", "PUT_IMPLICIT", "VALIDATE"])),
+        "command": draw(st.sampled_from(["DO", "GET", "SAVE", "PUT_IMPLICIT", "PUT_ABSENT", "VALIDATE"])),
         "topic": "DO",
         "event": draw(st.sampled_from(["ON_GOING", "REJECTED", "NO_ROUTE", "SUCCES", "E"])),
         "timeout": 1000,
