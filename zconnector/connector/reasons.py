@@ -8,9 +8,10 @@ from zconnector.clock import Instant
 from zconnector.connector.waiting import Queued
 from zconnector.connector.workers import Registration, Workers
 from zconnector.queue.leases import Command
-from zconnector.queue.lines import ANY, Waiter
+from zconnector.queue.lines import Waiter
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.pauses import ALL
+from zconnector.queue.routing import ANY
 from zconnector.queue.states import State
 from zconnector.shoset.dispatches import Dispatch
 from zconnector.shoset.shoset import Shoset

@@ -15,6 +15,7 @@ from zconnector.queue.leases import Command, Lease, Version
 from zconnector.queue.lines import Waiter
 from zconnector.queue.outcomes import Done
 from zconnector.queue.register import Register
+from zconnector.queue.routing import Routing, Rule
 from zconnector.queue.settling import Settled, Settlement, all_of
 from zconnector.queue.store import COMMANDS
 from zconnector.queue.tally import Tally
@@ -134,6 +135,22 @@ class CommandSide:
     def wake(self, name: str | None, now: Instant) -> Actions:
         """Commands of a name (None: of all) are no longer held back: serve who waits for them."""
         return self._commands.handing.wake(name, now)
+
+    def route(self, routing: Routing, now: Instant) -> Actions:
+        """From now on these versions are active or gated, with these shares and pins.
+
+        Who waits is served by that. The first table has no version: whoever waits may have what comes.
+        """
+        return self._commands.handing.route(routing, now)
+
+    @property
+    def routing(self) -> Routing:
+        """The table in force."""
+        return self._register.routing
+
+    def rule_of(self, command: Command) -> Rule | None:
+        """What says which version a command goes to; None: whoever waits for it may have it."""
+        return None if command.admin else self._register.routing.rule(command.name)
 
     def command_waiters(self) -> list[Waiter]:
         """Everybody who waits for a command, in the order in which they came."""

@@ -16,6 +16,7 @@ from zconnector.queue.lines import Waiter
 from zconnector.queue.picking import Picking
 from zconnector.queue.register import LineKey, Register, line_key, rank
 from zconnector.queue.returns import Returns
+from zconnector.queue.routing import Routing, Serves
 from zconnector.queue.taking import Taking
 
 
@@ -55,14 +56,20 @@ class Handing:
         now: Instant,
         *,
         seen: str | None = None,
+        serves: Serves | None = None,
     ) -> Actions:
-        """Answer with the oldest command of that name and version, now or when there is one."""
+        """Answer with the oldest command of that name and version, now or when there is one.
+
+        `serves`: the versions that it may stand for; None: the one it is serving, if any.
+        """
         refusal = self._iterators.check(iterator, "command") or self._pending(caller)
         if refusal is not None:
             return [Respond(caller, error=refusal)]
         before = self._start_over(iterator, seen, now) if seen is not None else []
         self._order += 1
-        waiter = Waiter(caller, iterator, name, major, worker, serving, self._order)
+        if serves is None:
+            serves = () if serving is None else (serving,)
+        waiter = Waiter(caller, iterator, name, major, worker, serving, self._order, serves=serves)
         self._park(waiter)
         return before + self._serve(waiter, now)
 
@@ -99,6 +106,7 @@ class Handing:
             holder=holder,
             limit=limit,
             lease_ms=lease_ms,
+            serves=(version,),
         )
         self._park(waiter)
         actions = self._serve(waiter, now)
@@ -176,6 +184,23 @@ class Handing:
             actions += self._serve_all(key, now)
         return actions
 
+    def route(self, routing: Routing, now: Instant) -> Actions:
+        """Other versions, shares or pins hold from now on. Who was barred stands at the end of the lines."""
+        self._register.route(routing)
+        for waiter in self._waiting.values():
+            barred = self._bars(waiter)
+            if barred and not waiter.barred:
+                self._step_out(waiter)
+            elif waiter.barred and not barred:
+                self._order += 1
+                waiter.order = self._order
+                self._stand(waiter)
+            waiter.barred = barred
+        actions: Actions = []
+        for key in self._register.lines_of(None):
+            actions += self._serve_all(key, now)
+        return actions
+
     def tick(self, now: Instant) -> Actions:
         actions: Actions = []
         for key in self._picking.readable_again(now):
@@ -202,19 +227,32 @@ class Handing:
             return []  # told again when that one has ended
         line = self._register.line(line_key(command))
         line.push(command.major, rank(command))
-        waiter = line.first(command.major)
+        sorting = line.sorting
+        waiter = line.first(command.major) if sorting is None else sorting.first(command)
         return [] if waiter is None else self._serve(waiter, now)
 
     def _serve_all(self, key: LineKey, now: Instant) -> Actions:
+        """Serve who waits at a line. Where one gets nothing, the others of its kind need not ask."""
+        line = self._register.line(key)
         actions: Actions = []
-        for waiter in sorted(self._register.line(key).waiters(), key=lambda waiter: waiter.order):
+        if not line.holds_commands:
+            self._register.tidy(key)
+            return actions
+        in_vain: set[tuple[int, Serves]] = set()
+        for waiter in sorted(line.waiters(), key=lambda waiter: waiter.order):
+            kind = (waiter.major, waiter.serves)
+            if kind in in_vain or waiter.caller not in self._waiting:
+                continue
+            actions += self._serve(waiter, now)
             if waiter.caller in self._waiting:
-                actions += self._serve(waiter, now)
+                in_vain.add(kind)
         return actions
 
     def _serve(self, waiter: Waiter, now: Instant) -> Actions:
         """Hand what fits to a parked waiter; it stays parked if there is nothing."""
         actions: Actions = []
+        if waiter.barred:
+            return actions
         fill = self._taking.fill if waiter.names else self._next
         answer = fill(waiter, now, actions)
         if answer is None:
@@ -240,11 +278,26 @@ class Handing:
         self._iterators.hold(waiter.iterator)
         self._waiting[waiter.caller] = waiter
         self._parked.setdefault(waiter.held_by, {})[waiter.caller] = None
+        if self._register.routing.bars_some and self._bars(waiter):
+            waiter.barred = True
+            return
         for key in waiter.lines:
             self._register.line(key).park(waiter)
 
-    def _leave(self, waiter: Waiter, now: Instant) -> None:
+    def _bars(self, waiter: Waiter) -> bool:
+        return not waiter.admin and self._register.routing.bars(waiter.worker, waiter.serves)
+
+    def _stand(self, waiter: Waiter) -> None:
         for key in waiter.lines:
+            self._register.line(key).park(waiter)
+
+    def _step_out(self, waiter: Waiter) -> None:
+        for key in waiter.lines:
+            self._register.line(key).leave(waiter)
+            self._register.tidy(key)
+
+    def _leave(self, waiter: Waiter, now: Instant) -> None:
+        for key in () if waiter.barred else waiter.lines:
             self._register.line(key).leave(waiter)
             self._register.tidy(key)
         del self._waiting[waiter.caller]

@@ -12,6 +12,8 @@ from zconnector.clock import Instant
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.states import ENDED, State
 
+MAX_CONTEXT = 128
+"""Bytes of an application context that is kept in memory: a longer one can be pinned to nothing."""
 _UNTOLD = 300.0
 """Seconds of a lease that was stored by a version that did not store how long it lasts."""
 
@@ -103,6 +105,8 @@ class Command:
     """Leases so far that count."""
     priority: int = 0
     order_key: str = ""
+    context: str = ""
+    """Its application context, by which it may be pinned to a version; "" also of one over MAX_CONTEXT."""
     policy: RetryPolicy | None = None
     """None: that of the settings."""
     lease_ms: int = 0
@@ -178,6 +182,7 @@ class Command:
             for name in _SOMETIMES:
                 if name in meta:
                     setattr(command, name, meta[name])
+            command.context = sys.intern(command.context)
             lease, policy = meta.get("lease"), meta.get("policy")
             command.lease = None if lease is None else Lease.from_meta(lease, since)
             command.policy = None if policy is None else RetryPolicy(*policy).over({})
@@ -188,6 +193,7 @@ _OF_ENDED = ("reply",)
 _OPTIONAL = (
     "priority",
     "order_key",
+    "context",
     "lease_ms",
     "delay",
     "due",

@@ -3,7 +3,8 @@
 A command stands here as its rank, a number that grows with the order in which commands are handed out.
 
 A waiter of major 0 takes any version; a command of major 0 goes to any waiter ("resolves when
-leased"). Admin commands have lines of their own, which only the admin worker stands at.
+leased"). Admin commands have lines of their own, which only the admin worker stands at. Where a rule says
+which version a command goes to (`routing.py`), the line has a `Sorting` besides, and that is asked instead.
 
 Invariant: after each operation of the queue no waiter stands where a command is ready that it could take.
 """
@@ -16,50 +17,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from zconnector.actions import Caller
-from zconnector.queue.leases import Version
+from zconnector.queue.routing import ANY, Rule
+from zconnector.queue.sorting import Sorting
+from zconnector.queue.waiter import ADMIN_WORKER, Waiter
 
-ADMIN_WORKER = "ADMIN"
-ANY = 0
-"""The major version that stands for all."""
-
-
-@dataclass(slots=True)
-class Waiter:
-    """A pending wait_command, or take."""
-
-    caller: Caller
-    iterator: str
-    name: str
-    major: int
-    worker: str
-    serving: Version | None
-    order: int
-    """Grows with each wait: lower has waited longer."""
-    names: tuple[str, ...] = ()
-    """Of a take: all the names that it takes from; `name` is one of them."""
-    holder: str = ""
-    """Of a take: the stream that it is for, if any."""
-    limit: int = 1
-    lease_ms: int = 0
-
-    @property
-    def text(self) -> bool:
-        """Whether it can be handed only what is UTF-8 (the Gandalf API)."""
-        return not self.names
-
-    @property
-    def held_by(self) -> str:
-        """As `Lease.held_by`."""
-        return self.iterator or (f"holder/{self.holder}" if self.holder else "")
-
-    @property
-    def lines(self) -> list[tuple[str, bool]]:
-        """Where it stands: a name, and whether it is the admin worker's line."""
-        return [(name, self.admin) for name in self.names or (self.name,)]
-
-    @property
-    def admin(self) -> bool:
-        return self.worker == ADMIN_WORKER
+__all__ = ["ADMIN_WORKER", "ANY", "Line", "Waiter"]
 
 
 @dataclass(slots=True)
@@ -68,6 +30,22 @@ class Line:
 
     ready: dict[int, list[int]] = field(default_factory=dict)
     waiting: dict[int, OrderedDict[Caller, Waiter]] = field(default_factory=dict)
+    sorting: Sorting | None = None
+    """While a rule holds. `take`, `peek` and `first` are for a line without."""
+
+    def follow(self, rule: Rule | None) -> None:
+        """From now on this rule holds, or none."""
+        old, self.sorting = self.sorting, None
+        if old is not None and (rule is None or rule.pins != old.rule.pins):
+            old.unsort()
+        if rule is None:
+            return
+        if old is None:
+            old = Sorting(rule, self.ready)
+            for waiter in sorted(self.waiters(), key=lambda waiter: waiter.order):
+                old.seat(waiter)
+        old.rule = rule
+        self.sorting = old
 
     def push(self, major: int, rank: int) -> None:
         """A command is ready. It takes its old place when it was ready before."""
@@ -100,25 +78,36 @@ class Line:
     def park(self, waiter: Waiter) -> None:
         """A waiter finds nothing."""
         self.waiting.setdefault(waiter.major, OrderedDict())[waiter.caller] = waiter
+        if self.sorting is not None:
+            self.sorting.seat(waiter)
 
     def leave(self, waiter: Waiter) -> None:
         group = self.waiting[waiter.major]
         del group[waiter.caller]
         if not group:
             del self.waiting[waiter.major]
+        if self.sorting is not None:
+            self.sorting.leave(waiter)
 
     def first(self, major: int) -> Waiter | None:
         """Who has waited longest for a command of this major."""
         heads = [next(iter(self.waiting[number].values())) for number in self._majors(self.waiting, major)]
-        return min(heads, key=lambda waiter: waiter.order, default=None)
+        if len(heads) > 1:
+            return min(heads, key=lambda waiter: waiter.order)
+        return heads[0] if heads else None
 
     def waiters(self) -> Iterator[Waiter]:
         for group in self.waiting.values():
             yield from group.values()
 
     @property
+    def holds_commands(self) -> bool:
+        """Whether there is anything that might be handed out."""
+        return bool(self.ready) or (self.sorting is not None and not self.sorting.empty)
+
+    @property
     def empty(self) -> bool:
-        return not self.ready and not self.waiting
+        return not self.ready and not self.waiting and (self.sorting is None or self.sorting.empty)
 
     @staticmethod
     def _majors(

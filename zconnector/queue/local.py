@@ -40,6 +40,7 @@ from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
 from zconnector.queue.pauses import Pauses
 from zconnector.queue.replays import Replays
+from zconnector.queue.routing import Serves
 from zconnector.queue.store import (
     COMMANDS,
     DEAD,
@@ -286,16 +287,20 @@ class LocalQueue(CommandSide):
         now: Instant,
         *,
         seen: str | None = None,
+        serves: Serves | None = None,
     ) -> Actions:
         """Respond with the oldest command of a name and version, now or when there is one.
 
         `Respond.args` are its header fields. A waiter of major 0 takes any version; a command of major 0
         goes to any waiter. Admin commands go to the worker "ADMIN" only, and it gets no others.
         `seen`: uuid of the last command of this iterator that reached its reader ("": none yet), which has
-        done with it: whatever else is leased to the iterator was lost on the way. NOT_FOUND for an
+        done with it: whatever else is leased to the iterator was lost on the way. `serves`: all versions
+        that it may stand for, where workers of several look alike (None: `serving`). NOT_FOUND for an
         iterator that is unknown or not for commands.
         """
-        return self._commands.handing.wait(caller, iterator, name, major, worker, serving, now, seen=seen)
+        return self._commands.handing.wait(
+            caller, iterator, name, major, worker, serving, now, seen=seen, serves=serves
+        )
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
         """The caller of a wait is gone: nothing stays swallowed, and its iterator's leases are freed.

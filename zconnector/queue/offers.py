@@ -15,7 +15,7 @@ from zconnector.queue.commits import Commits
 from zconnector.queue.endings import Endings
 from zconnector.queue.envelope import pack
 from zconnector.queue.finish import ask_again
-from zconnector.queue.leases import Command
+from zconnector.queue.leases import MAX_CONTEXT, Command
 from zconnector.queue.outcomes import Offered, OnOffered
 from zconnector.queue.overflow import Overflow
 from zconnector.queue.register import Alarm, Register
@@ -87,6 +87,7 @@ class Offers:
 
     def _new(self, message: Message, size: int, retry: RetryPolicy | None, now: Instant) -> Command:
         """Its record, STORING. Delay and time to live begin with its arrival."""
+        context = message.header.get("context", "")
         delay, ttl = message.number("delay"), message.number("ttl")
         return Command(
             key=self._register.next_key(),
@@ -102,6 +103,7 @@ class Offers:
             at=now.wall,
             priority=message.number("priority"),
             order_key=message.text("order_key"),
+            context=context and sys.intern(context if len(context.encode()) <= MAX_CONTEXT else ""),
             policy=retry,
             lease_ms=message.number("lease"),
             delay=delay,

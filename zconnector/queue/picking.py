@@ -61,8 +61,14 @@ class Picking:
         """The first command of a line that fits a waiter; what has to be done besides goes to `actions`."""
         if not key[1] and self.held(key[0]):
             return None
-        line = self._register.line(key)
-        while (number := line.take(waiter.major, self._register.is_ready)) is not None:
+        register = self._register
+        line = register.line(key)
+        sorting = line.sorting
+        while (
+            number := line.take(waiter.major, register.is_ready)
+            if sorting is None
+            else sorting.take(waiter, register.ready)
+        ) is not None:
             command = self._register.get(number)
             if command.over_at and command.over_at <= now.mono:  # whose alarm rings in a moment
                 actions += self._burials.expire(command, now)

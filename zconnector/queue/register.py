@@ -27,6 +27,7 @@ from zconnector.queue.history import noted
 from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Line
 from zconnector.queue.room import Room
+from zconnector.queue.routing import Routing
 from zconnector.queue.states import ENDED, TRANSITIONS, WAITING, State, Step
 from zconnector.queue.tally import Tally
 from zconnector.settings import QueueSettings
@@ -71,6 +72,8 @@ class Register:
         self._held: dict[str, dict[int, None]] = {}
         """Keys of leased commands by who took them (`Lease.held_by`)."""
         self._lines: dict[LineKey, Line] = {}
+        self.routing = Routing()
+        """In force; changed by `route` alone."""
         self._chains = Chains()
         self.tally = Tally()
         self.alarms: Alarms[tuple[int, Alarm]] = Alarms()
@@ -139,6 +142,11 @@ class Register:
         """Whether a rank (or key) in a line still stands for a command that may be handed out."""
         command = self._live.get(number & _KEY)
         return command is not None and command.state is State.READY
+
+    def ready(self, number: int) -> Command | None:
+        """The command that a rank (or key) in a line stands for, if it may still be handed out."""
+        command = self._live.get(number & _KEY)
+        return command if command is not None and command.state is State.READY else None
 
     def no_room(self, size: int, uuid: str) -> Refusal | None:
         """Why a further command of so many bytes cannot be taken."""
@@ -247,7 +255,17 @@ class Register:
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = Line()
+            free = self.routing.free
+            if free is not None and key[0] not in free and not key[1]:
+                line.follow(self.routing.rule(key[0]))
         return line
+
+    def route(self, routing: Routing) -> None:
+        """Other versions, shares or pins hold from now on; who waits may wait beside a command by that."""
+        self.routing = routing
+        for key, line in self._lines.items():
+            if not key[1]:
+                line.follow(routing.rule(key[0]))
 
     def tidy(self, key: LineKey) -> None:
         """Keep no line for a name at which nothing stands."""

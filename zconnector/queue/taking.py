@@ -65,7 +65,10 @@ class Taking:
             return 0  # there is no other line to compare with
         if not key[1] and self._picking.held(key[0]):
             return None
-        return self._register.line(key).peek(waiter.major, self._register.is_ready)
+        line = self._register.line(key)
+        if line.sorting is None:
+            return line.peek(waiter.major, self._register.is_ready)
+        return line.sorting.peek(waiter, self._register.ready)
 
 
 def _entry(picked: Picked, lease: Lease) -> dict[str, Any]:
