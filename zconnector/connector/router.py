@@ -47,6 +47,7 @@ from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
+from zconnector.connector.steering import Steering
 from zconnector.connector.subscribing import Subscribing
 from zconnector.connector.tidings import Tidings
 from zconnector.connector.worker_verbs import WorkerVerbs
@@ -100,8 +101,12 @@ class ConnectorRouter:
         self.tidings = Tidings(queue, self.workers)
         self.tidings.on_gone.append(queue.subscriptions.release_holder)
         self.holding = Holding(queue, self.workers, self.tidings, self.replication.flush)
+        self.steering = Steering(
+            queue, self.workers, self.versions, self.tidings, self.setup, self.worker_ended
+        )
         self._reasons = Reasons(self.shoset, queue, self.workers)
         self.operating = Operating(
+            self.steering.verbs,
             QueueVerbs(queue, self.workers).verbs,
             WorkerVerbs(queue, self.workers, self.tidings).verbs,
             DeadVerbs(queue.operators, self.incoming).verbs,

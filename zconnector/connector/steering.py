@@ -6,8 +6,8 @@ was heard, who has nothing left to do, what the cluster says. One `admin_watch` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -20,6 +20,7 @@ from zconnector.connector.arguments import Args
 from zconnector.connector.operating import Answer, Done, Verb
 from zconnector.connector.setup import Setup
 from zconnector.connector.tidings import Tidings
+from zconnector.connector.versions import Versions
 from zconnector.connector.workers import Workers
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
 from zconnector.queue.local import LocalQueue
@@ -33,33 +34,28 @@ DOCUMENT = "versions"
 VERBS = ("ls", "start", "stop", "latest", "update", "rollback", "get", "logs", "changes")
 
 
-class Routes(Protocol):
-    """Puts shares, pins and the worker names without traffic into force."""
-
-    def steer(
-        self,
-        shares: Mapping[Version, int],
-        pins: Mapping[str, Version],
-        held: frozenset[str],
-        drained: frozenset[str],
-        now: Instant,
-    ) -> Actions: ...
-
-    def ended(self, worker: str, now: Instant) -> Actions:
-        """A worker's process is gone: its registration and its leases end."""
+Ended = Callable[[str, Instant], Actions]
+"""Told that the process of a worker is gone: its registration and its leases end."""
 
 
 class Steering:
     """News for the admin worker, and its orders. Invariant: nothing is told twice; news wait for a watch."""
 
     def __init__(
-        self, queue: LocalQueue, workers: Workers, tidings: Tidings, setup: Setup, routes: Routes
+        self,
+        queue: LocalQueue,
+        workers: Workers,
+        versions: Versions,
+        tidings: Tidings,
+        setup: Setup,
+        ended: Ended,
     ) -> None:
         self._queue = queue
         self._workers = workers
         self._tidings = tidings
         self._setup = setup
-        self._routes = routes
+        self._versions = versions
+        self._ended = ended
         self._caller: Caller | None = None
         self._news: list[list[Any]] = []
         self._watched: frozenset[str] = frozenset()
@@ -133,7 +129,7 @@ class Steering:
         if op == "admin_steer":
             return self._steer(caller, payload, now)
         if op == "admin_ended":
-            return [*self._routes.ended(arguments.text(args, "worker"), now), Respond(caller, {})]
+            return [*self._ended(arguments.text(args, "worker"), now), Respond(caller, {})]
         if op == "admin_keep":
             return self._keep(caller, payload)
         if op == "admin_recall":
@@ -169,7 +165,7 @@ class Steering:
         self._busy = set(drained)
         shares = {_version(text): share for text, share in told["shares"].items()}
         pins = {context: _version(text) for context, text in told["pins"].items()}
-        actions = self._routes.steer(shares, pins, frozenset(told["held"]), drained, now)
+        actions = self._versions.steer(shares, pins, frozenset(told["held"]), drained, now)
         actions += self._tidings.drain_workers(drained, now)
         return [*actions, *self.after(now), Respond(caller, {})]
 

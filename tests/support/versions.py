@@ -1,0 +1,115 @@
+"""Worker versions for tests over real processes: good ones, and bad ones of every kind, in a signed repository."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.support.repositories import KEY, publish
+
+SOURCE = '''#!/usr/bin/env python3
+import os
+import signal
+import sys
+import threading
+
+from zconnector.worker import Context, Worker
+
+HOW, API, VERSION = "{how}", "{api}", "1.{minor}"
+if HOW == "crash":
+    print("cannot start: " + str(sys.argv[1]), flush=True)
+    sys.exit(3)
+worker = Worker(1, {minor}, concurrency=4, api=API)
+settings = worker.configuration()
+print("hello from", VERSION, settings.get("token", ""), flush=True)
+ledger = os.open(settings["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+@worker.command("BUILD")
+async def build(ctx: Context, payload: str) -> str:
+    os.write(ledger, f"{{ctx.uuid}} {{VERSION}}\\n".encode())
+    return VERSION
+
+
+if HOW != "lacks":
+
+    @worker.command("CLEAN")
+    async def clean(ctx: Context, payload: str) -> str:
+        return VERSION
+
+
+def later() -> None:
+    if HOW == "crash_later":
+        os._exit(4)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+if HOW in ("crash_later", "hang"):
+    threading.Timer(1.5, later).start()
+worker.run()
+'''
+PIVOT = """name: Ci
+major: 1
+minor: {minor}
+commandtypes:
+  - name: BUILD
+    schema: '{{"type": "object"}}'
+  - name: CLEAN
+keys:
+  - {{name: ledger, type: string, mandatory: true}}
+  - {{name: token, type: string, defaultValue: none}}
+"""
+
+
+class Releases:
+    """A repository of the worker ci/jenkins, and the ledger in which its versions write what they execute."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "repository"
+        self._sources = folder / "sources"
+        self.ledger = folder / "ledger"
+        self.ledger.touch()
+
+    def add(self, minor: int, how: str = "good", api: str = "auto") -> None:
+        """Publish 1.`minor`; `how`: good, crash, crash_later, hang, lacks, tampered."""
+        source = self._sources / f"1.{minor}-{how}"
+        source.mkdir(parents=True)
+        worker = source / "worker"
+        worker.write_text(SOURCE.format(how=how, minor=minor, api=api))
+        worker.chmod(0o755)
+        (source / "worker.yaml").write_text(f"type: Ci\nproduct: Jenkins\nmajor: 1\nminor: {minor}\n")
+        (source / "pivot.yaml").write_text(PIVOT.format(minor=minor))
+        publish(self.folder, source, wall=int(time.time() * 1000))
+        if how == "tampered":
+            archive = self.folder / "workers" / "ci" / "jenkins" / "1" / str(minor) / "worker.zip"
+            content = bytearray(archive.read_bytes())
+            content[len(content) // 2] ^= 1
+            archive.write_bytes(content)
+
+    def values(self, *versions: str, **more: Any) -> dict[str, Any]:
+        """The logical configuration of a connector that runs these."""
+        return {
+            "product": "Jenkins",
+            "repository": f"file://{self.folder}",
+            "repository_keys": [str(KEY.public)],
+            "versions": list(versions),
+            "keys": {"ledger": str(self.ledger), "token": "sesame-open-4711"},
+            "gate": {"seconds": 1.5},
+            **more,
+        }
+
+    def executed(self) -> dict[str, Counter[str]]:
+        """By version: how often it executed each command."""
+        found: dict[str, Counter[str]] = {}
+        for line in self.ledger.read_text().splitlines():
+            uuid, version = line.split()
+            found.setdefault(version, Counter())[uuid] += 1
+        return found
+
+
+def assignments(values: dict[str, Any]) -> list[str]:
+    """As `zconnector config set` takes them."""
+    return [f"{name}={json.dumps(value)}" for name, value in values.items()]
