@@ -23,7 +23,7 @@ from zconnector.configuration.logical import LogicalConfiguration
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation, Step
 from zconnector.connector.requests import Requests
-from zconnector.connector.workers import Workers
+from zconnector.connector.versions import Versions
 from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
@@ -47,7 +47,7 @@ class Setup:
         requests: Requests,
         initialisation: Initialisation,
         incoming: Incoming,
-        workers: Workers,
+        versions: Versions,
         settings: ConnectorSettings,
     ) -> None:
         self.configuration: LogicalConfiguration | None = None
@@ -56,7 +56,7 @@ class Setup:
         self._requests = requests
         self._initialisation = initialisation
         self._incoming = incoming
-        self._workers = workers
+        self._versions = versions
         self._settings = settings
         self._valid = False
         self._serving = False
@@ -198,8 +198,8 @@ class Setup:
                 Note("warning", "worker refused", fields),
                 Respond(caller, {"valid": False, "missing": missing, "detail": detail}),
             ]
-        self._workers.register(worker, major, minor, names, now)
-        return [Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})]
+        told = Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})
+        return [told, *self._versions.register(worker, major, minor, names, now)]
 
     def _undeclared(self, major: int, minor: int, names: list[str]) -> bool:
         """Whether a pivot must be made, or an implicit one extended, for this list."""
