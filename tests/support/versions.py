@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.repositories import KEY, publish
 
-SOURCE = '''#!/usr/bin/env python3
+SOURCE = """#!/usr/bin/env python3
 import os
 import signal
 import sys
@@ -50,7 +50,7 @@ def later() -> None:
 if HOW in ("crash_later", "hang"):
     threading.Timer(1.5, later).start()
 worker.run()
-'''
+"""
 PIVOT = """name: Ci
 major: 1
 minor: {minor}

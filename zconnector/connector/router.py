@@ -50,6 +50,7 @@ from zconnector.connector.setup import Setup
 from zconnector.connector.steering import Steering
 from zconnector.connector.subscribing import Subscribing
 from zconnector.connector.tidings import Tidings
+from zconnector.connector.versions import Versions
 from zconnector.connector.worker_verbs import WorkerVerbs
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
@@ -82,6 +83,7 @@ class ConnectorRouter:
         self.shoset = Shoset(identity, self, settings.session, rng)
         self.initialisation = Initialisation()
         self.workers = Workers(settings.queue.beat_missed, now)
+        self.versions = Versions(queue, self.workers)
         traces = Traces()
         self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng, traces)
         self.replication = Replication(self.shoset, queue, rng)
@@ -94,7 +96,7 @@ class ConnectorRouter:
         queue.at_home(identity.name)
         self.requests = Requests(self.shoset, rng)
         self.setup = Setup(
-            identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
+            identity, queue, self.requests, self.initialisation, self.incoming, self.versions, settings
         )
         self.aside = Aside()
         self.subscribing = Subscribing(queue)
@@ -240,15 +242,18 @@ class ConnectorRouter:
                 self.aside.put(worker, caller, args)
                 return []
             self.workers.waits(worker, major, now)
+            name = text(args, "command")
+            serves = self.workers.serves(worker, major, name)
             return self.queue.wait_command(
                 caller,
                 text(args, "iterator"),
-                text(args, "command"),
+                name,
                 major,
                 worker,
-                self.workers.serving(worker, major),
+                serves[-1] if serves else None,
                 now,
                 seen=text(args, "seen") if "seen" in args else None,
+                serves=serves,
             )
         if op == "wait_event":
             return self.queue.wait_event(
@@ -283,7 +288,7 @@ class ConnectorRouter:
             worker = text(args, "worker")
             going_on = self.workers.beat(worker, small(args, "major"), small(args, "minor"), now)
             told = Respond(caller, {"valid": going_on, "boot": self.identity.boot})
-            return [told, *self._heard(worker, now)]
+            return [told, *self.versions.follow(now), *self._heard(worker, now)]
         if op == "subscribe":
             return self.subscribing.subscribe(caller, args, now)
         if op == "take_events":
@@ -304,7 +309,7 @@ class ConnectorRouter:
         if op == "adopt":
             return self.holding.adopt(caller, args, now)
         if op == "tidings":
-            return self.tidings.ask(caller, args, now)
+            return self.tidings.ask(caller, args, now) + self.versions.follow(now)
         if op == "status":
             return [Respond(caller, self.status(now))]
         if op == "operate":
@@ -339,9 +344,11 @@ class ConnectorRouter:
 
     def tick(self, now: Instant) -> Actions:
         actions: Actions = []
-        for gone in self.workers.tick(now):
+        for gone in (silent := self.workers.tick(now)):
             actions.append(Note("info", "worker gone", {"worker": gone.who}))
             self._set_aside(gone.worker, now)
+        actions += self.versions.follow(now)  # what comes back goes where it goes without them
+        for gone in silent:
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         if overdue := self.workers.overdue(now):
             actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
@@ -353,6 +360,12 @@ class ConnectorRouter:
         actions += self.replication.look(now)
         actions += self.incoming.confirms.tick(now)
         return actions + self.replication.flush(now) + self.journalling.flush(now)
+
+    def worker_ended(self, worker: str, now: Instant) -> Actions:
+        """The process of a supervised worker has ended, as its supervisor saw: no silence is waited for."""
+        gone = self.workers.forget(worker)
+        self._set_aside(worker, now)
+        return self.versions.follow(now) + self.queue.release(gone.held, f"{gone.who} has ended", now)
 
     def _set_aside(self, worker: str, now: Instant) -> None:
         """Hand nothing to the waits of a worker that is silent, until it is heard again."""
@@ -396,6 +409,7 @@ class ConnectorRouter:
             "latest": self.replication.latest,
             "in_flight": len(self.outgoing),
             "workers": self.workers.status(now),
+            "traffic": self.versions.status(),
             "streams": len(self.tidings),
             "versions": [str(version) for version in self.incoming.catalogue.versions],
             "counters": {

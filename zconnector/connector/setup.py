@@ -24,7 +24,7 @@ from zconnector.configuration.pivot import Pivot, ProductConnector
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation, Step
 from zconnector.connector.requests import Requests
-from zconnector.connector.workers import Workers
+from zconnector.connector.versions import Versions
 from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
@@ -51,7 +51,7 @@ class Setup:
         requests: Requests,
         initialisation: Initialisation,
         incoming: Incoming,
-        workers: Workers,
+        versions: Versions,
         settings: ConnectorSettings,
     ) -> None:
         self.configuration: LogicalConfiguration | None = None
@@ -60,7 +60,7 @@ class Setup:
         self._requests = requests
         self._initialisation = initialisation
         self._incoming = incoming
-        self._workers = workers
+        self._versions = versions
         self._settings = settings
         self.on_configuration: Callable[[Instant], Actions] = lambda now: []
         """Told of each logical configuration that comes into force."""
@@ -252,9 +252,9 @@ class Setup:
                 *self.on_registered(worker, detail, now),
                 Respond(caller, {"valid": False, "missing": missing, "detail": detail}),
             ]
-        self._workers.register(worker, major, minor, names, now)
-        heard = self.on_registered(worker, "", now)
-        return [*heard, Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})]
+        told = Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})
+        routed = self._versions.register(worker, major, minor, names, now)
+        return [told, *routed, *self.on_registered(worker, "", now)]
 
     def _undeclared(self, major: int, minor: int, names: list[str]) -> bool:
         """Whether a pivot must be made, or an implicit one extended, for this list."""

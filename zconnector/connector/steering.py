@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
-from zconnector.actions import Actions, Caller, Respond
+from zconnector.actions import Actions, Caller, Reach, Respond
 from zconnector.clock import Instant
 from zconnector.configuration.catalogue import Catalogue
-from zconnector.configuration.pivot import Pivot, ProductConnector, Version
+from zconnector.configuration.pivot import Pivot, ProductConnector
 from zconnector.connector import arguments
 from zconnector.connector.arguments import Args
 from zconnector.connector.operating import Answer, Done, Verb
@@ -23,6 +23,7 @@ from zconnector.connector.tidings import Tidings
 from zconnector.connector.versions import Versions
 from zconnector.connector.workers import Workers
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
+from zconnector.queue.leases import Version
 from zconnector.queue.local import LocalQueue
 
 BEAT = 1.0
@@ -59,8 +60,10 @@ class Steering:
         self._caller: Caller | None = None
         self._news: list[list[Any]] = []
         self._watched: frozenset[str] = frozenset()
-        self._busy: set[str] = set()
+        self._busy: frozenset[str] = frozenset()
         """Drained workers that have something left, as far as was told."""
+        self._freed = False
+        """One of them may have finished."""
         self._look: float | None = None
         self._looked = 0.0
         self._asks: dict[str, Done] = {}
@@ -84,16 +87,23 @@ class Steering:
         """The connector is stopping."""
         return self._tell(["draining"])
 
-    def after(self, now: Instant) -> Actions:
-        """Something happened: have drained workers finished?"""
-        if not self._busy:
-            return []
+    def _finished(self) -> Actions:
+        """Tell which drained workers have nothing left."""
+        self._freed = False
         holders = {command.lease.worker for command in self._queue.operators.leased() if command.lease}
-        idle = sorted(self._busy - holders)
-        self._busy.difference_update(idle)
-        return [action for worker in idle for action in self._tell(["idle", worker])]
+        idle = self._busy - holders
+        self._busy -= idle
+        self._queue.watch_leases(self._lease_ended if self._busy else None)
+        return [action for worker in sorted(idle) for action in self._tell(["idle", worker])]
+
+    def _lease_ended(self, worker: str) -> None:
+        self._freed = self._freed or worker in self._busy
 
     def tick(self, now: Instant) -> Actions:
+        actions = self._finished() if self._freed else []
+        return actions + self._beats(now)
+
+    def _beats(self, now: Instant) -> Actions:
         if self._look is None or now.mono < self._look:
             return []
         heard = [w for w in sorted(self._watched) if self._workers.heard_since(w, self._looked)]
@@ -101,7 +111,8 @@ class Steering:
         return self._tell(["beats", heard]) if heard else []
 
     def deadline(self) -> float | None:
-        return self._look
+        """At once where a drained worker may have finished."""
+        return 0.0 if self._freed else self._look
 
     def _tell(self, news: list[Any]) -> Actions:
         self._news.append(news)
@@ -162,20 +173,26 @@ class Steering:
         elif not watched:
             self._look = None
         self._watched = watched
-        self._busy = set(drained)
+        self._busy = drained
         shares = {_version(text): share for text, share in told["shares"].items()}
         pins = {context: _version(text) for context, text in told["pins"].items()}
         actions = self._versions.steer(shares, pins, frozenset(told["held"]), drained, now)
         actions += self._tidings.drain_workers(drained, now)
-        return [*actions, *self.after(now), Respond(caller, {})]
+        return [*actions, *self._finished(), Respond(caller, {})]
 
     def _keep(self, caller: Caller, payload: bytes) -> Actions:
+        document = orjson.loads(payload)
+        step = document["step"] or "OVER"
+
         def done(now: Instant, error: StorageError | None) -> Actions:
             if error is None:
-                return [Respond(caller, {})]
+                return [Reach(f"rollout.{step}.after_commit"), Respond(caller, {})]
             return [Respond(caller, error=Refusal(Reason.STORAGE_FAILED, str(error)))]
 
-        return self._queue.keep(DOCUMENT, orjson.loads(payload), done)
+        return [
+            Reach(f"rollout.{step}.before_commit"),
+            *self._queue.keep(DOCUMENT, document, done),
+        ]
 
     def _describe(self, caller: Caller, args: Args) -> Actions:
         """The configuration of a version, as the cluster has it."""

@@ -79,24 +79,47 @@ class Workers:
         self._attended: Counter[tuple[str, int, int]] = Counter()
         """By version of a worker: its streams, which are watched instead of its beats."""
         self._grace_over = False
+        self.drained: frozenset[str] = frozenset()
+        """Workers that are to finish what they have, and leave."""
+        self.changes = 0
+        """Grows whenever other workers, or other commands of theirs, are known than before."""
 
     def register(self, worker: str, major: int, minor: int, commands: Iterable[str], now: Instant) -> None:
         key = (worker, major, minor)
         self._silent.pop(key, None)
         self._strangers.pop(worker, None)
-        self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono, now.mono)
+        before = self._known.get(key)
+        known = self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono, now.mono)
+        if before is None or before.commands != known.commands:
+            self.changes += 1
 
     def beat(self, worker: str, major: int, minor: int, now: Instant) -> bool:
         """A SendStop: true tells the worker to go on."""
         key = (worker, major, minor)
-        known = self._known.get(key) or self._silent.pop(key, None)
+        known = self._known.get(key)
         if known is None:
-            if worker in self._strangers:
-                self._strange(worker, now)
-            return False
+            known = self._silent.pop(key, None)
+            if known is None:
+                if worker in self._strangers:
+                    self._strange(worker, now)
+                return False
+            self._known[key] = known
+            self.changes += 1
         known.heard = now.mono
-        self._known[key] = known
-        return True
+        return worker not in self.drained
+
+    def forget(self, worker: str) -> Gone:
+        """A supervised process has ended: nothing it registered counts any more."""
+        for table in (self._known, self._silent):
+            for key in [key for key in table if key[0] == worker]:
+                del table[key]
+                self.changes += 1
+        self._strangers.pop(worker, None)
+        return Gone(worker, lambda lease: lease.worker == worker, worker)
+
+    def known(self) -> Iterable[Registration]:
+        """Who registered and is not silent; to be read only."""
+        return self._known.values()
 
     def attend(self, worker: str, major: int, minor: int, now: Instant) -> None:
         """A stream of it lives: as long as one does, it need not beat."""
@@ -143,11 +166,20 @@ class Workers:
         return bool(worker) and not self._is_named(worker) and any(key[0] == worker for key in self._silent)
 
     def serving(self, worker: str, major: int) -> Version | None:
-        """The version a waiter serves: the one registered under its name, or by the unnamed workers."""
+        """The version a waiter serves: the newest that it may stand for."""
+        return max(self.serves(worker, major), default=None)
+
+    def serves(self, worker: str, major: int, name: str = "") -> tuple[Version, ...]:
+        """The versions that a waiter for `name` may stand for: of what is registered under its name, else by
+        the unnamed workers (who cannot be told apart), that of its major which declares the name.
+
+        One that registered under its name stands for that whatever it waits for.
+        """
         named = [known for known in self._known.values() if known.worker and known.worker == worker]
         alike = [known for known in self._known.values() if not known.worker and major in (0, known.major)]
-        known = max(named or alike, key=lambda k: (k.major, k.minor), default=None)
-        return None if known is None else Version(known.major, known.minor)
+        known = [k for k in named if major in (0, k.major)] or named or alike
+        known = [k for k in known if name in k.commands] or known
+        return tuple(sorted({Version(k.major, k.minor) for k in known}))
 
     def tick(self, now: Instant) -> list[Gone]:
         """Put the silent ones aside, and say whose leases end with them.
@@ -169,6 +201,7 @@ class Workers:
         ]
         for key in silent:
             self._silent[key] = self._known.pop(key)
+        self.changes += len(silent)
         gone = [self._gone(self._silent[key]) for key in silent]
         while len(self._silent) > _MAX_SILENT:
             del self._silent[next(iter(self._silent))]

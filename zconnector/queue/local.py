@@ -471,6 +471,10 @@ class LocalQueue(CommandSide):
         """As `remember`; `then` is called when it is stored, or could not be."""
         return self._documents.remember_then(name, document, then)
 
+    def watch_leases(self, ended: Callable[[str], None] | None) -> None:
+        """`ended` is told the worker of each lease that is over, until another takes its place."""
+        self._register.on_unlease = ended
+
     def keep(
         self, name: str, document: Any, done: Callable[[Instant, StorageError | None], Actions]
     ) -> Actions:

@@ -86,6 +86,8 @@ class Register:
         """Told of each command as it becomes READY or DELAYED."""
         self.on_lost: Callable[[Command, Lease, str, Instant], Actions] = lambda *_: []
         """Told of a stream's lease that ended without its doing, and why."""
+        self.on_unlease: Callable[[str], None] | None = None
+        """Told whose lease is over, whatever ended it."""
 
     def restore(self, commands: list[Command], now: Instant) -> None:
         """Everything as it was; in order of keys. Leases and delays last as long as they did at most."""
@@ -213,6 +215,8 @@ class Register:
 
     def unlease(self, command: Command) -> None:
         """The lease, where there is one, is over; the state is the caller's affair."""
+        if self.on_unlease is not None and command.lease is not None:
+            self.on_unlease(command.lease.worker)
         self._let_go(command)
         command.lease = None
         self.alarms.cancel((command.key, Alarm.LEASE))

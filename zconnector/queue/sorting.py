@@ -31,7 +31,7 @@ class Head(NamedTuple):
 
 
 class Sorting:
-    """Invariant: what stands in a slot's heap belongs there by the rule; every waiter of the line has a seat."""
+    """Invariant: what stands in a slot's heap belongs there by the rule; every waiter has a seat."""
 
     def __init__(self, rule: Rule, unsorted: dict[int, list[int]]) -> None:
         self.rule = rule
