@@ -6,6 +6,7 @@ from typing import Any, cast, get_args
 
 from zconnector.actions import Actions, Caller, Respond, Then
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.connector import arguments
 from zconnector.connector.arguments import Args
 from zconnector.connector.tidings import Tidings
@@ -13,7 +14,6 @@ from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.message import clipped
 from zconnector.messages.retry import MAX_PAUSE_MS
-from zconnector.queue.leases import Version
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.settling import Settlement, Verb
 

@@ -14,7 +14,7 @@ import orjson
 from zconnector.actions import Actions, Caller, Reach, Respond
 from zconnector.clock import Instant
 from zconnector.configuration.catalogue import Catalogue
-from zconnector.configuration.pivot import Pivot, ProductConnector
+from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector import arguments
 from zconnector.connector.arguments import Args
 from zconnector.connector.operating import Answer, Done, Verb
@@ -23,7 +23,6 @@ from zconnector.connector.tidings import Tidings
 from zconnector.connector.versions import Versions
 from zconnector.connector.workers import Workers
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
-from zconnector.queue.leases import Version
 from zconnector.queue.local import LocalQueue
 
 BEAT = 1.0

@@ -15,8 +15,8 @@ from typing import Any
 
 from zconnector.actions import Actions
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.connector.workers import Registration, Workers
-from zconnector.queue.leases import Version
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.routing import Routing
 

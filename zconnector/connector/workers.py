@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zconnector.clock import Instant
-from zconnector.queue.leases import Lease, Version
+from zconnector.configuration.pivot import Version
+from zconnector.queue.leases import Lease
 from zconnector.queue.lines import ADMIN_WORKER
 
 _LOOK = 1.0

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.errors import Reason, Refusal
 from zconnector.messages import Message
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commands import Commands
 from zconnector.queue.commits import Commits
-from zconnector.queue.leases import Command, Lease, Version
+from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Waiter
 from zconnector.queue.outcomes import Done
 from zconnector.queue.register import Register

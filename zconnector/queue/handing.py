@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from zconnector.actions import Actions, Caller, Reach, Respond
 from zconnector.clock import Deadlines, Instant
+from zconnector.configuration.pivot import Version
 from zconnector.errors import Reason, Refusal
 from zconnector.queue.alarms import Alarms
 from zconnector.queue.commits import Commits
 from zconnector.queue.iterators import Iterators
-from zconnector.queue.leases import Command, Version
+from zconnector.queue.leases import Command
 from zconnector.queue.lines import Waiter
 from zconnector.queue.picking import Picking
 from zconnector.queue.register import LineKey, Register, line_key, rank

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.states import ENDED, State
 
@@ -16,13 +17,6 @@ MAX_CONTEXT = 128
 """Bytes of an application context that is kept in memory: a longer one can be pinned to nothing."""
 _UNTOLD = 300.0
 """Seconds of a lease that was stored by a version that did not store how long it lasts."""
-
-
-class Version(NamedTuple):
-    """Version of a worker."""
-
-    major: int
-    minor: int
 
 
 @dataclass(frozen=True, slots=True)

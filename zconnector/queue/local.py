@@ -16,6 +16,7 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller
 from zconnector.clock import Deadlines, Instant, first_of
+from zconnector.configuration.pivot import Version
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
@@ -33,7 +34,7 @@ from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
-from zconnector.queue.leases import Command, Lease, Version
+from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Waiter
 from zconnector.queue.operators import Operators
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry

@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from zconnector.queue.leases import Command, Version
+from zconnector.configuration.pivot import Version
+from zconnector.queue.leases import Command
 
 ANY = 0
 """The major version that stands for all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zconnector.actions import Caller
-from zconnector.queue.leases import Version
+from zconnector.configuration.pivot import Version
 from zconnector.queue.routing import Serves
 
 ADMIN_WORKER = "ADMIN"
