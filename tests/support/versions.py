@@ -1,4 +1,4 @@
-"""Worker versions for tests over real processes: good ones, and bad ones of every kind, in a signed repository."""
+"""Worker versions for tests over real processes: good and bad ones of every kind, in a signed repository."""
 
 from __future__ import annotations
 
