@@ -1,4 +1,4 @@
-"""Worker versions over real processes: fetched, started, updated under load, rolled back (docs/versions.md)."""
+"""Worker versions over real processes: started, updated under load, rolled back (docs/versions.md)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest_asyncio
 from tests.support.dev import Dev
 from tests.support.hands import Hands
 from tests.support.versions import Releases
+from zconnector.errors import Refusal
 from zconnector.runtime.control import request
 from zconnector.worker import Client
 
@@ -87,3 +88,68 @@ async def test_a_version_is_fetched_started_and_gets_its_commands(site: Site) ->
         handle = await client.send("Ci", "BUILD", "{}")
         reply = await asyncio.wait_for(handle.reply(), PATIENCE)
     assert reply.payload == "1.0"
+
+
+async def flow(site: Site, count: int, at_once: int = 24) -> dict[str, str]:
+    """Send commands for as long as it takes to have so many answered; uuid -> the version that answered."""
+    answered: dict[str, str] = {}
+    left = iter(range(count))
+
+    async def sender(client: Client) -> None:
+        for _ in left:
+            handle = await client.send("Ci", "BUILD", "{}", timeout=30)
+            reply = await asyncio.wait_for(handle.reply(), PATIENCE)
+            answered[handle.uuid] = str(reply.payload)
+
+    async with Client(site.dev.grpc("git")) as client, asyncio.TaskGroup() as group:
+        for _ in range(at_once):
+            group.create_task(sender(client))
+    return answered
+
+
+def once_each(site: Site, answered: dict[str, str]) -> None:
+    """Each command was executed once, by the version that answered it."""
+    executed = site.releases.executed()
+    for uuid, version in answered.items():
+        times = {v: counts[uuid] for v, counts in executed.items() if counts[uuid]}
+        assert times == {version: 1}, (uuid, times)
+
+
+async def test_two_thousand_commands_flow_through_an_update(site: Site) -> None:
+    await site.serving("1.0")
+    site.releases.add(1)
+    flowing = asyncio.create_task(flow(site, 2_000))
+    result = await site.ask("update", version="1.1")
+    assert result == {"Major": 1, "Minor": 1}
+    await site.serving("1.1")
+    answered = await flowing
+    assert len(answered) == 2_000
+    assert set(answered.values()) == {"1.0", "1.1"}
+    once_each(site, answered)
+
+
+@pytest.mark.parametrize(
+    ("minor", "how", "reason"),
+    [
+        (2, "crash", "ended with status 3"),
+        (3, "crash_later", "ended with status 4"),
+        (4, "hang", "was not heard steadily"),
+        (5, "lacks", "version 1.5 lacks CLEAN"),
+        (6, "tampered", "has SHA-256"),
+    ],
+)
+async def test_a_bad_version_is_rolled_back_while_the_old_one_serves(
+    site: Site, minor: int, how: str, reason: str
+) -> None:
+    await site.serving("1.1")
+    site.releases.add(minor, how)
+    flowing = asyncio.create_task(flow(site, 200))
+    with pytest.raises(Refusal, match="rolled back") as caught:
+        await site.ask("update", version=f"1.{minor}")
+    assert reason in caught.value.detail
+    answered = await flowing
+    assert set(answered.values()) == {"1.1"}
+    once_each(site, answered)
+    view = await site.serving("1.1")
+    assert view["last"]["outcome"] == "ROLLED_BACK"
+    assert reason in view["rejected"][f"1.{minor}"]

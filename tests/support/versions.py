@@ -42,13 +42,13 @@ if HOW != "lacks":
 
 
 def later() -> None:
-    if HOW == "crash_later":
+    if HOW != "hang":
         os._exit(4)
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-if HOW in ("crash_later", "hang"):
-    threading.Timer(1.5, later).start()
+if HOW in ("crash_later", "hang", "crash_late"):
+    threading.Timer(4.0 if HOW == "crash_late" else 0.7, later).start()
 worker.run()
 """
 PIVOT = """name: Ci
@@ -74,7 +74,7 @@ class Releases:
         self.ledger.touch()
 
     def add(self, minor: int, how: str = "good", api: str = "auto") -> None:
-        """Publish 1.`minor`; `how`: good, crash, crash_later, hang, lacks, tampered."""
+        """Publish 1.`minor`; `how`: good, crash, crash_later (at the gate), crash_late, hang, lacks, tampered."""
         source = self._sources / f"1.{minor}-{how}"
         source.mkdir(parents=True)
         worker = source / "worker"

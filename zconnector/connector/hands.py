@@ -126,8 +126,8 @@ class Hands:
         match action:
             case Keep(number, document):
                 self.begin(self._keep(number, orjson.dumps(document)))
-            case Install(version, attempt):
-                self.begin(self._install(version, attempt))
+            case Install(version, attempt, known):
+                self.begin(self._install(version, attempt, known))
             case Look(number):
                 self.begin(self._look(number))
             case Start(version):
@@ -186,11 +186,11 @@ class Hands:
             return
         self.feed(self._manager.kept(number, True, self._clock.now()))
 
-    async def _install(self, version: Version, attempt: int) -> None:
+    async def _install(self, version: Version, attempt: int, known: bool) -> None:
         result: dict[str, Any] = {}
         error, passing = "", False
         try:
-            ready = await self.readying.install(self._manager.wanted, version)
+            ready = await self.readying.get(self._manager.wanted, version, known)
             self._ready[version] = ready
             result = {"sha256": ready.sha256}
         except ZConnectorError as failure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import orjson
 
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.door import Door
-from zconnector.errors import ConfigError
+from zconnector.errors import ConfigError, StorageError
 from zconnector.repository.install import Installed, install, installed_versions
 from zconnector.repository.latest import available
 from zconnector.repository.layout import WorkerName, read_address
@@ -46,6 +47,13 @@ class Readying:
         self._type = type_
         self._strict = strict
         self._one = asyncio.Lock()
+
+    async def get(self, wanted: Wanted | None, version: Version, known: bool) -> Ready:
+        """From the disk where it is `known` to have run and still lies there, else from the repository."""
+        if known:
+            with suppress(ConfigError, StorageError):
+                return await self.installed(wanted, version)
+        return await self.install(wanted, version)
 
     async def install(self, wanted: Wanted | None, version: Version) -> Ready:
         """From the repository. Raises ZConnectorError."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from zconnector.versions.states import ROLLBACK
+
 
 class Verb(StrEnum):
     """What can be asked of the admin worker."""
@@ -13,7 +15,7 @@ class Verb(StrEnum):
     STOP = "stop"
     LATEST = "latest"
     UPDATE = "update"
-    ROLLBACK = "rollback"
+    ROLLBACK = ROLLBACK
 
 
 Subject = tuple[str, int]

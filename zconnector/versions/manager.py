@@ -20,6 +20,7 @@ from zconnector.versions.rollout import Gate, Rollout
 from zconnector.versions.schedule import Schedule
 from zconnector.versions.states import (
     BEFORE_SHIFT,
+    CRASH_LOOP,
     Actions,
     Advance,
     Answer,
@@ -45,6 +46,9 @@ KEEP_AGAIN = 1.0
 AGAIN = 5.0
 AGAIN_MAX = 300.0
 """Seconds until a configuration that could not be applied for a passing reason is tried again; doubling."""
+
+ON_TRIAL = 600.0
+"""Seconds after an update in which a crash loop of the new version brings the old one back."""
 
 Then = Callable[[Instant], Actions]
 
@@ -172,7 +176,25 @@ class Manager:
             actions += [Answer(ask, numbers(version), reason) for ask in self._asks.take(_runs(version))]
         if self._rollout is not None:
             actions += self._digest(self._rollout.moved(version, state, now), now)
+        elif state is State.FAILED:
+            actions += self._gave_up(version, reason, now)
         return actions
+
+    def _gave_up(self, version: Version, reason: str, now: Instant) -> Actions:
+        """A version that took another's place a while ago has crashed too often: that one takes it back."""
+        memory = self.memory
+        last = memory.last
+        if (
+            last is None
+            or last.outcome is not Outcome.DONE
+            or last.plan.back
+            or version not in last.plan.added
+        ):
+            return []
+        if not last.plan.removed or memory.running != last.plan.new or now.wall - last.at > ON_TRIAL * 1000:
+            return []
+        self.memory = replace(memory, rejected={**memory.rejected, version: f"version {version} {reason}"})
+        return self._roll(Plan(memory.running, last.plan.old, CRASH_LOOP), now)
 
     def refused(self, version: Version, detail: str, now: Instant) -> Actions:
         """The router refused a version's command list."""

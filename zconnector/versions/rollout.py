@@ -119,7 +119,7 @@ class Rollout:
             self._missing = set(self.plan.added)
             if not self._missing:
                 return self._next(Step.SHIFTING)
-            return [Install(version, self._attempt) for version in self.plan.added]
+            return [Install(version, self._attempt, self.plan.back) for version in self.plan.added]
         if step is Step.STARTING:
             return [Steer(), *(Start(version) for version in self.plan.added), *self._all_run()]
         if step is Step.GATING:

@@ -18,6 +18,11 @@ Versions = tuple[Version, ...]
 """In ascending order, each once."""
 
 
+CRASH_LOOP = "crash loop"
+"""Why a rollout goes back by itself: a version passed its gate, and gave up soon after."""
+ROLLBACK = "rollback"
+
+
 class Step(StrEnum):
     """Where a rollout is."""
 
@@ -47,7 +52,7 @@ class Plan:
     old: Versions
     new: Versions
     why: str
-    """Who wanted it: "configuration", "update" (by itself), or the verb of a command."""
+    """Who wanted it: "configuration", "update" (by itself), CRASH_LOOP, or the verb of a command."""
     uuid: str = ""
     """The admin command that wanted it, if one did."""
 
@@ -58,6 +63,11 @@ class Plan:
     @property
     def removed(self) -> Versions:
         return tuple(version for version in self.old if version not in self.new)
+
+    @property
+    def back(self) -> bool:
+        """Whether it goes back to what ran here before."""
+        return self.why in (ROLLBACK, CRASH_LOOP)
 
     @property
     def patient(self) -> bool:
@@ -146,6 +156,8 @@ class Install:
 
     version: Version
     attempt: int
+    known: bool = False
+    """It ran here before: what is on the disk will do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,32 @@ def test_the_old_version_comes_back_when_the_new_one_gives_up_while_it_drains() 
     assert last.reason == "version 1.1 crash loop"
 
 
+def test_a_version_that_gives_up_soon_after_its_update_gives_the_place_back() -> None:
+    world = running("1.0")
+    world.ask(Verb.UPDATE, V11)
+    world.settle()
+    world.fail(V11)
+    world.settle()
+    assert list(world.running) == [V10]
+    assert world.manager.memory.rejected == {V11: "version 1.1 crash loop"}
+    last = world.manager.memory.last
+    assert last is not None
+    assert (last.plan.why, last.outcome) == ("crash loop", Outcome.DONE)
+    world.fail(V10)  # nobody's place was taken by it
+    world.settle()
+    assert world.running == {}
+
+
+def test_a_version_that_gives_up_long_after_its_update_keeps_its_place() -> None:
+    world = running("1.0")
+    world.ask(Verb.UPDATE, V11)
+    world.settle(700)
+    world.fail(V11)
+    world.settle()
+    assert world.running == {}
+    assert world.manager.memory.running == (V11,)
+
+
 def test_a_configuration_with_one_out_and_one_in_is_an_update() -> None:
     world = running("1.0")
     since = len(world.serving)
