@@ -16,7 +16,7 @@ import structlog
 from zconnector.clock import Clock, SystemClock
 from zconnector.configuration.pivot import Version
 from zconnector.connector.door import Door
-from zconnector.connector.hands import Hands, Place, Server
+from zconnector.connector.hands import Hands, Place, Ports, Server
 from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.errors import ConfigError, DamagedError, Reason, Refusal
 from zconnector.messages.kinds import Outcome
@@ -41,6 +41,7 @@ _CHANGES_WAIT = 20.0
 """Seconds that a question for changes is held."""
 _log = structlog.get_logger("zconnector.admin")
 _CLOCK = SystemClock()
+_PORTS = Ports()
 
 Told = tuple[Mapping[str, Any], str, Reason]
 """Result, reason ("": it succeeded), and what kind of reason."""
@@ -50,13 +51,25 @@ class AdminWorker:
     """`run` serves until cancelled; `close` then ends the workers."""
 
     def __init__(
-        self, door: Door, place: Place, make_server: Callable[[str], Server], clock: Clock = _CLOCK
+        self,
+        door: Door,
+        place: Place,
+        make_server: Callable[[str], Server],
+        clock: Clock = _CLOCK,
+        ports: Ports = _PORTS,
     ) -> None:
         self._door = door
         self._clock = clock
         self._manager = Manager()
         self._hands = Hands(
-            self._manager, door, place, make_server, clock, answer=self._answered, changed=self._changed
+            self._manager,
+            door,
+            place,
+            make_server,
+            clock,
+            answer=self._answered,
+            changed=self._changed,
+            ports=ports,
         )
         self._asks: dict[str, asyncio.Future[Told]] = {}
         self._asked = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-
 import orjson
 
 from zconnector.configuration.pivot import Version
@@ -17,12 +15,13 @@ CANARY = "zconnector-canary-"
 """How the application context of a canary begins; the version, to which it is pinned, follows."""
 
 
-async def send_canary(door: Door, type_: str, version: Version, canary: Canary) -> str:
-    """Send it to this connector and wait for its end. Returns "" for SUCCES, else what went wrong.
+async def send_canary(door: Door, type_: str, version: Version, canary: Canary, ident: str) -> str:
+    """Send it to this connector, under the uuid `ident`, and wait for its end.
+
+    Returns "" for SUCCES, else what went wrong.
 
     One that is not answered in time is withdrawn, so that no other version runs it.
     """
-    ident = str(uuid.uuid4())
     timeout = max(1, round(canary.timeout * 1000))
     args = {
         "target": "self",

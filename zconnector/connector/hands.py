@@ -6,6 +6,8 @@ Each version's process has a gRPC socket of its own, which is its identity (DESI
 from __future__ import annotations
 
 import asyncio
+import random
+import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,10 +23,10 @@ from zconnector.configuration.pivot import Version
 from zconnector.connector.canary import CANARY, send_canary
 from zconnector.connector.door import Door
 from zconnector.connector.logbook import LogBook
-from zconnector.connector.readying import Ready, Readying
+from zconnector.connector.readying import DiskPackages, Packages, Ready, Readying
 from zconnector.errors import FetchError, Reason, Refusal, StorageError, ZConnectorError
-from zconnector.supervision.launch import Launch
-from zconnector.supervision.process import GuardedProcesses
+from zconnector.supervision.launch import Launch, Processes
+from zconnector.supervision.process import GuardedProcesses, Prepare
 from zconnector.supervision.shell import Supervision
 from zconnector.supervision.states import AT_REST, LIVE, Moved, Policy, State
 from zconnector.versions.manager import Manager
@@ -69,6 +71,24 @@ class Place:
     """The whole environment of its workers."""
 
 
+def _fresh() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the hands touch the world with, besides the door."""
+
+    packages: Callable[[Path], Packages] = DiskPackages
+    """Under an install root."""
+    processes: Callable[[Prepare, Clock, Any], Processes] = GuardedProcesses
+    random: Callable[[], float] = random.random
+    uuid: Callable[[], str] = _fresh
+
+
+_PORTS = Ports()
+
+
 class Hands:
     """Processes, installs, calls at the door. `act` never blocks; what it begins comes back to `feed`."""
 
@@ -82,6 +102,7 @@ class Hands:
         *,
         answer: Callable[[Answer], None],
         changed: Callable[[], None],
+        ports: Ports = _PORTS,
     ) -> None:
         self._manager = manager
         self._door = door
@@ -90,11 +111,12 @@ class Hands:
         self._clock = clock
         self._answer = answer
         self._changed = changed
-        self.readying = Readying(door, place.state_dir / "workers", place.type, place.strict)
+        self._uuid = ports.uuid
+        packages = ports.packages(place.state_dir / "workers")
+        self.readying = Readying(door, packages, place.type, place.strict)
         self.logs = LogBook()
-        self.supervision = Supervision(
-            GuardedProcesses(self._launch, clock, _Tee(self.logs, clock)), self, clock=clock
-        )
+        processes = ports.processes(self._launch, clock, _Tee(self.logs, clock))
+        self.supervision = Supervision(processes, self, clock=clock, random=ports.random)
         self._ready: dict[Version, Ready] = {}
         self._servers: dict[Version, Server] = {}
         self._versions: dict[str, Version] = {}
@@ -272,7 +294,7 @@ class Hands:
         canary = wanted.gate.canary if wanted else None
         error = ""
         if canary is not None:
-            error = await send_canary(self._door, self._place.type, version, canary)
+            error = await send_canary(self._door, self._place.type, version, canary, self._uuid())
         self.feed(self._manager.canaried(version, attempt, error, self._clock.now()))
 
     # ---- supervision's listener

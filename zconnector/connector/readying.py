@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -38,12 +38,51 @@ class Ready:
     sha256: str = ""
 
 
+class Packages(Protocol):
+    """The repository and what was installed from it: on this machine's disk, or a simulation's."""
+
+    async def install(self, source: Source, worker: WorkerName, version: Version) -> Installed:
+        """Fetched and verified. Raises ZConnectorError."""
+        ...
+
+    async def installed(self, worker: WorkerName) -> Sequence[Installed]:
+        """What lies on the disk. Raises ZConnectorError."""
+        ...
+
+    async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
+        """What the repository has. Raises ZConnectorError."""
+        ...
+
+    async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
+        """The configuration that came with it. Raises ConfigError."""
+        ...
+
+
+class DiskPackages:
+    """`Packages` under an install root, each call in a thread of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def install(self, source: Source, worker: WorkerName, version: Version) -> Installed:
+        return await asyncio.to_thread(install, source, self._root, worker, version)
+
+    async def installed(self, worker: WorkerName) -> Sequence[Installed]:
+        return await asyncio.to_thread(installed_versions, self._root, worker)
+
+    async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
+        return await asyncio.to_thread(available, source, self._root, worker)
+
+    async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
+        return await asyncio.to_thread(_files, installed)
+
+
 class Readying:
     """Makes versions ready, one at a time: an install root takes no more."""
 
-    def __init__(self, door: Door, root: Path, type_: str, strict: bool) -> None:
+    def __init__(self, door: Door, packages: Packages, type_: str, strict: bool) -> None:
         self._door = door
-        self._root = root
+        self._packages = packages
         self._type = type_
         self._strict = strict
         self._one = asyncio.Lock()
@@ -60,8 +99,8 @@ class Readying:
         settings = _known(wanted)
         source, worker = self._source(settings), self._worker(settings)
         async with self._one:
-            installed = await asyncio.to_thread(install, source, self._root, worker, version)
-        pivot, product = await asyncio.to_thread(_files, installed)
+            installed = await self._packages.install(source, worker, version)
+        pivot, product = await self._packages.files(installed)
         told = await self._describe(settings, version)
         lacking = {
             "pivot": pivot.to_dict() if pivot and not told["pivot"] else None,
@@ -74,7 +113,7 @@ class Readying:
     async def installed(self, wanted: Wanted | None, version: Version) -> Ready:
         """From the disk, without the repository. Raises ZConnectorError."""
         settings = _known(wanted)
-        found = await asyncio.to_thread(installed_versions, self._root, self._worker(settings))
+        found = await self._packages.installed(self._worker(settings))
         for installed in found:
             if installed.version == version:
                 return await self._ready(settings, installed)
@@ -85,7 +124,7 @@ class Readying:
         settings = _known(wanted)
         source, worker = self._source(settings), self._worker(settings)
         async with self._one:
-            return tuple(await asyncio.to_thread(available, source, self._root, worker))
+            return tuple(await self._packages.available(source, worker))
 
     async def check(self, wanted: Wanted, version: Version) -> None:
         """Whether the keys of a version would do. Raises ConfigError."""
