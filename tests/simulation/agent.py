@@ -36,6 +36,11 @@ class Agent:
         self.life = 0
 
     @property
+    def door(self) -> Process | None:
+        """Where it calls, while anybody answers there."""
+        return self.node.door
+
+    @property
     def now(self) -> int:
         return self.scheduler.now
 
@@ -62,7 +67,7 @@ class Agent:
             if life == self.life:
                 answered(result, body, error)
 
-        door = self.node.door
+        door = self.door
         if door is None:
             self.scheduler.after(200, mine, {}, b"", GONE)
             return None

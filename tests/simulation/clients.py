@@ -63,6 +63,8 @@ class Job:
     done: bool = False
     admin: bool = False
     wishes: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+    """Of the call, besides: a version, a context."""
     target: str = ""
     """"self": for its own connector."""
 
@@ -165,6 +167,7 @@ class Client(Agent):
             "major": 0,
             "worker": self.name,
             **job.wishes,
+            **job.more,
         }
         if job.tenant:
             args["tenant"] = job.tenant
@@ -219,6 +222,7 @@ class Client(Agent):
             resent=True,
             done=True,
             admin=job.admin,
+            more=job.more,
         )
         self._send(other)
 

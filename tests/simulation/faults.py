@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from tests.simulation import faults_machines as machines
 from tests.simulation import faults_network as network
 from tests.simulation import faults_people as people
+from tests.simulation import faults_versions as versions
 from tests.simulation.faults_machines import CRASH_POINTS, Undo
 from tests.simulation.scheduler import SECOND
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-__all__ = ["CRASH_POINTS", "FAULTS", "Fault", "Injector"]
+__all__ = ["ALL", "CRASH_POINTS", "FAULTS", "VERSION_FAULTS", "Fault", "Injector"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,16 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+VERSION_FAULTS: dict[str, Fault] = {
+    "kill in a rollout": Fault(12, 30.0, versions.kill_in_a_rollout),
+    "kill with versions": Fault(8, 4.0, versions.kill_with_versions),
+    "version dies": Fault(8, 0.0, versions.version_dies),
+    "version hangs": Fault(5, 0.0, versions.version_hangs),
+    "repository away": Fault(4, 20.0, versions.repository_away),
+}
+"""Of worlds with worker versions; none of those above draws anything else for them."""
+ALL = {**FAULTS, **VERSION_FAULTS}
+
 CALM = 15.0
 """Seconds without a fault before one that is to be alone."""
 
@@ -83,7 +94,7 @@ class Injector:
         self.injected: Counter[str] = Counter()
         self._world = world
         self._kinds = list(kinds)
-        self._weights = [FAULTS[kind].weight for kind in kinds]
+        self._weights = [ALL[kind].weight for kind in kinds]
         self._pause = pause
         self._rng = random.Random(f"{world.plan.seed}/faults")
         self._undo: dict[int, Undo] = {}
@@ -101,7 +112,7 @@ class Injector:
         if self._stopped:
             return
         kind = self._rng.choices(self._kinds, self._weights)[0]
-        if FAULTS[kind].alone:
+        if ALL[kind].alone:
             for number in list(self._undo):
                 self._over(number, "fault")
             self._world.heal()
@@ -118,7 +129,7 @@ class Injector:
 
     def _inject(self, kind: str) -> int:
         """Returns how long it will last."""
-        fault, world = FAULTS[kind], self._world
+        fault, world = ALL[kind], self._world
         world.trace.step(world.scheduler.now, "world", kind)
         undo = fault.inject(world, self._rng)
         self.injected[kind] += 1

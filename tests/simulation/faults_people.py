@@ -50,7 +50,8 @@ def holder_dies(world: World, rng: random.Random) -> None:
 
 def pivot_put(world: World, rng: random.Random) -> None:
     """Another version of a type, while everything runs: pushed to the connectors of that type."""
-    tenant, kind = rng.choice(sorted({(node.spec.tenant, node.spec.type) for node in world.connectors}))
+    plain = [node.spec for node in world.connectors if not node.spec.versioned]
+    tenant, kind = rng.choice(sorted({(spec.tenant, spec.type) for spec in plain}))
     document = pivot_of(kind, rng.randint(1, 9), f"NEW_{rng.randint(1, 99)}")
     world.operate("pivot_put", {"tenant": tenant, "json": document})
 

@@ -8,7 +8,7 @@ from tests.simulation.nodes import ConnectorNode
 from tests.simulation.scheduler import MS, SECOND
 from tests.simulation.streams import USUAL
 from tests.simulation.topology import COMMANDS
-from tests.simulation.workers import MAJOR
+from tests.simulation.workers import VERSION
 from zconnector.errors import Reason, Refusal
 
 
@@ -55,7 +55,7 @@ class Poller(Agent):
         args = {
             "holder": "",
             "worker": self.name,
-            "major": MAJOR,
+            "major": VERSION.major,
             "minor": 0,
             "commands": list(COMMANDS[self.node.spec.type]),
             "limit": 1,

@@ -18,7 +18,7 @@ from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode
 from tests.simulation.scheduler import MS, SECOND
 from tests.simulation.topology import COMMANDS
-from tests.simulation.workers import MAJOR
+from tests.simulation.workers import VERSION
 from zconnector.errors import Reason, Refusal
 
 LEASES = (0, 0, 4_000, 10_000)
@@ -67,6 +67,8 @@ class StreamWorker(Agent):
         self._ways = ways
         self._concurrency = concurrency
         self._lease = self.rng.choice(LEASES)
+        self.version = VERSION
+        self.commands = COMMANDS[node.spec.type]
         self._streams = 0
         self._holder = ""
         self._tidings: Pending | None = None
@@ -155,10 +157,10 @@ class StreamWorker(Agent):
             self._ask(holder)
             self._adopt(holder)
 
-        self.call("register", {**self._who(), "commands": list(COMMANDS[self.node.spec.type])}, registered)
+        self.call("register", {**self._who(), "commands": list(self.commands)}, registered)
 
     def _who(self) -> dict[str, Any]:
-        return {"worker": self.name, "major": MAJOR, "minor": 0}
+        return {"worker": self.name, "major": self.version.major, "minor": self.version.minor}
 
     def _adopt(self, holder: str) -> None:
         mine = [work for work in self._hand.values() if not work.lost]
@@ -209,7 +211,7 @@ class StreamWorker(Agent):
             self._draining = self._draining or bool(news["drain"])
             self._ask(holder)
 
-        door = self.node.door
+        door = self.door
         if door is not None and not door.frozen:  # a frozen one hears it after it has looked at the time
             self._model.stream_asks(self.now, self.node.name, holder)
         self._tidings = self.call("tidings", {**self._who(), "holder": holder}, answered, given=given)
@@ -232,7 +234,7 @@ class StreamWorker(Agent):
         if not self._awake(self._next):
             return
         holder = self._holder
-        names = [] if self.rng.random() < 0.5 else list(COMMANDS[self.node.spec.type])
+        names = [] if self.rng.random() < 0.5 else list(self.commands)
         args = {**self._who(), "holder": holder, "commands": names, "limit": credit, "lease": self._lease}
 
         def given(result: Args, payload: bytes) -> None:
@@ -315,7 +317,7 @@ class StreamWorker(Agent):
         if not self._awake(self._settle, work, outcome, more, tries):
             return
         final = outcome != "progress"
-        door = self.node.door
+        door = self.door
         if door is None or not self._linked:
             if final and tries:
                 self.after(self.some(200 * MS, SECOND), self._settle, work, outcome, more, tries - 1)

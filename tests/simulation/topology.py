@@ -28,6 +28,9 @@ class ConnectorSpec:
     subscriptions: tuple[tuple[str, int], ...] = ()
     """Names of subscriptions to the events here, and how many compete for each."""
 
+    versioned: bool = False
+    """Its workers are versions of its type `Vcs`, which its admin worker runs (`version_host.py`)."""
+
     @property
     def node(self) -> str:
         return f"{self.tenant}/{self.name}"
@@ -71,7 +74,16 @@ TWO_TENANTS = Topology(
 """Two connectors of one type, and a second tenant with names of the first; Gandalf workers alone (one that
 does not name itself), v1 workers alone, and both."""
 
-COMMANDS = {"Git": ("CLONE", "MERGE"), "Ci": ("BUILD",)}
+VCS = ConnectorSpec("t1", "vcs", "Vcs", (), versioned=True)
+VERSIONS = Topology(
+    instances=(("t1", "a"), ("t1", "b")),
+    connectors=(ConnectorSpec("t1", "ci", "Ci", (True,)), VCS),
+)
+"""A connector with worker versions, and another one, which sends to it."""
+
+WITH_VERSIONS = Topology(TWO_TENANTS.instances, (*TWO_TENANTS.connectors, VCS))
+
+COMMANDS = {"Git": ("CLONE", "MERGE"), "Ci": ("BUILD",), "Vcs": ("PULL", "PUSH")}
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 RETRIES: dict[str, dict[str, Any]] = {"MERGE": {"attempts": 3, "first": 500, "limit": 3_000}}
 """What pivots say of how their commands are tried again."""

@@ -7,6 +7,7 @@ import random
 from tests.simulation.process import Process
 from zconnector.aggregator.machine import AggregatorMachine
 from zconnector.cluster.router import ClusterRouter
+from zconnector.connector.admin import AdminWorker
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.store import Bodies
@@ -24,6 +25,9 @@ class Variant:
 
     def connector(self, machine: ConnectorMachine) -> None:
         """Alter a connector that was just made."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        """Alter an admin worker that was just made, where there are worker versions."""
 
     def aggregator(self, machine: AggregatorMachine) -> None:
         """Alter an aggregator instance that was just made."""

@@ -15,13 +15,14 @@ from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode
 from tests.simulation.scheduler import MS, SECOND
 from tests.simulation.topology import COMMANDS
+from zconnector.configuration.pivot import Version
 from zconnector.connector.admin import ADMIN_WORKER
 from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Outcome
 
 BEAT = SECOND
-MAJOR = 1
+VERSION = Version(1, 0)
 
 
 @dataclass(slots=True)
@@ -53,6 +54,8 @@ class Worker(Agent):
         self._iterators: dict[str, str] = {}
         self._hung_until = 0
         self._leaving = False
+        self.version = VERSION
+        self.commands = COMMANDS[node.spec.type]
         self.ongoing = 0
         self.ended: dict[str, int] = {}
         """When each of its former processes that named itself ended."""
@@ -76,9 +79,9 @@ class Worker(Agent):
         self.ongoing = 0
         args = {
             "worker": self.identity,
-            "major": MAJOR,
-            "minor": 0,
-            "commands": list(COMMANDS[self.node.spec.type]),
+            "major": self.version.major,
+            "minor": self.version.minor,
+            "commands": list(self.commands),
         }
         self.call("register", args, self._registered)
 
@@ -87,7 +90,7 @@ class Worker(Agent):
             self._again()
             return
         self.after(self.some(0, BEAT), self._beat)
-        for name in COMMANDS[self.node.spec.type]:
+        for name in self.commands:
             self._iterate(name)
 
     def _again(self) -> None:
@@ -129,7 +132,8 @@ class Worker(Agent):
     def _beat(self) -> None:
         if not self._awake(self._beat):
             return
-        self.call("beat", {"worker": self.identity, "major": MAJOR, "minor": 0}, self._beaten)
+        args = {"worker": self.identity, "major": self.version.major, "minor": self.version.minor}
+        self.call("beat", args, self._beaten)
 
     def _beaten(self, result: Args, _: bytes, error: Refusal | None) -> None:
         if error is None and result["valid"]:
@@ -165,7 +169,7 @@ class Worker(Agent):
         if self._leaving or not self._awake(self._wait, name):
             return
         iterator = self._iterators[name]
-        args = {"iterator": iterator, "command": name, "major": MAJOR, "worker": self.source}
+        args = {"iterator": iterator, "command": name, "major": self.version.major, "worker": self.source}
         if self._named:  # our SDK tells it: one command at a time, so what was handed before is lost
             args["seen"] = ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.simulation.clients import TOPIC, Client, Manners, OwnClient, Publishe
 from tests.simulation.faults import FAULTS, Injector
 from tests.simulation.holders import Holder
 from tests.simulation.model import Model, Violation
+from tests.simulation.model_versions import VersionRules
 from tests.simulation.network import HIGH_WATER, Network
 from tests.simulation.nodes import (
     IN_FLIGHT,
@@ -25,11 +27,14 @@ from tests.simulation.nodes import (
 from tests.simulation.onlookers import Onlooker
 from tests.simulation.operators import Operator
 from tests.simulation.pollers import Poller
+from tests.simulation.repositories import Repository
 from tests.simulation.scheduler import MS, SECOND, Scheduler
 from tests.simulation.streams import StreamWorker, Ways
 from tests.simulation.topology import RETRIES, TWO_TENANTS, Topology, declare, instance_node
 from tests.simulation.trace import Trace
 from tests.simulation.variant import REAL, Variant
+from tests.simulation.version_host import AdminHost, Versioned, defects_heard
+from tests.simulation.version_people import Chief, VersionClient
 from tests.simulation.workers import AdminWorker, Habits, Worker
 from zconnector.actions import Machine
 from zconnector.aggregator.machine import AggregatorMachine
@@ -51,6 +56,8 @@ WARM_UP = 5 * SECOND
 DRAIN = 120 * SECOND
 """Virtual time in which everything must come to its end once faults have stopped: a reply is sent again after
 at most 30 s, an unknown outcome ends 30 s after `accept_until`, a lease 45 s after it began."""
+SETTLE = 100 * SECOND
+"""In which a rollout comes to an end: a version that never registers has five tries of eight seconds."""
 PROBE = 5 * SECOND
 LEASE_ENDS = 8 * SECOND
 """A dead worker's lease has ended by then: it is silent for 4 s at most, and beats each second."""
@@ -129,9 +136,12 @@ class World:
         )
         self.nodes: dict[str, Node] = {}
         self._make_nodes()
-        self.workers: list[Worker | StreamWorker | Poller] = []
+        self.workers: list[Worker | StreamWorker | Poller | Versioned] = []
         self.holders: list[Holder] = []
         self.operators: list[Operator] = []
+        self.versions = VersionRules(self.model)
+        self.hosts: list[AdminHost] = []
+        self.chiefs: list[Chief] = []
         self.clients: list[Client] = []
         self.publishers: list[Publisher] = []
         self.subscribers: list[Subscriber] = []
@@ -220,7 +230,10 @@ class World:
             )
             own = OwnClient(node, self.model, mine, types, [], [], pause=command_pause * share * 2)
             self.clients.append(own)
-            node.on_serve = AdminWorker(node, self.model).start
+            if spec.versioned:
+                self._make_versions(node)
+            else:
+                node.on_serve = AdminWorker(node, self.model).start
             self.publishers.append(Publisher(node, self.model, pause=event_pause * share))
             for number, named in enumerate(spec.workers):
                 name = f"worker {node.name} {number}"
@@ -231,6 +244,20 @@ class World:
             one, other = self.connectors[0], self.connectors[1]
             self.subscribers.append(Subscriber(one, self.model, f"nobody {one.name}", named=False))
             self.subscribers.append(Subscriber(other, self.model, f"careful {other.name}", careful=True))
+
+    def _make_versions(self, node: ConnectorNode) -> None:
+        plan, rng = self.plan, random.Random(f"{self.plan.seed}/versions")
+        repository = Repository(random.Random(f"{plan.seed}/repository"))
+        host = AdminHost(node, self.model, self.versions, repository)
+        node.on_serve = host.serve
+        self.hosts.append(host)
+        self.workers.append(Versioned(host, rng))
+        self.chiefs.append(Chief(host, self.nodes["member"]))
+        pause = plan.command_pause or rng.choice((0.5, 1.0, 2.0))
+        for sender in self.connectors:
+            if sender.spec.tenant == node.spec.tenant and not sender.spec.versioned:
+                self.clients.append(VersionClient(sender, self.model, [], pause=pause))
+                break
 
     def _make_v1(self, node: ConnectorNode) -> None:
         spec, model = node.spec, self.model
@@ -266,9 +293,14 @@ class World:
 
     def _connector_ended(self, node: ConnectorNode) -> None:
         self.model.ended(self.scheduler.now, node.name)
+        for host in self.hosts:
+            if host.node is node:
+                host.ended()
 
     def _connector_begins(self, node: ConnectorNode) -> None:
         self.model.started(self.scheduler.now, node.name)
+        if node.spec.versioned:
+            self.versions.router_started(self.scheduler.now, node.name)
 
     def trouble(self, node: Node, *, begins: bool) -> None:
         """A machine's disk is not well, or well again."""
@@ -314,11 +346,12 @@ class World:
 
     def run(self) -> Outcome:
         """Warm up, torment, let everything drain, judge."""
-        try:
-            self._run()
-        except _EnoughError:
-            return self._outcome()
-        self._judge()
+        with defects_heard(self._defect) if self.hosts else nullcontext():
+            try:
+                self._run()
+            except _EnoughError:
+                return self._outcome()
+            self._judge()
         return self._outcome()
 
     def _run(self) -> None:
@@ -329,20 +362,42 @@ class World:
             scheduler.after(SECOND, agent.start)
         if plan.operator:
             scheduler.after(SECOND, self.operator.start)
-        for sender in (*self.clients, *self.publishers):
+        for sender in (*self.chiefs, *self.clients, *self.publishers):
             scheduler.after(2 * SECOND, sender.start)
         scheduler.at(PROBE, self._probe)
         end = int(plan.minutes * 60 * SECOND)
         if self.injector_kinds:
             scheduler.at(WARM_UP, self.injector.start)
-            scheduler.run_until(max(WARM_UP, end - DRAIN))
+            scheduler.run_until(max(WARM_UP, end - self._drain))
             self.injector.stop()
             self.heal()
         else:
-            scheduler.run_until(max(WARM_UP, end - DRAIN))
+            scheduler.run_until(max(WARM_UP, end - self._drain))
         for each in (*self.clients, *self.publishers, *self.holders, self.operator):
             each.quiet = True
-        scheduler.run_until(max(end, WARM_UP + DRAIN))
+        if self.hosts:
+            self._settle_versions()
+        scheduler.run_until(max(end, WARM_UP + self._drain))
+
+    @property
+    def _drain(self) -> int:
+        return DRAIN + SETTLE if self.hosts else DRAIN
+
+    def _settle_versions(self) -> None:
+        """Every rollout comes to one of its ends by itself; where nothing good is left, somebody says so."""
+        scheduler = self.scheduler
+        for chief in self.chiefs:
+            chief.rest()
+        scheduler.run_until(scheduler.now + SETTLE)
+        for host, chief in zip(self.hosts, self.chiefs, strict=True):
+            if host.admin is None:
+                self.model.broken(scheduler.now, "old or new", host.node.name, "no admin worker runs")
+            else:
+                self.versions.settled(scheduler.now, host.node.name, host.admin.view(), host.worker)
+            chief.rescue()
+        for client in self.clients:
+            if isinstance(client, VersionClient):
+                client.send(admin=False)
 
     @property
     def injector_kinds(self) -> bool:
@@ -350,6 +405,8 @@ class World:
 
     def heal(self) -> None:
         """Whatever faults have left behind."""
+        for host in self.hosts:
+            host.fuse, host.repository.away = "", False
         for node in self.nodes.values():
             if node.process is not None:
                 node.process.fuse = -1

@@ -1,0 +1,406 @@
+"""What is promised of worker versions (docs/versions.md): which version has what, updates, admin commands. Pure.
+
+Told what workers, processes and the admin worker's calls show from outside; times are virtual microseconds,
+`node` is a connector, `worker` the name of a version's worker there.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from tests.simulation.repositories import SOUND, VERSIONS
+from tests.simulation.rules import Book
+from tests.simulation.scheduler import MS, SECOND
+from zconnector.configuration.pivot import Version
+
+CANARY = "zconnector-canary-"
+HEARD = int(2.6 * SECOND)
+"""Whoever was heard since is not silent, and whoever was not for `DEAF` is."""
+DEAF = int(6.5 * SECOND)
+ROLLBACK_LEASE = 45 * SECOND
+LEASE = 44 * SECOND
+DRAIN = 5
+"""Seconds that a stopped version has for what it runs (`worker.drain` of the configurations)."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """A registration."""
+
+    version: Version
+    commands: frozenset[str]
+    heard: int
+    attended: bool
+
+
+@dataclass(slots=True)
+class _Asked:
+    """An admin command."""
+
+    name: str
+    version: Version | None
+    at: int
+
+
+@dataclass(slots=True)
+class _Connector:
+    known: dict[str, _Known] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    drained: dict[str, int] = field(default_factory=dict)
+    """Since when."""
+    shares: dict[Version, int] = field(default_factory=dict)
+    pins: dict[str, Version] = field(default_factory=dict)
+    processes: dict[str, int] = field(default_factory=dict)
+    """By worker: how many live."""
+    served: dict[str, int] = field(default_factory=dict)
+    """When a worker last was seen to serve."""
+    absent: dict[str, int] = field(default_factory=dict)
+    """When a worker was last seen to have no process."""
+    disturbed: dict[str, int] = field(default_factory=dict)
+    """When it last died, hung, or a wait of its was cancelled."""
+    restarted: int = -1
+    leaving: bool = False
+    asked: dict[str, _Asked] = field(default_factory=dict)
+    documents: list[Mapping[str, Any] | None] = field(default_factory=lambda: [None])
+    """Kept for certain, then those that may be."""
+    ran: dict[str, tuple[int, str, int]] = field(default_factory=dict)
+    """By command: when it was last begun, by whom, and when that lease ends."""
+
+
+class VersionRules:
+    """Judges one world's versions."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._connectors: dict[str, _Connector] = {}
+
+    def _of(self, node: str) -> _Connector:
+        return self._connectors.setdefault(node, _Connector())
+
+    def _broken(self, at: int, rule: str, node: str, subject: str, text: str) -> None:
+        self._book.broken(at, rule, subject, f"{node}: {text}")
+
+    # ---- the router
+
+    def router_started(self, at: int, node: str) -> None:
+        connector = self._of(node)
+        connector.known.clear()
+        connector.held, connector.drained = frozenset(), {}
+        connector.shares, connector.pins = {}, {}
+        connector.restarted = at
+        connector.leaving = False
+        connector.disturbed = {worker: at for worker in connector.disturbed}
+
+    def router_leaves(self, node: str) -> None:
+        """It drains: what runs has as long as it has."""
+        self._of(node).leaving = True
+
+    def recalled(self, at: int, node: str, document: Mapping[str, Any] | None) -> None:
+        """What a fresh admin worker finds on the disk."""
+        connector = self._of(node)
+        self._book.checked["rollout state"] += 1
+        if document not in connector.documents:
+            text = f"found {_short(document)}, kept was {_short(connector.documents[0])}"
+            self._broken(at, "rollout state", node, node, text)
+        connector.documents = [document]
+        if document is None or document["plan"] is None:
+            return
+        plan, step, running = document["plan"], document["step"], document["running"]
+        if running not in (plan["old"], plan["new"]):
+            self._broken(at, "rollout state", node, node, f"{running} at {step} of {plan}")
+        if step in ("FETCHING", "STARTING", "GATING") and running != plan["old"]:
+            self._broken(at, "rollout state", node, node, f"{running} at {step} of {plan}")
+        if step == "DRAINING" and running != plan["new"]:
+            self._broken(at, "rollout state", node, node, f"{running} at {step} of {plan}")
+
+    def keeping(self, node: str, document: Mapping[str, Any]) -> None:
+        """The admin worker asks for a commit of this."""
+        self._of(node).documents.append(document)
+
+    def kept(self, node: str, document: Mapping[str, Any]) -> None:
+        """It was told that it is durable."""
+        connector = self._of(node)
+        if document in connector.documents:
+            at = connector.documents.index(document)
+            connector.documents = connector.documents[at:]
+
+    def steered(self, at: int, node: str, told: Mapping[str, Any]) -> None:
+        """What the router is told of traffic, as it takes it."""
+        connector = self._of(node)
+        connector.held = frozenset(told["held"])
+        connector.drained = {worker: connector.drained.get(worker, at) for worker in told["drained"]}
+        connector.shares = {_version(text): share for text, share in told["shares"].items()}
+        connector.pins = {context: _version(text) for context, text in told["pins"].items()}
+
+    # ---- workers
+
+    def spawned(self, at: int, node: str, worker: str) -> None:
+        connector = self._of(node)
+        count = connector.processes[worker] = connector.processes.get(worker, 0) + 1
+        self._book.checked["one process"] += 1
+        self._book.counts["version processes"] += 1
+        if count > 1:
+            self._broken(at, "one process", node, worker, f"{worker} has {count} processes")
+
+    def exited(self, at: int, node: str, worker: str, ongoing: int) -> None:
+        connector = self._of(node)
+        connector.processes[worker] -= 1
+        connector.absent[worker] = at
+        if worker in connector.known:
+            connector.known[worker].attended = False
+        if ongoing:
+            connector.disturbed[worker] = at
+
+    def terminated(self, at: int, node: str, worker: str, ongoing: int) -> None:
+        """SIGTERM comes to a process that has so much in hand."""
+        connector = self._of(node)
+        self._book.checked["update twice"] += 1
+        if not ongoing:
+            return
+        known, since = connector.known.get(worker), connector.drained.get(worker)
+        silent = known is None or at - known.heard > HEARD
+        early = since is not None and at - since < (DRAIN - 1) * SECOND
+        if worker not in connector.held and early and not silent and not self._troubled(node, at, 10):
+            if connector.leaving or at - connector.disturbed.get(worker, -(1 << 60)) < 15 * SECOND:
+                return
+            text = f"{worker} is told to end after {(at - (since or 0)) / MS:.0f} ms with {ongoing} in hand"
+            self._broken(at, "update twice", node, worker, text)
+
+    def disturbed(self, at: int, node: str, worker: str) -> None:
+        self._of(node).disturbed[worker] = at
+
+    def registered(
+        self, at: int, node: str, worker: str, version: Version, commands: Sequence[str]
+    ) -> None:
+        attended = False
+        self._of(node).known[worker] = _Known(version, frozenset(commands), at, attended)
+        self._seen(at, node, worker)
+
+    def beaten(self, at: int, node: str, worker: str) -> None:
+        known = self._of(node).known.get(worker)
+        if known is not None:
+            known.heard = at
+            self._seen(at, node, worker)
+
+    def attended(self, at: int, node: str, worker: str, attended: bool) -> None:
+        """A stream of it begins, or ends."""
+        known = self._of(node).known.get(worker)
+        if known is not None:
+            known.attended, known.heard = attended, at
+            self._seen(at, node, worker)
+
+    def forgotten(self, node: str, worker: str) -> None:
+        """The router is told that its process has ended."""
+        self._of(node).known.pop(worker, None)
+
+    def _seen(self, at: int, node: str, worker: str) -> None:
+        connector = self._of(node)
+        if worker not in connector.held and worker not in connector.drained:
+            connector.served[worker] = at
+
+    # ---- commands
+
+    def handed(self, at: int, node: str, worker: str, header: Mapping[str, Any]) -> None:
+        """A command is handed to a version's worker."""
+        connector = self._of(node)
+        uuid, name = str(header["uuid"]), str(header["command"])
+        context = str(header.get("context", ""))
+        known = connector.known.get(worker)
+        canary = context == f"{CANARY}{known.version}" if known else False
+        self._book.checked["version declares"] += 1
+        if known is None or name not in known.commands:
+            text = f"{worker} was handed {name} {uuid}, which it has not registered"
+            self._broken(at, "version declares", node, uuid, text)
+            return
+        self._book.checked["version gated"] += 1
+        self._book.counts["commands by version"] += 1
+        if worker in connector.drained:
+            self._broken(at, "version gated", node, uuid, f"{worker} is drained and was handed {name} {uuid}")
+        if worker in connector.held and not canary:
+            self._broken(at, "version gated", node, uuid, f"{worker} is held and was handed {name} {uuid}")
+        self._book.checked["bad version"] += 1
+        if VERSIONS[known.version] not in SOUND and not canary:
+            text = f"{worker} ({VERSIONS[known.version]}) was handed {name} {uuid}"
+            self._broken(at, "bad version", node, uuid, text)
+        self._check_route(at, node, known, worker, header)
+
+    def _check_route(
+        self, at: int, node: str, mine: _Known, worker: str, header: Mapping[str, Any]
+    ) -> None:
+        connector = self._of(node)
+        name, major = str(header["command"]), int(header.get("major", 0))
+        context = str(header.get("context", ""))
+        key = str(header.get("order_key") or header["uuid"])
+        sure: set[Version] = set()
+        perhaps: set[Version] = set()
+        held: set[Version] = set()
+        for of, known in connector.known.items():
+            if of in connector.drained or name not in known.commands or major not in (0, known.version.major):
+                continue
+            if of in connector.held:
+                held.add(known.version)
+            elif self._surely(at, node, known) is None:
+                perhaps.add(known.version)
+            elif self._surely(at, node, known):
+                sure.add(known.version)
+        self._book.checked["version routed"] += 1
+        targets = {
+            route(sure | set(more), held, context, key, connector.shares, connector.pins)
+            for count in range(len(perhaps) + 1)
+            for more in combinations(sorted(perhaps), count)
+        }
+        self._book.counts["commands routed by choice"] += len(sure | perhaps) > 1
+        if mine.version not in targets:
+            said = ", ".join(sorted(map(str, targets)))
+            text = f"{worker} was handed {name} {header['uuid']} of {context!r}, which goes to {said}"
+            self._broken(at, "version routed", node, str(header["uuid"]), text)
+
+    def _surely(self, at: int, node: str, known: _Known) -> bool | None:
+        """Whether it is active: None, where that cannot be seen from here."""
+        if known.attended or at - known.heard < HEARD:
+            return True
+        if self._troubled(node, at, 15) or at - known.heard < DEAF:
+            return None
+        return False
+
+    def _troubled(self, node: str, at: int, seconds: int) -> bool:
+        return self._book._troubled(node, at - seconds * SECOND, at)
+
+    def executed(self, at: int, node: str, uuid: str, worker: str, header: Mapping[str, Any]) -> None:
+        """A version's worker begins to run a command."""
+        connector = self._of(node)
+        self._book.checked["update twice"] += 1
+        before = connector.ran.get(uuid)
+        length = int(header.get("lease") or 0) * MS
+        connector.ran[uuid] = (at, worker, at + (min(length, LEASE) or LEASE))
+        if before is None:
+            return
+        began, who, ends = before
+        died = connector.disturbed.get(who, -1) >= began - SECOND
+        if died or connector.restarted >= began or at > ends - SECOND:
+            return
+        if self._book._troubled(node, began - SECOND, at):
+            return
+        text = f"{uuid} ran at {who}, and {(at - began) / MS:.0f} ms later at {worker}; neither died"
+        self._broken(at, "update twice", node, uuid, text)
+
+    # ---- admin commands
+
+    def asked(self, at: int, node: str, uuid: str, name: str, version: Version | None) -> None:
+        """An admin command is handed to the admin worker, perhaps again."""
+        self._of(node).asked.setdefault(uuid, _Asked(name, version, at))
+
+    def answered(
+        self, at: int, node: str, uuid: str, worker_of: Any, ok: bool, result: Mapping[str, Any]
+    ) -> None:
+        """The router takes its final answer."""
+        connector = self._of(node)
+        asked = connector.asked.get(uuid)
+        self._book.checked["admin answer"] += 1
+        self._book.counts[f"admin {'SUCCES' if ok else 'FAIL'}"] += 1
+        if asked is None or not ok or "Major" not in result:
+            return
+        version = Version(result["Major"], result["Minor"])
+        if asked.version is not None and version != asked.version:
+            text = f"{asked.name} of {asked.version} was answered with {version}"
+            self._broken(at, "admin answer", node, uuid, text)
+        worker = worker_of(version)
+        self._book.counts[f"{asked.name} SUCCES"] += 1
+        if asked.name in ("ADMIN_START_WORKER", "ADMIN_UPDATE"):
+            last = self._last_served(at, node, worker)
+            if last < asked.at - SECOND and not self._troubled(node, at, 30):
+                text = f"{asked.name} of {version} had SUCCES, and it does not serve"
+                self._broken(at, "admin answer", node, uuid, text)
+        elif asked.name == "ADMIN_STOP_WORKER":
+            if connector.processes.get(worker, 0) and connector.absent.get(worker, -1) < asked.at:
+                text = f"{asked.name} of {version} had SUCCES, and its process runs"
+                self._broken(at, "admin answer", node, uuid, text)
+
+    def _last_served(self, at: int, node: str, worker: str) -> int:
+        connector = self._of(node)
+        known = connector.known.get(worker)
+        if known and worker not in connector.held and worker not in connector.drained:
+            if self._surely(at, node, known) is not False:
+                return at
+        return connector.served.get(worker, -(1 << 60))
+
+    # ---- looking
+
+    def serving(self, node: str) -> list[Version]:
+        """The versions that may have traffic."""
+        connector = self._of(node)
+        return sorted(
+            known.version
+            for worker, known in connector.known.items()
+            if worker not in connector.held and worker not in connector.drained
+        )
+
+    def settled(self, at: int, node: str, view: Mapping[str, Any], worker_of: Any) -> None:
+        """Nothing has gone wrong for long: a rollout has come to one of its ends, and that runs."""
+        connector = self._of(node)
+        running = [row["version"] for row in view["versions"] if row["wanted"]]
+        failed = [row["version"] for row in view["versions"] if row["wanted"] and row["state"] == "FAILED"]
+        self._book.checked["old or new"] += 1
+        if view["rollout"] is not None:
+            self._broken(at, "old or new", node, node, f"a rollout still goes on: {view['rollout']}")
+            return
+        last = view["last"]
+        ends = None if last is None else last["new"] if last["outcome"] == "DONE" else last["old"]
+        if ends is not None and running != ends:
+            self._broken(at, "old or new", node, node, f"{running} should run after {last}")
+        for version in running:
+            if version in failed:
+                continue
+            serves = _version(version) in self.serving(node)
+            if not serves and VERSIONS[_version(version)] in SOUND:
+                self._broken(at, "old or new", node, node, f"{version} should run, and does not serve")
+        self._book.checked["one process"] += 1
+        wanted = {worker_of(_version(version)) for version in running}
+        for worker, count in sorted(connector.processes.items()):
+            if count and worker not in wanted:
+                self._broken(at, "one process", node, worker, f"{worker} runs, and should not")
+
+
+def route(
+    active: set[Version],
+    held: set[Version],
+    context: str,
+    key: str,
+    shares: Mapping[Version, int],
+    pins: Mapping[str, Version],
+) -> Version | None:
+    """Which version a command goes to, by the words of docs/versions.md; all given ones declare its name."""
+    pinned = pins.get(context) if context else None
+    if pinned in active or pinned in held:
+        return pinned
+    if not active:
+        return None
+    newest = sorted(active, reverse=True)
+    named = [version for version in newest if version in shares]
+    others = [version for version in newest if version not in shares]
+    if not named:
+        return newest[0]
+    total = sum(shares[version] for version in named)
+    whole = 100 if others and total <= 100 else total
+    number, upto = zlib.crc32(key.encode()) % 100, 0
+    for version in named:
+        upto += shares[version]
+        if number * whole < upto * 100:
+            return version
+    return others[0] if others else newest[0]
+
+
+def _version(text: str) -> Version:
+    major, minor = text.split(".")
+    return Version(int(major), int(minor))
+
+
+def _short(document: Mapping[str, Any] | None) -> str:
+    if document is None:
+        return "nothing"
+    plan = document["plan"]
+    return f"{document['running']} at {document['step']} of {plan and (plan['old'], plan['new'])}"
