@@ -110,7 +110,7 @@ class EventRules(Book):
 
     def _check_tenant(self, at: int, node: str, uuid: str, payload: bytes) -> None:
         self.checked["cross-tenant"] += 1
-        tenant = orjson.loads(payload).get("tenant", tenant_of(node))
+        tenant = orjson.loads(payload or b"{}").get("tenant", tenant_of(node))
         if tenant != tenant_of(node):
             self._broken(at, "cross-tenant", uuid, f"{uuid} of {tenant} was seen at {node}")
 

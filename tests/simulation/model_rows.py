@@ -98,6 +98,8 @@ class RowRules(SubscriptionRules):
         self._buried: dict[tuple[str, str], tuple[int, int]] = {}
         """(connector, uuid) -> keys of its row and its letter, whatever became of that."""
         self._edits: dict[tuple[str, str], set[bytes]] = {}
+        self.versioned: set[str] = set()
+        """Connectors whose commands go to one version or another: a first one may wait for another version."""
         self._paused: dict[str, dict[str, int]] = {}
         self._replayed: dict[tuple[str, str], str] = {}
         """(connector, uuid) -> the letter that it was."""
@@ -445,6 +447,8 @@ class RowRules(SubscriptionRules):
                 at, "priority", uuid, f"{other} was handed out at {node} at {begin / 1e6:.3f} s before {uuid}"
             )
             row.passed.clear()
+        if node in self.versioned:
+            return
         self.checked["priority"] += 1
         rank = row.rank
         for other in self._live[node, row.name].values():

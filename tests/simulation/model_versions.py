@@ -21,7 +21,6 @@ CANARY = "zconnector-canary-"
 HEARD = int(2.6 * SECOND)
 """Whoever was heard since is not silent, and whoever was not for `DEAF` is."""
 DEAF = int(6.5 * SECOND)
-ROLLBACK_LEASE = 45 * SECOND
 LEASE = 44 * SECOND
 DRAIN = 5
 """Seconds that a stopped version has for what it runs (`worker.drain` of the configurations)."""
@@ -34,7 +33,9 @@ class _Known:
     version: Version
     commands: frozenset[str]
     heard: int
-    attended: bool
+    attended: bool = False
+    """It has a stream, whose asking is as good as beats."""
+    hung: bool = False
 
 
 @dataclass(slots=True)
@@ -173,11 +174,17 @@ class VersionRules:
     def disturbed(self, at: int, node: str, worker: str) -> None:
         self._of(node).disturbed[worker] = at
 
+    def hung(self, at: int, node: str, worker: str) -> None:
+        """It stands still; with a stream nobody can say for how long that is not noticed."""
+        self.disturbed(at, node, worker)
+        known = self._of(node).known.get(worker)
+        if known is not None:
+            known.hung = known.attended
+
     def registered(
         self, at: int, node: str, worker: str, version: Version, commands: Sequence[str]
     ) -> None:
-        attended = False
-        self._of(node).known[worker] = _Known(version, frozenset(commands), at, attended)
+        self._of(node).known[worker] = _Known(version, frozenset(commands), at)
         self._seen(at, node, worker)
 
     def beaten(self, at: int, node: str, worker: str) -> None:
@@ -190,7 +197,7 @@ class VersionRules:
         """A stream of it begins, or ends."""
         known = self._of(node).known.get(worker)
         if known is not None:
-            known.attended, known.heard = attended, at
+            known.attended, known.heard, known.hung = attended, at, False
             self._seen(at, node, worker)
 
     def forgotten(self, node: str, worker: str) -> None:
@@ -261,6 +268,8 @@ class VersionRules:
 
     def _surely(self, at: int, node: str, known: _Known) -> bool | None:
         """Whether it is active: None, where that cannot be seen from here."""
+        if known.hung:
+            return None
         if known.attended or at - known.heard < HEARD:
             return True
         if self._troubled(node, at, 15) or at - known.heard < DEAF:
@@ -305,7 +314,8 @@ class VersionRules:
         if asked is None or not ok or "Major" not in result:
             return
         version = Version(result["Major"], result["Minor"])
-        if asked.version is not None and version != asked.version:
+        latest = asked.name == "ADMIN_GET_LAST_VERSION_WORKER"
+        if asked.version is not None and version != asked.version and not latest:
             text = f"{asked.name} of {asked.version} was answered with {version}"
             self._broken(at, "admin answer", node, uuid, text)
         worker = worker_of(version)

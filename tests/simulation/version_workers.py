@@ -136,7 +136,7 @@ class SimulatedProcess(Agent):
 
     def hang(self, duration: int) -> None:
         if self.worker is not None:
-            self._home.rules.disturbed(self.now, self.node.name, self.name)
+            self._home.rules.hung(self.now, self.node.name, self.name)
             self.worker.hang(duration)
 
     def cancel_waits(self) -> None:
@@ -218,6 +218,16 @@ class VersionStream(StreamWorker):
 
     def call(self, op: str, args: Args, answered: Any, payload: bytes = b"", given: Any = None) -> Any:
         return super().call(op, args, answered, payload, _watched(self, op, args, given))
+
+    def _ask(self, holder: str) -> None:
+        if holder == self._holder and self.now >= self._hung_until:
+            self._home.rules.attended(self.now, self.node.name, self.name, True)
+        super()._ask(holder)
+
+    def _end_stream(self) -> None:
+        if self._holder:
+            self._home.rules.attended(self.now, self.node.name, self.name, False)
+        super()._end_stream()
 
     def _begin(self, entry: Args) -> None:
         self._home.rules.executed(self.now, self.node.name, str(entry["uuid"]), self.name, entry)

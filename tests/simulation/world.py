@@ -250,6 +250,7 @@ class World:
         repository = Repository(random.Random(f"{plan.seed}/repository"))
         host = AdminHost(node, self.model, self.versions, repository)
         node.on_serve = host.serve
+        self.model.versioned.add(node.name)
         self.hosts.append(host)
         self.workers.append(Versioned(host, rng))
         self.chiefs.append(Chief(host, self.nodes["member"]))
