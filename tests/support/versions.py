@@ -74,7 +74,7 @@ class Releases:
         self.ledger.touch()
 
     def add(self, minor: int, how: str = "good", api: str = "auto") -> None:
-        """Publish 1.`minor`; `how`: good, crash, crash_later (at the gate), crash_late, hang, lacks, tampered."""
+        """Publish 1.`minor`; `how`: good, crash, crash_later, crash_late, hang, lacks, tampered."""
         source = self._sources / f"1.{minor}-{how}"
         source.mkdir(parents=True)
         worker = source / "worker"
