@@ -31,7 +31,7 @@ async def in_force(dev: Dev, name: str, version: int) -> None:
 async def test_a_change_reaches_a_running_connector_and_its_next_start(
     make_dev: MakeDev, tmp_path: Path
 ) -> None:
-    dev = make_dev("--aggregators", "2", "--connector", "git:Git", "--connector", "ci:Ci")
+    dev = make_dev("--restart", "--aggregators", "2", "--connector", "git:Git", "--connector", "ci:Ci")
     await dev.start()
     state = ["--state-dir", str(dev.state_dir)]
     pids = dev.pids()
