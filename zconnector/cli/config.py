@@ -38,7 +38,7 @@ def command() -> None:
 Examples:
   zconnector config set ci product=jenkins repository=file:///srv/workers \\
       'repository_keys=["ed25519:..."]' 'versions=["1.0"]' --tenant acme
-  zconnector config set ci keys.token=@token.txt keys.retries=3
+  zconnector config set ci keys.token=@token.txt keys.retries=3 'keys.pin="1234"'
   pass show ci/token | zconnector config set ci keys.token=-
   zconnector config set ci 'versions=["1.0","1.1"]' shares.1.1=10
   zconnector config set ci --from ci.yaml""",
