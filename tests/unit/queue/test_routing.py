@@ -15,9 +15,7 @@ BOTH = {V10: frozenset({"A"}), V11: frozenset({"A"})}
 
 
 def a_command(uuid: str = "u", major: int = 0, order_key: str = "", context: str = "") -> Command:
-    return Command(
-        1, uuid, "", "A", major, False, "ci", "acme", 0, 10, order_key=order_key, context=context
-    )
+    return Command(1, uuid, "", "A", major, False, "ci", "acme", 0, 10, order_key=order_key, context=context)
 
 
 def rule_of(routing: Routing, name: str = "A") -> Rule:
@@ -67,7 +65,12 @@ def test_a_gated_version_makes_rules_that_give_it_nothing() -> None:
 
 def test_the_newest_gets_all_where_nothing_else_is_said() -> None:
     rule = rule_of(Routing({**BOTH, V20: frozenset({"A", "B"})}))
-    assert [traffic(rule, major) for major in (0, 1, 2, 3)] == [{V20: 100}, {V11: 100}, {V20: 100}, {None: 100}]
+    assert [traffic(rule, major) for major in (0, 1, 2, 3)] == [
+        {V20: 100},
+        {V11: 100},
+        {V20: 100},
+        {None: 100},
+    ]
     assert all(rule.even(major) for major in (0, 1, 2, 3))
     assert rule.target(1, -1) == V11
 
