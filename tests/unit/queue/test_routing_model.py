@@ -35,7 +35,7 @@ WORKERS = ("w", "x", "y")
 CONTEXTS = ("", "app", "web")
 FOREVER = 10**15
 
-some_names = st.frozensets(st.sampled_from(NAMES))
+some_names = st.one_of(st.just(frozenset(NAMES)), st.frozensets(st.sampled_from(NAMES)))
 tables = st.builds(
     lambda of, shares, pins, held, drained: Routing(
         {v: names for v, (kind, names) in of.items() if kind == "active"},
@@ -179,7 +179,12 @@ class Tables(RuleBasedStateMachine):
         key=st.sampled_from(["", "", "k", "l"]),
         priority=st.integers(0, 1),
         salt=st.integers(0, 99),
+        burst=st.sampled_from([1, 1, 8]),
     )
+    def offer_some(self, burst: int, salt: int, **fields: Any) -> None:
+        for number in range(burst):
+            self.offer(salt=salt + number, **fields)
+
     def offer(self, name: str, major: int, context: str, key: str, priority: int, salt: int) -> None:
         uuid = f"u{len(self.sent)}-{salt}"
         self.sent.append(uuid)
