@@ -133,7 +133,7 @@ async def test_two_thousand_commands_flow_through_an_update(site: Site) -> None:
     [
         (2, "crash", "ended with status 3"),
         (3, "crash_later", "ended with status 4"),
-        (4, "hang", "was not heard steadily"),
+        (4, "hang", "hung: no beat for 3 s"),
         (5, "lacks", "version 1.5 lacks CLEAN"),
         (6, "tampered", "has SHA-256"),
     ],

@@ -98,6 +98,7 @@ class Releases:
             "versions": list(versions),
             "keys": {"ledger": str(self.ledger), "token": "sesame-open-4711"},
             "gate": {"seconds": 1.5},
+            "worker": {"hang": 3},
             **more,
         }
 
