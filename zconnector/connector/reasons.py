@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.connector.waiting import Queued
 from zconnector.connector.workers import Registration, Workers
-from zconnector.queue.leases import Command, Version
+from zconnector.queue.leases import Command
 from zconnector.queue.lines import Waiter
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.pauses import ALL
