@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.support.repositories import KEY, publish
+from tests.support.repositories import KEY, OTHER_KEY, publish
+from zconnector.repository.publish import sign_again
 
 SOURCE = """#!/usr/bin/env python3
 import os
@@ -88,6 +89,13 @@ class Releases:
             content = bytearray(archive.read_bytes())
             content[len(content) // 2] ^= 1
             archive.write_bytes(content)
+
+    def sign_with_another_key(self) -> None:
+        """As somebody does who got at the files, and not at the key."""
+        sign_again(self.folder, OTHER_KEY, int(time.time() * 1000), new_key=True)
+
+    def sign_with_the_pinned_key(self) -> None:
+        sign_again(self.folder, KEY, int(time.time() * 1000), new_key=True)
 
     def values(self, *versions: str, **more: Any) -> dict[str, Any]:
         """The logical configuration of a connector that runs these."""
