@@ -301,6 +301,19 @@ def test_configuration_has_two_layers_and_a_version(store: ClusterStore):
     assert store.configuration("beta", "git").version == 0
 
 
+def test_a_layer_that_is_another_by_now_is_not_replaced(store: ClusterStore):
+    def over(values: dict[str, Any], before: dict[str, Any]) -> Any:
+        return one(store, PutConfiguration("acme", "git", values, operator=True, over=before))
+
+    assert over({"a": 1}, {"z": 1}) is None
+    assert store.configuration("acme", "git").version == 0
+    assert over({"a": 1}, {}).operator == {"a": 1}
+    one(store, PutConfiguration("acme", "git", {"b": 1}, operator=False))
+    assert over({"a": 2}, {}) is None
+    assert over({"a": 2}, {"a": True}) is None  # which is 1, for Python
+    assert over({"a": 2}, {"a": 1}).in_force.values == {"a": 2, "b": 1}
+
+
 # ---- what a file must do besides
 
 

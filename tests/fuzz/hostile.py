@@ -58,6 +58,11 @@ PAYLOADS = (
     ),
     *(b'{"pivots":[{"name":"Git","major":1,"commandtypes":[{"name":"A","schema":{"$ref":"#/x"}}]}]}',),
     *(b'{"major":1,"minor":0,"commands":["X"]}', b'{"major":"x","commands":[1]}', b"s" * 3000),
+    *(
+        b'{"pivot":{"name":"Git","major":1,"minor":9,"commandtypes":["CLONE"]}}',
+        b'{"product":{"name":"Ci","product":"P","major":1}}',
+        b'{"pivot":5}',
+    ),
     *(b'{"x":' + b"[" * 300 + b"]" * 300 + b"}",),
 )
 

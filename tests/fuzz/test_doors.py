@@ -204,7 +204,7 @@ async def test_any_frames_at_the_door_and_the_next_client_is_served(
 
 OPERATIONS = [
     *("status", "secret_create", "secret_list", "secret_rebind", "secret_revoke", "pivot_put", "pivot_show"),
-    *("config_set", "config_get", "explain", "nonsense", ""),
+    *("config_set", "config_change", "config_get", "explain", "nonsense", ""),
 ]
 ARGUMENTS: dict[str, list[Any]] = {
     "tenant": ["acme", "beta", ""],
@@ -218,6 +218,8 @@ ARGUMENTS: dict[str, list[Any]] = {
     "permissions": [["*"], ["Git:CLONE"], ["é"]],
     "endpoints": [[{"instance": "a", "endpoint": "tcp://a", "key": "k" * 40}], [{}]],
     "values": [{"a": 1}, {"x": "y" * 2_000_000}],
+    "set": [{"keys.a": 1}, {"versions": ["1.0"]}, {"gate": {"seconds": 1}}, {"keys": 5}, {"é.": [1]}],
+    "unset": [["keys"], ["keys.a"], ["nothing", 5], []],
     "yaml": ["name: Ci\nmajor: 1\n", "a: 2001-99-99", "a: !!int x", "[" * 3000, "&a [*a]"],
     "json": [
         {"name": "Ci", "major": 1},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,7 @@ async def test_two_thousand_commands_flow_through_an_update(site: Site) -> None:
     [
         (2, "crash", "ended with status 3"),
         (3, "crash_later", "ended with status 4"),
-        (4, "hang", "was not heard steadily"),
+        (4, "hang", "hung: no beat for 3 s"),
         (5, "lacks", "version 1.5 lacks CLEAN"),
         (6, "tampered", "has SHA-256"),
     ],
@@ -153,3 +154,90 @@ async def test_a_bad_version_is_rolled_back_while_the_old_one_serves(
     view = await site.serving("1.1")
     assert view["last"]["outcome"] == "ROLLED_BACK"
     assert reason in view["rejected"][f"1.{minor}"]
+
+
+async def test_what_another_key_signed_is_refused_by_name_of_the_key(site: Site) -> None:
+    await site.serving("1.1")
+    site.releases.add(7)
+    site.releases.sign_with_another_key()
+    try:
+        with pytest.raises(Refusal, match="must be by a pinned key"):
+            await site.ask("update", version="1.7")
+    finally:
+        site.releases.sign_with_the_pinned_key()
+    assert set((await flow(site, 20)).values()) == {"1.1"}
+
+
+async def test_a_version_that_gives_up_after_its_gate_gives_the_place_back(site: Site) -> None:
+    await site.serving("1.1")
+    site.releases.add(8, "crash_late")
+    await site.ask("update", version="1.8")
+    flowing = asyncio.create_task(flow(site, 200))
+    view = await site.until(lambda view: view["last"]["why"] == "crash loop")
+    assert "1.8" in view["rejected"]
+    answered = await flowing
+    assert set(answered.values()) <= {"1.1", "1.8"}
+    await site.serving("1.1")
+
+
+async def test_shares_and_pins_decide_who_gets_what(site: Site) -> None:
+    await site.serving("1.1")
+    site.releases.add(9)
+    values = site.releases.values("1.1", "1.9", shares={"1.9": 10}, pins={"canaries": "1.9"})
+    await site.configure(**values)
+    await site.serving("1.1", "1.9")
+    counts = Counter((await flow(site, 400)).values())
+    assert 10 <= counts["1.9"] <= 80  # 40 expected; beyond 5 sigma
+    async with Client(site.dev.grpc("git")) as client:
+        for _ in range(5):
+            handle = await client.send("Ci", "BUILD", "{}", context="canaries")
+            assert (await asyncio.wait_for(handle.reply(), PATIENCE)).payload == "1.9"
+
+
+async def test_admin_commands_come_by_the_ordinary_way(site: Site) -> None:
+    async with Client(site.dev.grpc("git")) as client:
+
+        async def admin(name: str, payload: str = "") -> tuple[str, Any]:
+            handle = await client.send("Ci", name, payload, admin=True, timeout=60)
+            reply = await asyncio.wait_for(handle.reply(), PATIENCE)
+            return reply.event, json.loads(reply.payload)
+
+        event, latest = await admin("ADMIN_GET_LAST_VERSION_WORKER")
+        assert (event, latest["Major"], latest["Minor"]) == ("SUCCES", 1, 9)
+        assert (await admin("ADMIN_STOP_WORKER", '{"Major": 1, "Minor": 9}'))[0] == "SUCCES"
+        await site.serving("1.1")
+        assert (await admin("ADMIN_GET_WORKER", '{"Major": 1, "Minor": 9}'))[0] == "SUCCES"
+        event, told = await admin("ADMIN_START_WORKER", '{"Major": 1, "Minor": 99}')
+        assert event == "FAIL"
+        assert "1.99" in told["reason"] or "1/99" in told["reason"]
+        event, told = await admin("ADMIN_STOP_WORKER", "no")
+        assert (event, "the payload is no JSON" in told["reason"]) == ("FAIL", True)
+        event, told = await admin("ADMIN_UPDATE", '{"Major": 1, "Minor": 9}')
+        assert (event, told) == ("SUCCES", {"Major": 1, "Minor": 9})
+    await site.serving("1.9")
+
+
+async def test_keys_reach_the_worker_and_nothing_else(site: Site) -> None:
+    lines = (await site.ask("logs", version="1.9"))["lines"]
+    assert any("hello from 1.9" in line["line"] for line in lines)
+    secret = "sesame-open-4711"
+    assert not any(secret in line["line"] for line in lines)
+    for path in (site.dev.state_dir / "logs").glob("*.log"):
+        assert secret not in path.read_text()
+    for line in lines:
+        pid = Path("/proc") / str(line.get("pid", 0))
+        if pid.exists():
+            assert secret.encode() not in (pid / "cmdline").read_bytes()
+            assert secret.encode() not in (pid / "environ").read_bytes()
+
+
+async def test_a_missing_mandatory_key_stops_the_start_by_its_name(site: Site) -> None:
+    await site.serving("1.9")
+    values = site.releases.values("1.9")
+    del values["keys"]["ledger"]
+    await site.configure(**values)
+    view = await site.until(lambda view: view["problem"])
+    assert "ledger" in view["problem"]
+    assert set((await flow(site, 10)).values()) == {"1.9"}
+    await site.configure(**site.releases.values("1.9"))
+    await site.serving("1.9")

@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.support.repositories import KEY, publish
+from tests.support.repositories import KEY, OTHER_KEY, publish
+from zconnector.repository.publish import sign_again
 
 SOURCE = """#!/usr/bin/env python3
 import os
@@ -74,7 +75,7 @@ class Releases:
         self.ledger.touch()
 
     def add(self, minor: int, how: str = "good", api: str = "auto") -> None:
-        """Publish 1.`minor`; `how`: good, crash, crash_later (at the gate), crash_late, hang, lacks, tampered."""
+        """Publish 1.`minor`; `how`: good, crash, crash_later, crash_late, hang, lacks, tampered."""
         source = self._sources / f"1.{minor}-{how}"
         source.mkdir(parents=True)
         worker = source / "worker"
@@ -89,6 +90,13 @@ class Releases:
             content[len(content) // 2] ^= 1
             archive.write_bytes(content)
 
+    def sign_with_another_key(self) -> None:
+        """As somebody does who got at the files, and not at the key."""
+        sign_again(self.folder, OTHER_KEY, int(time.time() * 1000), new_key=True)
+
+    def sign_with_the_pinned_key(self) -> None:
+        sign_again(self.folder, KEY, int(time.time() * 1000), new_key=True)
+
     def values(self, *versions: str, **more: Any) -> dict[str, Any]:
         """The logical configuration of a connector that runs these."""
         return {
@@ -98,6 +106,7 @@ class Releases:
             "versions": list(versions),
             "keys": {"ledger": str(self.ledger), "token": "sesame-open-4711"},
             "gate": {"seconds": 1.5},
+            "worker": {"hang": 3},
             **more,
         }
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "frontend": "zconnector.cli.frontend",
     "secret": "zconnector.cli.secret",
     "pivot": "zconnector.cli.pivot",
+    "config": "zconnector.cli.config",
     "send": "zconnector.cli.send",
     "watch": "zconnector.cli.watch",
     "status": "zconnector.cli.status",

@@ -23,6 +23,9 @@ from zconnector.shoset.peers import Peer
 Outcome = Callable[[Instant, Refusal | None], Actions]
 """What to do once a change is committed (None) or was not."""
 
+_TRIES = 100
+"""Of one change, each undone by another one that came between: far more than operators there are."""
+
 _Subject = tuple[Kind, str, str]
 """What a push is about: the kind, the connector type, the connector ("" for all of the type)."""
 
@@ -113,6 +116,42 @@ class Configure:
             return actions + self._push_configuration(tenant, name, layers, now) if operator else actions
 
         write = PutConfiguration(tenant, name, values, operator)
+        return self._context.commits.commit([write], committed, lambda now: then(now, _not_stored()))
+
+    def change_values(
+        self,
+        tenant: str,
+        name: str,
+        change: Callable[[Layers], Mapping[str, Any]],
+        then: Callable[[Instant, Layers | Refusal], Actions],
+        tries: int = _TRIES,
+    ) -> Actions:
+        """Commit what `change` makes of the operator's layer, and push it.
+
+        Where another change came between, `change` is asked again: none is lost.
+
+        Raises:
+            ConfigError, Refusal: by `change`, of what is stored now.
+            StorageError: what is stored cannot be read.
+        """
+        layers = self._context.reads.configuration(tenant, name)
+        values = change(layers)
+
+        def committed(now: Instant, results: Any) -> Actions:
+            if results[0] is not None:
+                return then(now, results[0]) + self._push_configuration(tenant, name, results[0], now)
+            if tries <= 1:
+                return then(now, Refusal(Reason.BUSY, f"the configuration of {name} was changed meanwhile"))
+            try:
+                return self.change_values(tenant, name, change, then, tries - 1)
+            except ConfigError as error:
+                return then(now, Refusal(Reason.BAD_ARGUMENT, str(error)))
+            except Refusal as refusal:
+                return then(now, refusal)
+            except StorageError as error:
+                return self._context.commits.broken(error) + then(now, _not_stored())
+
+        write = PutConfiguration(tenant, name, values, operator=True, over=layers.operator)
         return self._context.commits.commit([write], committed, lambda now: then(now, _not_stored()))
 
     # ---- what waits for room

@@ -36,7 +36,7 @@ from zconnector.cluster.store import (
     reference_of,
     size_of,
 )
-from zconnector.configuration.logical import Layers
+from zconnector.configuration.logical import Layers, same_values
 from zconnector.configuration.pivot import Pivot, ProductConnector, put_beside
 
 _EVENTS, _COMMANDS = "events", "commands"
@@ -170,9 +170,12 @@ class MemoryStore:
             self._products[place] = product
         return self._products[place]
 
-    def _put_configuration(self, write: PutConfiguration) -> Layers:
+    def _put_configuration(self, write: PutConfiguration) -> Layers | None:
         place = (write.tenant, write.name)
-        layers = self._configurations.get(place, Layers()).with_layer(write.values, operator=write.operator)
+        known = self._configurations.get(place, Layers())
+        if write.over is not None and not same_values(known.operator, write.over):
+            return None
+        layers = known.with_layer(write.values, operator=write.operator)
         self._configurations[place] = layers
         return layers
 

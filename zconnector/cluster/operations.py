@@ -13,11 +13,12 @@ from zconnector.cluster.configure import Configure
 from zconnector.cluster.context import Context
 from zconnector.cluster.explaining import Explaining
 from zconnector.cluster.store import Component, ComponentId, Declare, Rebind, Revoke
-from zconnector.configuration.logical import Layers, check_values
+from zconnector.configuration.logical import Layers
 from zconnector.configuration.pivot import Pivot, ProductConnector, read_yaml
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
 from zconnector.messages.fields import is_name
 from zconnector.shoset.enrolment import Endpoint, Enrolment
+from zconnector.versions.changes import Changes, check_layer
 
 Args = Mapping[str, Any]
 _MAX_PERMISSIONS = 256
@@ -50,6 +51,7 @@ class Operations:
             "pivot_put": self._pivot_put,
             "pivot_show": self._pivot_show,
             "config_set": self._config_set,
+            "config_change": self._config_change,
             "config_get": self._config_get,
             "explain": self._explain,
         }
@@ -196,24 +198,41 @@ class Operations:
         values = args.get("values")
         if not isinstance(values, dict):
             raise ConfigError(f"values must be a JSON object, not {values!r:.60}")
-        check_values(values)
+        self._declared_connector(tenant, name)
+        check_layer(self._context.reads.configuration(tenant, name), values)
+        return self._configure.set_values(tenant, name, values, _replying(reply), operator=True)
+
+    def _config_change(self, args: Args, now: Instant, reply: ControlReply) -> Actions:
+        tenant, name = _name(args, "tenant"), _name(args, "name")
+        changes = Changes.from_args(args)
+        self._declared_connector(tenant, name)
+        return self._configure.change_values(tenant, name, changes.apply, _replying(reply))
+
+    def _declared_connector(self, tenant: str, name: str) -> None:
         if self._context.components.connector(tenant, name) is None:
             raise Refusal(Reason.NOT_FOUND, f"connector {tenant}/{name} is not declared")
 
-        def then(later: Instant, outcome: Layers | Refusal) -> Actions:
-            reply(outcome if isinstance(outcome, Refusal) else outcome.in_force.to_dict())
-            return []
-
-        return self._configure.set_values(tenant, name, values, then, operator=True)
-
     def _config_get(self, args: Args, now: Instant, reply: ControlReply) -> Actions:
-        layers = self._context.reads.configuration(_name(args, "tenant"), _name(args, "name"))
+        tenant, name = _name(args, "tenant"), _name(args, "name")
+        layers = self._context.reads.configuration(tenant, name)
+        if layers.version == 0:
+            self._declared_connector(tenant, name)
         reply({**layers.in_force.to_dict(), "saved": dict(layers.saved), "operator": dict(layers.operator)})
         return []
 
     def _explain(self, args: Args, now: Instant, reply: ControlReply) -> Actions:
         reply(self._explaining.explain(args, now))
         return []
+
+
+def _replying(reply: ControlReply) -> Callable[[Instant, Layers | Refusal], Actions]:
+    """Tells the operator what is in force after a change, or why it was not made."""
+
+    def then(_: Instant, outcome: Layers | Refusal) -> Actions:
+        reply(outcome if isinstance(outcome, Refusal) else outcome.in_force.to_dict())
+        return []
+
+    return then
 
 
 def not_stored(reply: ControlReply) -> Callable[[Instant], Actions]:

@@ -33,7 +33,7 @@ from zconnector.cluster.store import (
     reference_of,
     size_of,
 )
-from zconnector.configuration.logical import Layers
+from zconnector.configuration.logical import Layers, same_values
 from zconnector.configuration.pivot import Pivot, ProductConnector, put_beside
 from zconnector.errors import ConfigError, DamagedError, StorageError
 from zconnector.storage.seal import seal, unseal
@@ -384,9 +384,11 @@ def _put_product(transaction: Transaction, write: PutProduct) -> ProductConnecto
     return product
 
 
-def _put_configuration(transaction: Transaction, write: PutConfiguration) -> Layers:
+def _put_configuration(transaction: Transaction, write: PutConfiguration) -> Layers | None:
     sql = "SELECT version, saved, operator FROM configurations WHERE tenant = ? AND name = ?"
     known = _layers(transaction.execute(sql, (write.tenant, write.name)))
+    if write.over is not None and not same_values(known.operator, write.over):
+        return None
     layers = known.with_layer(write.values, operator=write.operator)
     transaction.execute(
         "INSERT OR REPLACE INTO configurations (tenant, name, version, saved, operator) "

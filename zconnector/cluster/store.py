@@ -16,7 +16,7 @@ decides and the result says what it decided: several members may share one store
 | Learn | None |
 | PutPivot | Pivot in force |
 | PutProduct | ProductConnector in force |
-| PutConfiguration | Layers in force |
+| PutConfiguration | Layers in force; None: the operator's layer is not `over` |
 | Trim | Trimmed |
 """
 
@@ -210,12 +210,16 @@ class PutProduct:
 
 @dataclass(frozen=True, slots=True)
 class PutConfiguration:
-    """One layer of a connector's logical configuration."""
+    """One layer of a connector's logical configuration.
+
+    With `over` nothing is changed where the operator's layer is another by now.
+    """
 
     tenant: str
     name: str
     values: Mapping[str, Any]
     operator: bool
+    over: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from zconnector.messages.depth import MAX_DEPTH, is_deeper
 
 MAX_CONFIGURATION = 1 << 20
 """Bytes of one layer as JSON."""
+_SORTED = orjson.OPT_SORT_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Layers:
         """The layers with one of them replaced; a new version only when it makes a difference."""
         saved = self.saved if operator else dict(values)
         above = dict(values) if operator else self.operator
-        changed = self.version == 0 or {**saved, **above} != {**self.saved, **self.operator}
+        changed = self.version == 0 or not same_values({**saved, **above}, self.in_force.values)
         return Layers(self.version + 1 if changed else self.version, saved, above)
 
 
@@ -81,6 +82,13 @@ def read_values(payload: bytes) -> dict[str, Any]:
         raise ConfigError(f"configuration must be a JSON object, not {type(values).__name__}")
     check_values(values)
     return values
+
+
+def same_values(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two objects are the same JSON; for Python `true` is 1."""
+    if one != other:
+        return False
+    return orjson.dumps(dict(one), option=_SORTED) == orjson.dumps(dict(other), option=_SORTED)
 
 
 def check_values(values: Mapping[str, Any]) -> None:

@@ -37,6 +37,8 @@ DOOR_SOCKET = "door.sock"
 """In the connector's state directory: where front ends in processes of their own find the door."""
 OPERATORS_SOCKET = "operators.sock"
 """There too: where operators' programs dial."""
+OWN_HEARTBEAT, OWN_SILENCE = 1.0, 8.0
+"""Of v1 streams of supervised workers, in seconds: as often as workers of the Gandalf API beat."""
 DEDUPE_BEYOND_TIMEOUT = 60.0
 """Seconds that a finished command is remembered beyond the longest timeout."""
 _STOP_GRACE = 0.5
@@ -173,7 +175,12 @@ class _Workers:
 
     def _own_server(self, worker: str) -> WorkerServer:
         """For one supervised worker, on a socket of its own."""
-        service = ServiceSettings(default_timeout_ms=self._settings.default_timeout_ms, worker=worker)
+        service = ServiceSettings(
+            default_timeout_ms=self._settings.default_timeout_ms,
+            worker=worker,
+            heartbeat=OWN_HEARTBEAT,
+            silence=OWN_SILENCE,
+        )
         return WorkerServer(OwnDoor(self._inner, worker), self._boot, service)
 
     def _admin_ended(self, task: asyncio.Task[None]) -> None:

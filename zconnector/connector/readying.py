@@ -17,7 +17,7 @@ import orjson
 
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.door import Door
-from zconnector.errors import ConfigError, StorageError
+from zconnector.errors import ConfigError, Reason, Refusal, StorageError
 from zconnector.repository.install import Installed, install, installed_versions
 from zconnector.repository.latest import available
 from zconnector.repository.layout import WorkerName, read_address
@@ -25,6 +25,9 @@ from zconnector.repository.signing import PublicKey
 from zconnector.repository.source import Source
 from zconnector.versions import keys
 from zconnector.versions.wanted import Wanted
+
+BRING = 60.0
+"""Seconds that the cluster has to take a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,17 @@ class Readying:
             "product": product.to_dict() if product and not told["product"] else None,
         }
         if any(lacking.values()):
-            await self._door.call("admin_bring", {}, orjson.dumps(lacking))
+            await self._bring(lacking, version)
         return await self._ready(settings, installed)
+
+    async def _bring(self, lacking: Mapping[str, Any], version: Version) -> None:
+        """Save to the cluster what it lacks; it is asked until it answers, but not for ever."""
+        try:
+            async with asyncio.timeout(BRING):
+                await self._door.call("admin_bring", {}, orjson.dumps(lacking))
+        except TimeoutError:
+            detail = f"the configuration of {version} could not be saved to the cluster within {BRING:g} s"
+            raise Refusal(Reason.NO_CLUSTER, detail) from None
 
     async def installed(self, wanted: Wanted | None, version: Version) -> Ready:
         """From the disk, without the repository. Raises ZConnectorError."""

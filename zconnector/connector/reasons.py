@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.connector.waiting import Queued
 from zconnector.connector.workers import Registration, Workers
 from zconnector.queue.leases import Command
 from zconnector.queue.lines import Waiter
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.pauses import ALL
-from zconnector.queue.routing import ANY
+from zconnector.queue.routing import ANY, Routing
 from zconnector.queue.states import State
 from zconnector.shoset.dispatches import Dispatch
 from zconnector.shoset.shoset import Shoset
@@ -57,10 +58,16 @@ class Reasons:
             name = command.name if command.name in self._queue.operators.pauses.names() else ALL
             return f"paused: `zconnector queue resume {name!r}`"
         what = command.name if command.major == ANY else f"{command.name} in major {command.major}"
-        waiters = [w for w in self._queue.command_waiters() if _takes(w, command)]
+        rule = self._queue.rule_of(command)
+        goes_to = rule.goes_to(command) if rule else None
+        waiters = [
+            waiter
+            for waiter in self._queue.command_waiters()
+            if _takes(waiter, command) and (rule is None or goes_to in rule.allowed(waiter.serves))
+        ]
         if not waiters:
             return self._nobody(command, what, now)
-        ahead = sum(_is_before(other, command) for other in self._queue.live_commands(command.name))
+        ahead = self._ahead(command)
         if ahead:
             return f"its turn: {ahead} of {command.name} are before it"
         return "being read from the disk: its worker waits" if self._queue.healthy else "the disk: it fails"
@@ -69,23 +76,45 @@ class Reasons:
         """Why no worker waits for it."""
         if command.admin:
             return "the admin worker, which does not wait for it now"
+        routing, rule = self._queue.routing, self._queue.rule_of(command)
         able = [
             (registration, silent)
             for registration, silent in self._workers.registrations()
             if command.name in registration.commands and _meet(registration.major, command.major)
         ]
+        of_major = f" of major {command.major}" if command.major != ANY else ""
+        if not able and routing.active:
+            active = ", ".join(_dotted(version) for version in sorted(routing.active))
+            return f"no active version{of_major} declares {command.name} (active: {active})"
         if not able:
-            of = f"worker of major {command.major}" if command.major != ANY else "worker"
-            return f"no {of} registered {command.name}"
+            return f"no worker{of_major} registered {command.name}"
         here = [registration for registration, silent in able if not silent]
         if not here:
             silent_ = max(able, key=lambda pair: pair[0].heard)[0]
             return f"{_who(silent_)} registered it, and is silent for {_since(silent_, now)}"
-        busy = sum(1 for other in self._queue.operators.leased() if other.name == command.name)
-        ahead = sum(_is_before(other, command) for other in self._queue.live_commands(command.name))
-        turn = f"; {ahead} are before it" if ahead else ""
-        workers = ", ".join(sorted({_who(registration) for registration in here})[:5])
-        return f"no worker is free: {workers} registered {what} and asks for none, {busy} are leased{turn}"
+        goes_to = rule.goes_to(command) if rule else None
+        able_now = [r for r in here if not routing.bars(r.worker, (_version(r),))]
+        if rule is not None:
+            able_now = [r for r in able_now if _version(r) == goes_to]
+        if not able_now:
+            why = ", ".join(sorted({_aside(r, routing) for r in here})[:5])
+            return f"no active version{of_major} declares {command.name}: {why}"
+        leases = [c.lease for c in self._queue.operators.leased() if c.name == command.name and c.lease]
+        busy = sum(1 for lease in leases if rule is None or lease.version == goes_to)
+        ahead = self._ahead(command)
+        leased = f"{busy} are leased; {ahead} are before it" if ahead else f"{busy} are leased"
+        workers = ", ".join(sorted({_who(registration) for registration in able_now})[:5])
+        of = f" of version {_dotted(goes_to)}, which it goes to," if goes_to else ""
+        return f"no worker{of} is free: {workers} registered {what} and asks for none, {leased}"
+
+    def _ahead(self, command: Command) -> int:
+        """How many ready commands are handed out before this one to those who may have it."""
+        rule = self._queue.rule_of(command)
+        goes_to = rule.goes_to(command) if rule else None
+        return sum(
+            _is_before(other, command) and (rule is None or rule.goes_to(other) == goes_to)
+            for other in self._queue.live_commands(command.name)
+        )
 
     # ---- on its way
 
@@ -146,7 +175,8 @@ def _meet(major: int, other: int) -> bool:
 
 def _takes(waiter: Waiter, command: Command) -> bool:
     names = waiter.names or (waiter.name,)
-    return command.name in names and waiter.admin is command.admin and _meet(waiter.major, command.major)
+    fits = command.name in names and waiter.admin is command.admin and not waiter.barred
+    return fits and _meet(waiter.major, command.major)
 
 
 def _is_before(other: Command, command: Command) -> bool:
@@ -162,6 +192,20 @@ def _is_before(other: Command, command: Command) -> bool:
 
 def _who(registration: Registration) -> str:
     return registration.worker or f"a worker of version {registration.major}.{registration.minor}"
+
+
+def _version(registration: Registration) -> Version:
+    return Version(registration.major, registration.minor)
+
+
+def _dotted(version: Version) -> str:
+    return f"{version.major}.{version.minor}"
+
+
+def _aside(registration: Registration, routing: Routing) -> str:
+    """Why one that registered it is given none."""
+    what = "drained" if registration.worker in routing.drained else "held back"
+    return f"{_who(registration)} of version {_dotted(_version(registration))} is {what}"
 
 
 def _since(registration: Registration, now: Instant) -> str:

@@ -412,6 +412,7 @@ class ConnectorRouter:
             "traffic": self.versions.status(),
             "streams": len(self.tidings),
             "versions": [str(version) for version in self.incoming.catalogue.versions],
+            "configuration": {"version": self.setup.configuration.version if self.setup.configuration else 0},
             "counters": {
                 **self.outgoing.counters,
                 **self.own.counters,

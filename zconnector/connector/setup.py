@@ -133,7 +133,7 @@ class Setup:
         """A change in the cluster, told unasked."""
         if message.kind is Kind.CONFIG:
             return self._apply_config(message, now)
-        return self._apply_configuration(message, now)
+        return self._apply_configuration(message, now, newer=True)
 
     def keep_instances(self, targets: Sequence[Target], now: Instant) -> Actions:
         """For the next start, in the form that WELCOME has."""
@@ -150,12 +150,19 @@ class Setup:
             return []
         return self._apply_config(answer, now)
 
-    def _apply_configuration(self, message: Message, now: Instant) -> Actions:
+    def _apply_configuration(self, message: Message, now: Instant, *, newer: bool = False) -> Actions:
+        """Take a logical configuration; with `newer` only one of no lower version.
+
+        A push comes over every instance: over a slow one, one that another has followed already.
+        """
         try:
-            document = orjson.loads(message.payload)
-            self.configuration = LogicalConfiguration.from_dict(document)
+            found = LogicalConfiguration.from_dict(orjson.loads(message.payload))
         except (orjson.JSONDecodeError, ConfigError) as error:
             return [Note("error", "logical configuration not readable", {"error": str(error)})]
+        known = self.configuration
+        if newer and known is not None and found.version < known.version:
+            return []
+        self.configuration = found
         self._initialisation.done(Step.CONFIGURATION)
         kept = self._queue.remember("configuration", self.configuration.to_dict(), now)
         return kept + self.on_configuration(now) + self._serve()

@@ -136,11 +136,8 @@ class Workers:
         self.beat(worker, major, minor, now)
 
     def heard_since(self, worker: str, mono: float) -> bool:
-        """Whether a named worker beat, or has a stream, since that monotonic time."""
-        return any(
-            key[0] == worker and (known.heard > mono or key in self._attended)
-            for key, known in self._known.items()
-        )
+        """Whether a named worker has beaten since that monotonic time; that it has a stream says nothing."""
+        return any(key[0] == worker and known.heard > mono for key, known in self._known.items())
 
     def commands_of(self, worker: str, version: Version) -> list[str]:
         """What it registered for that version; nothing if it did not, or is silent."""

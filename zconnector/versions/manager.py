@@ -172,8 +172,8 @@ class Manager:
             self._reasons.pop(version, None)
         actions: Actions = []
         if state is State.RUNNING or state in AT_REST:
-            reason = "" if state is State.RUNNING else f"version {version} {reason or f'is {state}'}"
-            actions += [Answer(ask, numbers(version), reason) for ask in self._asks.take(_runs(version))]
+            why = "" if state is State.RUNNING else f"version {version} {reason or f'is {state}'}"
+            actions += [Answer(ask, numbers(version), why) for ask in self._asks.take(_runs(version))]
         if self._rollout is not None:
             actions += self._digest(self._rollout.moved(version, state, now), now)
         elif state is State.FAILED:
@@ -184,14 +184,10 @@ class Manager:
         """A version that took another's place a while ago has crashed too often: that one takes it back."""
         memory = self.memory
         last = memory.last
-        if (
-            last is None
-            or last.outcome is not Outcome.DONE
-            or last.plan.back
-            or version not in last.plan.added
-        ):
+        if last is None or last.outcome is not Outcome.DONE or last.plan.back or not last.plan.removed:
             return []
-        if not last.plan.removed or memory.running != last.plan.new or now.wall - last.at > ON_TRIAL * 1000:
+        late = now.wall - last.at > ON_TRIAL * 1000
+        if late or version not in last.plan.added or memory.running != last.plan.new:
             return []
         self.memory = replace(memory, rejected={**memory.rejected, version: f"version {version} {reason}"})
         return self._roll(Plan(memory.running, last.plan.old, CRASH_LOOP), now)

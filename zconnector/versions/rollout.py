@@ -81,8 +81,6 @@ class Rollout:
         self._canaries: set[Version] = set()
         self._asked = False
         self._abandoned = ""
-        self._silent = False
-        """The gate's time was over, and somebody not heard: nothing is due before the next beat."""
 
     # ---- what it means for traffic
 
@@ -125,7 +123,7 @@ class Rollout:
         if step is Step.GATING:
             self._attempt = self._attempts()
             self._gate = self._current_gate()
-            self._asked = self._silent = False
+            self._asked = False
             self._canaries = set()
             self._beats = dict.fromkeys(self.plan.added, now.mono)
             self._began = now.mono
@@ -167,7 +165,6 @@ class Rollout:
         if setback := self._setback():
             return setback
         self._beats[version] = self._began = now.mono  # patient: the gate begins anew
-        self._silent = False
         return []
 
     def _setback(self) -> Actions:
@@ -192,7 +189,6 @@ class Rollout:
         if now.mono - self._beats[version] > GAP:
             self._began = now.mono
         self._beats[version] = now.mono
-        self._silent = False
         return self.tick(now)
 
     def canaried(self, version: Version, attempt: int, error: str) -> Actions:
@@ -216,9 +212,8 @@ class Rollout:
     def tick(self, now: Instant) -> Actions:
         if self.leaving or self.step is not Step.GATING or self._asked:
             return []
-        steady = all(now.mono - heard <= GAP for heard in self._beats.values())
         runs = all(self._states.get(version) is State.RUNNING for version in self.plan.added)
-        if runs and steady and now.mono - self._began >= self._gate.seconds:
+        if runs and min(self._beats.values()) - self._began >= self._gate.seconds:
             if not self._gate.canary:
                 return self._next(Step.SHIFTING)
             self._asked = True
@@ -228,13 +223,12 @@ class Rollout:
             return self._fail(
                 f"version {listed(self.plan.added)} was not heard steadily for {self._gate.seconds:g} s"
             )
-        self._silent = now.mono - self._began >= self._gate.seconds
         return []
 
     def deadline(self) -> float | None:
         if self.leaving or self.step is not Step.GATING or self._asked:
             return None
-        return self._ends if self._silent else min(self._ends, self._began + self._gate.seconds)
+        return self._ends
 
     # ---- verdicts
 

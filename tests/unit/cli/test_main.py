@@ -13,6 +13,7 @@ from zconnector.cli.main import COMMANDS, main
 HEAVY = ("zmq", "grpc", "apsw", "jsonschema", "rich", "httpx", "cryptography")
 
 
+CONFIG = ("config show", "config set", "config unset")
 REPO = ("repo init", "repo add", "repo sign", "repo verify")
 
 
@@ -23,12 +24,12 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*COMMANDS, "secret create", "pivot put", "send command", "send event", *REPO]
+    "name", [*COMMANDS, "secret create", "pivot put", "send command", "send event", *CONFIG, *REPO]
 )
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*name.split(), "--help"]) == 0
     shown = capsys.readouterr().out
-    if name not in ("secret", "pivot", "send", "repo"):
+    if name not in ("secret", "pivot", "config", "send", "repo"):
         assert "Example" in shown
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.support.repositories import KEY
 from tests.unit.cluster.bench import Bench, Instance, topology
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.codec import decode, encode_one
@@ -237,6 +238,98 @@ def test_the_logical_configuration_is_saved_and_an_operators_values_win():
     assert body(a.ask(Kind.CONFIGURATION, "GET", "ci")) == {"version": 0, "values": {}}
     shown = bench.control("config_get", tenant="acme", name="git")
     assert shown["operator"] == {"depth": 9}
+
+
+def change(bench: Bench, **args: Any) -> dict[str, Any]:
+    return dict(bench.control("config_change", tenant="acme", name="git", **args))
+
+
+def test_an_operators_change_is_merged_and_pushed():
+    bench, (a, b) = topology()
+    a.ask(Kind.CONFIGURATION, "SAVE", "git", {"type": "Git"})
+    change(bench, set={"keys": {"token": "t"}, "product": "gitlab"})
+    b.take()
+    answer = change(bench, set={"keys.user": "u", "shares.1.1": 10, "note": None})
+    values = {"keys": {"token": "t", "user": "u"}, "product": "gitlab", "shares": {"1.1": 10}, "note": None}
+    assert answer == {"version": 3, "values": {"type": "Git", **values}}
+    (push,) = pushes(b, Kind.CONFIGURATION)
+    assert (push.text("recipient"), body(push)) == ("git", answer)
+    answer = change(bench, unset=["keys.token", "shares.1.1", "product"])
+    assert answer["values"] == {"type": "Git", "keys": {"user": "u"}, "note": None}
+    bench.boot()
+    assert bench.control("config_get", tenant="acme", name="git")["operator"] == {
+        "keys": {"user": "u"},
+        "note": None,
+    }
+
+
+def test_changes_at_the_same_time_are_all_made():
+    bench, (_, b) = topology()
+    bench.held = True
+    told: list[Any] = []
+    for number in range(9):
+        args = {"tenant": "acme", "name": "git", "set": {f"keys.k{number}": number}}
+        bench.perform(bench.router.control("config_change", args, bench.now, told.append))
+    while bench.commits:
+        bench.release()
+    assert [isinstance(each, Refusal) for each in told] == [False] * 9
+    wanted = {f"k{number}": number for number in range(9)}
+    assert bench.control("config_get", tenant="acme", name="git")["operator"] == {"keys": wanted}
+    last = pushes(b, Kind.CONFIGURATION)[-1]
+    assert body(last) == {"version": 9, "values": {"keys": wanted}}
+
+
+def test_of_two_changes_that_are_wrong_only_together_the_second_is_refused():
+    bench, _ = topology()
+    change(bench, set={"repository": "file:///w", "repository_keys": [str(KEY.public)]})
+    bench.held = True
+    told: list[Any] = []
+    for args in ({"unset": ["repository"]}, {"unset": ["repository"]}):
+        args = {"tenant": "acme", "name": "git", **args}
+        bench.perform(bench.router.control("config_change", args, bench.now, told.append))
+    while bench.commits:
+        bench.release()
+    assert [getattr(each, "reason", None) for each in told] == [None, Reason.NOT_FOUND]
+
+
+@pytest.mark.parametrize(
+    ("args", "reason", "said"),
+    [
+        ({}, Reason.BAD_ARGUMENT, "from 1 to 1000 names"),
+        ({"set": []}, Reason.BAD_ARGUMENT, "set must be an object of names and values, not a list"),
+        ({"set": {"versions": ["1"]}}, Reason.BAD_ARGUMENT, "versions[0]: a version must be MAJOR.MINOR"),
+        ({"set": {"repository": "https://x"}}, Reason.BAD_ARGUMENT, "repository_keys must be given with"),
+        ({"unset": ["nothing"]}, Reason.NOT_FOUND, "'nothing' was not set by an operator (set: product)"),
+        ({"set": {"x": "y" * (1 << 20)}}, Reason.BAD_ARGUMENT, "must be at most 1048576"),
+    ],
+)
+def test_a_change_that_breaks_a_rule_changes_nothing(args: dict[str, Any], reason: Reason, said: str):
+    bench, (_, b) = topology()
+    change(bench, set={"product": "gitlab"})
+    b.take()
+    with pytest.raises(Refusal) as refused:
+        change(bench, **args)
+    assert (refused.value.reason, said in refused.value.detail) == (reason, True), refused.value.detail
+    assert b.take() == []
+    assert bench.control("config_get", tenant="acme", name="git")["operator"] == {"product": "gitlab"}
+
+
+def test_a_whole_layer_keeps_the_same_rules():
+    bench, _ = topology()
+    with pytest.raises(Refusal, match="did you mean 'versions'"):
+        bench.control("config_set", tenant="acme", name="git", values={"version": ["1.0"]})
+    assert bench.control("config_get", tenant="acme", name="git")["version"] == 0
+
+
+def test_a_change_that_could_not_be_stored_and_one_of_nobody_are_refused():
+    bench, _ = topology()
+    for op in ("config_change", "config_get"):
+        with pytest.raises(Refusal, match="connector acme/ghost is not declared"):
+            bench.control(op, tenant="acme", name="ghost", set={"a": 1})
+    bench.failing = True
+    with pytest.raises(Refusal) as refused:
+        change(bench, set={"a": 1})
+    assert refused.value.reason is Reason.STORAGE_FAILED
 
 
 def test_a_configuration_that_is_no_object_is_refused():

@@ -27,6 +27,13 @@ def test_the_version_grows_exactly_with_what_is_in_force(changes: list[tuple[dic
         assert layers.in_force.values == {**layers.saved, **layers.operator}
 
 
+def test_true_is_not_1():
+    """Python holds them equal: the change was stored, and its version was that of before."""
+    layers = Layers().with_layer({"a": {"b": 1}}, operator=True)
+    assert layers.with_layer({"a": {"b": True}}, operator=True).version == 2
+    assert layers.with_layer({"a": {"b": 1}}, operator=True).version == 1
+
+
 def test_the_json_form_gives_the_same_back():
     configuration = LogicalConfiguration(3, {"a": [1]})
     assert LogicalConfiguration.from_dict(configuration.to_dict()) == configuration

@@ -88,6 +88,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ),
     ({"repository": ["x"]}, "repository must be an address (got a list of 1)"),
     ({"repository": "http://example.org"}, "repository: address of a repository must be https"),
+    ({"repository": "https://user:pw@example.org"}, "(got 'https://***@example.org')"),
     ({"repository": "https://example.org"}, "repository_keys must be given with repository"),
     ({"repository": "https://example.org", "repository_keys": []}, "repository_keys must be given"),
     ({"repository_keys": PIN}, 'repository_keys must be a list, such as ["ed25519:..."] (got \'ed25519:'),

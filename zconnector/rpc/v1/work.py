@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,16 @@ from zconnector.rpc.v1.work_convert import (
 
 LEASES = 256
 """Leases of one call."""
+
+
+BEAT = 0.9
+"""Seconds between two beats that are passed on."""
+
+
+def _unheeded(answer: asyncio.Future[Any]) -> None:
+    """A beat that was refused (the router stops) changes nothing here."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 class MissingCommands(Refusal):
@@ -69,13 +80,15 @@ class WorkStream(Stream):
         """What is to be written beside commands and events."""
         self._has_rest = False
         self._draining = False
+        self._worker: Args = {}
+        self._beaten = 0.0
 
     async def opened(self, raw: bytes) -> None:
         request = parse(pb.WorkRequest, raw)
         if not request.HasField("register"):
             raise Refusal(Reason.BAD_ARGUMENT, "the first frame must have `register`")
         register = request.register
-        worker = worker_args(register)
+        worker = self._worker = worker_args(register)
         made = pools(register)
         wishes = [subscription_args(wish) for wish in register.subscriptions]
         if not made and not wishes:
@@ -156,7 +169,16 @@ class WorkStream(Stream):
         request = parse(pb.WorkRequest, raw)
         if request.HasField("register"):
             raise Refusal(Reason.BAD_ARGUMENT, "`register` belongs in the first frame, and only there")
+        self._beat()
         self._take(request)
+
+    def _beat(self) -> None:
+        """On a worker's own socket its supervisor asks whether it lives, not whether its stream is open."""
+        now = self._loop.time()
+        if not self._settings.worker or now - self._beaten < BEAT:
+            return
+        self._beaten = now
+        self._door.ask("beat", self._worker).add_done_callback(_unheeded)
 
     def _take(self, request: Any) -> None:
         if request.outcomes:
