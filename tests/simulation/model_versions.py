@@ -16,8 +16,8 @@ from tests.simulation.repositories import SOUND, VERSIONS
 from tests.simulation.rules import Book
 from tests.simulation.scheduler import MS, SECOND
 from zconnector.configuration.pivot import Version
+from zconnector.versions.traffic import CANARY
 
-CANARY = "zconnector-canary-"
 HEARD = int(2.6 * SECOND)
 """Whoever was heard since is not silent, and whoever was not for `DEAF` is."""
 DEAF = int(6.5 * SECOND)
@@ -63,6 +63,8 @@ class _Connector:
     """When a worker was last seen to have no process."""
     disturbed: dict[str, int] = field(default_factory=dict)
     """When it last died, hung, or a wait of its was cancelled."""
+    ended_early: dict[str, int] = field(default_factory=dict)
+    """When a worker last began a command that may end while it runs, by its time to live or lease."""
     restarted: int = -1
     leaving: bool = False
     asked: dict[str, _Asked] = field(default_factory=dict)
@@ -166,7 +168,10 @@ class VersionRules:
         silent = known is None or at - known.heard > HEARD
         early = since is not None and at - since < (DRAIN - 1) * SECOND
         if worker not in connector.held and early and not silent and not self._troubled(node, at, 10):
-            if connector.leaving or at - connector.disturbed.get(worker, -(1 << 60)) < 15 * SECOND:
+            excused = max(
+                connector.disturbed.get(worker, -(1 << 60)), connector.ended_early.get(worker, -(1 << 60))
+            )
+            if connector.leaving or at - excused < 20 * SECOND:
                 return
             text = f"{worker} is told to end after {(at - (since or 0)) / MS:.0f} ms with {ongoing} in hand"
             self._broken(at, "update twice", node, worker, text)
@@ -284,6 +289,8 @@ class VersionRules:
         connector = self._of(node)
         self._book.checked["update twice"] += 1
         before = connector.ran.get(uuid)
+        if header.get("ttl") or header.get("lease", 0) not in (0, 45_000):
+            connector.ended_early[worker] = at
         length = int(header.get("lease") or 0) * MS
         connector.ran[uuid] = (at, worker, at + (min(length, LEASE) or LEASE))
         if before is None:

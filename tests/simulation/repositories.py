@@ -94,9 +94,14 @@ class Repository:
     rng: random.Random
     away: bool = False
     newest: Version = Version(1, 1)
+    canary: bool = True
+    """Whether new versions are tried with a canary: else it has none that only a canary tells from good ones."""
+
+    def has(self) -> list[Version]:
+        return [v for v in VERSIONS if self.canary or VERSIONS[v] is not Quality.WRONG]
 
     def versions(self) -> list[Version]:
-        return [version for version in VERSIONS if version <= self.newest]
+        return [version for version in self.has() if version <= self.newest]
 
 
 class SimulatedPackages:
@@ -115,7 +120,7 @@ class SimulatedPackages:
 
     async def install(self, source: Source, worker: WorkerName, version: Version) -> Installed:
         await self._reach()
-        if VERSIONS.get(version) is None:
+        if version not in self._repository.has():
             raise FetchError(f"{ADDRESS} has no {version}")
         if VERSIONS[version] is Quality.TAMPERED:
             raise UntrustedError(f"{version} is not what was signed")

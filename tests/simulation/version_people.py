@@ -10,7 +10,7 @@ from tests.simulation.agent import Agent, Args
 from tests.simulation.clients import Client, Job, Manners
 from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode
-from tests.simulation.repositories import ADDRESS, ALWAYS, GOOD, KEY, NEWER, PRODUCT, TYPE, VERSIONS, Quality
+from tests.simulation.repositories import ADDRESS, ALWAYS, GOOD, KEY, NEWER, PRODUCT, TYPE, VERSIONS
 from tests.simulation.scheduler import SECOND
 from tests.simulation.version_host import AdminHost
 from zconnector.configuration.pivot import Version
@@ -30,9 +30,9 @@ class Chief(Agent):
         self._host = host
         self._member = member
         self.quiet = False
-        self.canary = self.rng.random() < 0.7
+        canary = host.repository.canary = self.rng.random() < 0.7
         gate: dict[str, Any] = {"seconds": 4.0}
-        if self.canary:
+        if canary:
             gate["canary"] = {"command": "PULL", "payload": {"n": 0}, "timeout": 4.0}
         self._values: dict[str, Any] = {
             "product": PRODUCT,
@@ -82,13 +82,11 @@ class Chief(Agent):
 
     def publish(self) -> None:
         """The repository gets another version, or loses one."""
-        able = [v for v in VERSIONS if self.canary or VERSIONS[v] is not Quality.WRONG]
-        self._host.repository.newest = self.rng.choice(able)
+        self._host.repository.newest = self.rng.choice(self._host.repository.has())
 
     def _some_versions(self) -> list[Version]:
         rng = self.rng
-        able = [v for v in VERSIONS if self.canary or VERSIONS[v] is not Quality.WRONG]
-        versions = {rng.choice(GOOD if rng.random() < 0.6 else able)}
+        versions = {rng.choice(GOOD if rng.random() < 0.6 else self._host.repository.has())}
         if rng.random() < 0.4:
             versions.add(rng.choice(GOOD))
         return sorted(versions)
@@ -172,7 +170,7 @@ class VersionClient(Client):
                     *("ADMIN_START_WORKER", "ADMIN_STOP_WORKER") * 2,
                 )
             )
-            version = rng.choice([v for v in VERSIONS if VERSIONS[v] is not Quality.WRONG])
+            version = rng.choice(list(VERSIONS))
             if rng.random() < 0.5:
                 version = rng.choice(GOOD)
             job.payload = orjson.dumps({"Major": version.major, "Minor": version.minor})

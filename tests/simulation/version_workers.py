@@ -20,13 +20,13 @@ from tests.simulation.streams import StreamWorker, Ways
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.workers import Habits, Worker
 from zconnector.configuration.pivot import Version
-from zconnector.errors import ZConnectorError
+from zconnector.errors import Refusal, ZConnectorError
 from zconnector.supervision.launch import Events
 from zconnector.supervision.process import Prepare
 from zconnector.supervision.states import Level
 
-GUARD = 30 * MS
-"""Within which a guard ends all when its router has gone."""
+SILENCE = 8 * SECOND
+"""After which the front end of a v1 worker ends its stream."""
 HABITS = Habits(slow=0.02, progress=0.05, twice=0.02, fails=0.02)
 WAYS = Ways(fails=0.02, naks=0, progress=0.1, slow=0.02, late=0, twice=0.03, forged=0.02, given_back=0)
 
@@ -156,8 +156,8 @@ class SimulatedProcess(Agent):
         self.life += 1
 
     def orphaned(self) -> None:
-        """Its router is gone: the guard ends it."""
-        self.after(self.some(0, GUARD), self.exit, -9)
+        """Its router is gone: the guard ends it (tests over real processes show that it does)."""
+        self.exit(-9)
 
 
 class VersionGandalf(Worker):
@@ -219,6 +219,28 @@ class VersionStream(StreamWorker):
     def call(self, op: str, args: Args, answered: Any, payload: bytes = b"", given: Any = None) -> Any:
         return super().call(op, args, answered, payload, _watched(self, op, args, given))
 
+    def start(self) -> None:
+        super().start()
+        self.after(SECOND, self._beat)
+
+    def _beat(self) -> None:
+        """Its front end passes on that its stream says something."""
+        self.after(SECOND, self._beat)
+        if self._holder and self.now >= self._hung_until:
+            self.call("beat", self._who(), _ignored)
+
+    def hang(self, duration: int) -> None:
+        super().hang(duration)
+        self.after(SILENCE, self._cut, self._holder)
+
+    def _cut(self, holder: str) -> None:
+        """The front end has heard nothing for so long that it ends the stream."""
+        if holder and holder == self._holder and self.now < self._hung_until:
+            self._end_stream()
+            for work in self._hand.values():
+                work.lost = True
+            self._connect()  # once it is awake
+
     def _ask(self, holder: str) -> None:
         if holder == self._holder and self.now >= self._hung_until:
             self._home.rules.attended(self.now, self.node.name, self.name, True)
@@ -237,6 +259,10 @@ class VersionStream(StreamWorker):
         self._end_stream()
         self.life += 1
         self._hand.clear()
+
+
+def _ignored(_: Args, __: bytes, ___: Refusal | None) -> None:
+    return
 
 
 def _watched(

@@ -9,10 +9,8 @@ from zconnector.connector.door import Door
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Outcome
 from zconnector.queue.lines import ADMIN_WORKER
+from zconnector.versions.traffic import CANARY
 from zconnector.versions.wanted import Canary
-
-CANARY = "zconnector-canary-"
-"""How the application context of a canary begins; the version, to which it is pinned, follows."""
 
 
 async def send_canary(door: Door, type_: str, version: Version, canary: Canary, ident: str) -> str:

@@ -20,7 +20,7 @@ import structlog
 from zconnector.actions import Note
 from zconnector.clock import Clock
 from zconnector.configuration.pivot import Version
-from zconnector.connector.canary import CANARY, send_canary
+from zconnector.connector.canary import send_canary
 from zconnector.connector.door import Door
 from zconnector.connector.logbook import LogBook
 from zconnector.connector.readying import DiskPackages, Packages, Ready, Readying
@@ -42,6 +42,7 @@ from zconnector.versions.states import (
     Steer,
     Stop,
 )
+from zconnector.versions.traffic import steering
 
 _log = structlog.get_logger("zconnector.versions")
 _CLOSE = 0.7
@@ -277,16 +278,7 @@ class Hands:
 
     async def _steer(self) -> None:
         """Tell the router what is in force now, whatever was told before."""
-        manager, wanted = self._manager, self._manager.wanted
-        pins = {context: str(version) for context, version in (wanted.pins if wanted else {}).items()}
-        pins |= {f"{CANARY}{version}": str(version) for version in manager.canary_of}
-        told = {
-            "watched": sorted(self._versions),
-            "held": [self.name(version) for version in manager.held],
-            "drained": sorted(self._draining | {self.name(version) for version in manager.drained}),
-            "shares": {str(version): share for version, share in (wanted.shares if wanted else {}).items()},
-            "pins": pins,
-        }
+        told = steering(self._manager, self.name, self._versions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
 
     async def _canary(self, version: Version, attempt: int) -> None:

@@ -60,6 +60,9 @@ class Workers:
     the restart, mostly, that has not been told to leave yet. Its silence counts from when it was last heard,
     or from the lease it was given; its waits stay, since its beats may come without its name.
 
+    One that is **drained** may stop beating: workers of the Gandalf API do so when SendStop says false, and
+    finish what they have. Its process is watched instead; `forget` tells of its end.
+
     Invariant: what was registered before a restart is not here, so SendStop is false for it and
     the old workers leave or register anew instead of staying deaf. Nobody is both known and silent, and no
     stranger has the name of a registration.
@@ -195,7 +198,7 @@ class Workers:
         silent = [
             key
             for key, known in self._known.items()
-            if now.mono - known.heard >= self._beat_missed and key not in self._attended
+            if now.mono - known.heard >= self._beat_missed and self._must_beat(key)
         ]
         for key in silent:
             self._silent[key] = self._known.pop(key)
@@ -245,9 +248,12 @@ class Workers:
             first = self._grace_ends
         for key, known in self._known.items():
             silent = known.heard + self._beat_missed
-            if silent < first and key not in self._attended:
+            if silent < first and self._must_beat(key):
                 first = silent
         return first
+
+    def _must_beat(self, key: tuple[str, int, int]) -> bool:
+        return key not in self._attended and key[0] not in self.drained
 
     def registrations(self) -> list[tuple[Registration, bool]]:
         """Everybody who has registered since this start, and whether it is silent."""

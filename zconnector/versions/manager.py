@@ -73,6 +73,8 @@ class Manager:
         self._pause = AGAIN
         self._schedule = Schedule()
         self._asks = AskBook()
+        self._about: dict[str, Version] = {}
+        """Of asks that wait for a rollout: the version that they are about, which may be one of several."""
         self._looks: dict[int, Callable[[Versions | None, str, Instant], Actions]] = {}
 
     # ---- what the router is to be told
@@ -255,7 +257,7 @@ class Manager:
         if verb is Verb.START:
             return self._digest(self._start(ask, version, uuid, now), now)
         if verb is Verb.STOP:
-            if version not in running and self._rollout is None:
+            if version not in running and not self._concerns(version):
                 return [Answer(ask, numbers(version), f"version {version} does not run")]
             new = ordered(v for v in running if v != version)
             return self._digest(self._want(ask, version, Plan(running, new, verb, uuid), now), now)
@@ -264,6 +266,7 @@ class Manager:
     def forget_ask(self, ask: str) -> None:
         """Who asked has gone: it is not answered; what it asked for goes on."""
         self._asks.forget(ask)
+        self._about.pop(ask, None)
 
     def _answered_before(self, ask: str, uuid: str) -> Actions | None:
         """The command came again after a restart."""
@@ -298,6 +301,7 @@ class Manager:
             going = self._rollout.plan
             if going.new == plan.new and self._rollout.step is not Step.ROLLING_BACK:
                 self._asks.add(("rollout", 0), ask)
+                self._about[ask] = version
                 return []
             reason = f"{going.why} from {going} goes on ({self._rollout.step})"
             return [Answer(ask, numbers(version), reason, Reason.BUSY)]
@@ -305,7 +309,12 @@ class Manager:
             reason = "no repository is configured (zconnector config set CONNECTOR repository=...)"
             return [Answer(ask, numbers(version), reason)]
         self._asks.add(("rollout", 0), ask)
+        self._about[ask] = version
         return self._roll(plan, now)
+
+    def _concerns(self, version: Version) -> bool:
+        """Whether the rollout that goes on starts or stops a version."""
+        return self._rollout is not None and version in (*self._rollout.plan.old, *self._rollout.plan.new)
 
     def _named_source(self, plan: Plan) -> bool:
         return not plan.added or (self._wanted is not None and bool(self._wanted.repository))
@@ -429,7 +438,9 @@ class Manager:
         def committed(later: Instant) -> Actions:
             self._rollout = None
             actions: Actions = [Steer()]
-            actions += [Answer(ask, _result(plan), _fault(ended)) for ask in self._asks.take(("rollout", 0))]
+            for ask in self._asks.take(("rollout", 0)):
+                about = self._about.pop(ask, None)
+                actions.append(Answer(ask, numbers(about) if about else _result(plan), _fault(ended)))
             rolled = "" if back else f"too late: {plan.why} from {plan} is done"
             actions += [Answer(ask, _result(plan), rolled) for ask in self._asks.take(("rolled back", 0))]
             if back and self._passing and plan.why == "configuration":

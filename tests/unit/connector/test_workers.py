@@ -383,3 +383,22 @@ def test_a_cancelled_wait_swallows_nothing() -> None:
     con.hear("a", command())
     assert not con.answered(call)
     assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
+
+
+def test_one_that_is_drained_need_not_beat_while_it_finishes() -> None:
+    """Existing workers beat no more once SendStop says false; what they had was run by another as well."""
+    workers = table()
+    workers.register("w1", 1, 0, ["A"], at(0))
+    workers.drained = frozenset({"w1"})
+    assert not workers.beat("w1", 1, 0, at(1))
+    assert workers.passes(30) == [Gone("workers of before the restart", workers._left_behind)]
+    assert workers.forget("w1").held(lease("w1"))
+
+
+def test_one_that_is_drained_no_more_has_to_beat_again() -> None:
+    workers = table()
+    workers.register("w1", 1, 0, ["A"], at(0))
+    workers.drained = frozenset({"w1"})
+    workers.passes(10)
+    workers.drained = frozenset()
+    assert [gone.worker for gone in workers.passes(12)] == ["w1"]

@@ -11,7 +11,7 @@ from tests.unit.versions.world import V10, V11, V12, V20, World
 from zconnector.errors import DamagedError, Reason
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
-from zconnector.versions.states import Keep, Memory, Outcome, Start
+from zconnector.versions.states import Answer, Keep, Memory, Outcome, Start
 
 ALL = [V10, V11, V12, V20]
 
@@ -389,3 +389,27 @@ def test_each_step_is_committed_before_it_is_begun() -> None:
     steps = [i for i, action in enumerate(world.said) if isinstance(action, Keep)]
     assert steps[1] < starts[0]
     assert State.RUNNING is world.manager._states[V11]
+
+
+def test_who_stops_a_version_that_an_update_stops_is_answered_with_that_version() -> None:
+    """The answer named the version that took its place."""
+    world = World({"versions": ["1.0"]}, [V10, V11])
+    world.settle()
+    update = world.ask(Verb.UPDATE, V11)
+    while world.steps[-1] != "DRAINING":
+        if not world.step():
+            world.second()
+    stop = world.ask(Verb.STOP, V10)
+    world.settle()
+    assert world.answers[stop] == Answer(stop, {"Major": 1, "Minor": 0})
+    assert world.answers[update] == Answer(update, {"Major": 1, "Minor": 1})
+
+
+def test_what_does_not_run_cannot_be_stopped_also_while_something_else_is_updated() -> None:
+    world = World({"versions": ["1.0"]}, [V10, V11, V20])
+    world.settle()
+    world.ask(Verb.UPDATE, V11)
+    world.step()
+    stop = world.ask(Verb.STOP, V20)
+    world.settle()
+    assert world.answers[stop].reason == "version 2.0 does not run"
