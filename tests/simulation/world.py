@@ -156,6 +156,8 @@ class World:
     def _settings(self) -> QueueSettings:
         """Mostly the usual ones; in some worlds little room that drops, in some events that are soon lost."""
         draw = 1.0 if self.plan.calm else random.Random(f"{self.plan.seed}/settings").random()
+        if any(spec.versioned for spec in self.plan.topology.connectors):
+            return QUEUE  # admin commands and all the versions' traffic would not fit into little room
         if draw < 0.12:
             return replace(QUEUE, overflow=DROP_OLDEST, max_commands=8)
         if draw < 0.24:
