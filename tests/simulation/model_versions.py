@@ -179,9 +179,9 @@ class VersionRules:
     def disturbed(self, at: int, node: str, worker: str) -> None:
         self._of(node).disturbed[worker] = at
 
-    def hung(self, at: int, node: str, worker: str) -> None:
+    def hung(self, at: int, node: str, worker: str, until: int) -> None:
         """It stands still; with a stream nobody can say for how long that is not noticed."""
-        self.disturbed(at, node, worker)
+        self.disturbed(until, node, worker)
         known = self._of(node).known.get(worker)
         if known is not None:
             known.hung = known.attended
@@ -296,7 +296,9 @@ class VersionRules:
         if before is None:
             return
         began, who, ends = before
-        died = connector.disturbed.get(who, -1) >= began - SECOND
+        never = -(1 << 60)
+        died = connector.disturbed.get(who, never) >= began - SECOND
+        died = died or connector.disturbed.get(worker, never) >= at - 12 * SECOND  # it slept on it
         if died or connector.restarted >= began or at > ends - SECOND:
             return
         if self._book._troubled(node, began - SECOND, at):

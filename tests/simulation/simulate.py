@@ -19,10 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.simulation.faults import FAULTS
 from tests.simulation.model import RULES
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants_versions import VERSION_MUTANTS
 from tests.simulation.topology import STANDARD
 from tests.simulation.variant import REAL
 from tests.simulation.world import Outcome, Plan, World
 
+ALL_MUTANTS = {**MUTANTS, **VERSION_MUTANTS}
 LIGHT = {"command_pause": 8.0, "event_pause": 12.0}
 """Less traffic, more worlds: what breaks is mostly decided by the faults."""
 SHOWN = 40
@@ -33,7 +35,7 @@ def simulate(plan: Plan, mutant: str = "", watch: Iterable[str] = ()) -> Outcome
     """Run one world."""
     gc.disable()  # a world is thrown away whole: collecting meanwhile costs a tenth of the time
     try:
-        return World(plan, MUTANTS[mutant]() if mutant else REAL, watch).run()
+        return World(plan, ALL_MUTANTS[mutant]() if mutant else REAL, watch).run()
     finally:
         gc.enable()
         gc.collect()

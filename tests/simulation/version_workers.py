@@ -28,7 +28,7 @@ from zconnector.supervision.states import Level
 SILENCE = 8 * SECOND
 """After which the front end of a v1 worker ends its stream."""
 HABITS = Habits(slow=0.02, progress=0.05, twice=0.02, fails=0.02)
-WAYS = Ways(fails=0.02, naks=0, progress=0.1, slow=0.02, late=0, twice=0.03, forged=0.02, given_back=0)
+WAYS = Ways(fails=0.02, naks=0, progress=0, slow=0.02, late=0, twice=0.03, forged=0.02, given_back=0)
 
 
 @dataclass(slots=True)
@@ -136,7 +136,7 @@ class SimulatedProcess(Agent):
 
     def hang(self, duration: int) -> None:
         if self.worker is not None:
-            self._home.rules.hung(self.now, self.node.name, self.name)
+            self._home.rules.hung(self.now, self.node.name, self.name, self.now + duration)
             self.worker.hang(duration)
 
     def cancel_waits(self) -> None:

@@ -42,6 +42,7 @@ from zconnector.cluster.memory import MemoryStore
 from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.outgoing import _MAX_IN_FLIGHT
+from zconnector.connector.own import CANARIES
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.awaiting import MAX_AWAITING
 from zconnector.queue.history import MAX_STEPS
@@ -559,7 +560,8 @@ def bounded(machine: Machine) -> Iterator[tuple[str, int, int]]:
         router, queue = machine.router, machine.router.queue
         shoset = router.shoset
         most = queue._register._settings.max_commands
-        yield "commands", queue._register.room.count, most
+        canaries = CANARIES if router.steering._watched else 0
+        yield "commands", queue._register.room.count, most + canaries
         yield "ended commands", len(queue._register._ended), (REMEMBERED_PER_ROOM + 1) * most
         yield "dead letters", len(queue._dead), QUEUE.max_dead
         yield "subscriptions", len(queue.subscriptions._index), MAX_SUBSCRIPTIONS

@@ -28,10 +28,15 @@ from zconnector.connector.incoming import Incoming
 from zconnector.connector.outgoing import Outgoing
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.message import Message
+from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.queue.local import LocalQueue, Offered
 from zconnector.shoset.identity import Identity
+from zconnector.versions.traffic import CANARY
 
 SELF = "self"
+CANARIES = 32
+"""Canaries of new versions may be so many commands beyond the queue's bounds: who would make room there, if a
+full queue kept the first version of all from its traffic?"""
 
 
 class Own:
@@ -72,6 +77,7 @@ class Own:
             now,
             lambda later, offered: self._answer(caller, command, offered, later),
             self._incoming.policy(command),
+            spare=CANARIES if _is_canary(command) else 0,
         )
 
     def _check(self, command: Message, now: Instant) -> None:
@@ -101,3 +107,7 @@ class Own:
         refusal = Refusal(offered.reason or Reason.STORAGE_FAILED, offered.detail, command.uuid)
         told = self._queue.refused(command.text("command"), command.uuid, refusal)
         return [Respond(caller, error=refusal), *told]
+
+
+def _is_canary(command: Message) -> bool:
+    return command.text("worker") == ADMIN_WORKER and command.text("context").startswith(CANARY)

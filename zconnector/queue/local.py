@@ -221,10 +221,12 @@ class LocalQueue(CommandSide):
         retry: RetryPolicy | None = None,
         *,
         along: Sequence[Write] = (),
+        spare: int = 0,
     ) -> Actions:
         """As `offer`, for a command of this connector to itself: a record for the journal goes with it.
 
-        REFUSED with QUEUE_FULL also when the journal has too much to hear. `along` is stored with it.
+        REFUSED with QUEUE_FULL also when the journal has too much to hear. `along` is stored with it;
+        `spare`: it may be one of so many beyond the bounds.
         """
         if self.knows_command(command.uuid):
             return self.offer(command, now, done, retry)
@@ -239,7 +241,7 @@ class LocalQueue(CommandSide):
             settle(record)
             return done(now, offered)
 
-        return self._commands.offers.offer(command, now, decided, retry, along=[*along, write])
+        return self._commands.offers.offer(command, now, decided, retry, along=[*along, write], spare=spare)
 
     def _offer_again(
         self,

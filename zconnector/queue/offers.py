@@ -44,10 +44,11 @@ class Offers:
         retry: RetryPolicy | None = None,
         *,
         along: Sequence[Write] = (),
+        spare: int = 0,
     ) -> Actions:
         """A command arrived: `done` hears what may be receipted. `retry` None: as the settings say.
 
-        `along` is stored with it, or not at all.
+        `along` is stored with it, or not at all; `spare`: it may be one of so many beyond the bounds.
         """
         known = self._register.find(message.uuid)
         if known is not None:
@@ -57,7 +58,7 @@ class Offers:
         room: Actions = []
         if refusal is None:
             room = self._overflow.make_room(len(body), now)
-            refusal = self._register.no_room(len(body), message.uuid)
+            refusal = self._register.no_room(len(body), message.uuid, spare)
         if refusal is not None:
             return room + done(now, Offered("REFUSED", refusal.reason, refusal.detail))
         command = self._new(message, len(body), retry, now)

@@ -150,9 +150,9 @@ class Register:
         command = self._live.get(number & _KEY)
         return command if command is not None and command.state is State.READY else None
 
-    def no_room(self, size: int, uuid: str) -> Refusal | None:
-        """Why a further command of so many bytes cannot be taken."""
-        return self.room.refusal(size, uuid, len(self._ended), self._ended.bytes)
+    def no_room(self, size: int, uuid: str, spare: int = 0) -> Refusal | None:
+        """Why a further command of so many bytes cannot be taken, of which `spare` may be beyond the bounds."""
+        return self.room.refusal(size, uuid, len(self._ended), self._ended.bytes, spare)
 
     @property
     def remembers_too_much(self) -> bool:

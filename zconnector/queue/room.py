@@ -57,11 +57,15 @@ class Room:
         """Whether a further command of so many bytes is beyond the bounds."""
         return self.count + 1 > self._limit or self.bytes - self._leaving_bytes + size > self._byte_limit
 
-    def refusal(self, size: int, uuid: str, ended: int, ended_bytes: int) -> Refusal | None:
-        """Why a further command cannot be taken, with so many that have ended still remembered."""
-        if self.count + 1 > self._limit:
-            return Refusal(Reason.QUEUE_FULL, f"the queue holds {self._limit} commands", uuid)
-        if self.is_full(size):
+    def refusal(self, size: int, uuid: str, ended: int, ended_bytes: int, spare: int = 0) -> Refusal | None:
+        """Why a further command cannot be taken, with so many that have ended still remembered.
+
+        `spare`: it may be one of so many beyond the bounds.
+        """
+        over = self.count + 1 - self._limit
+        if over > spare:
+            return Refusal(Reason.QUEUE_FULL, f"the queue holds {self.count} commands", uuid)
+        if not spare and self.is_full(size):
             detail = f"the queue holds {self.bytes} of {self._byte_limit} bytes"
             return Refusal(Reason.QUEUE_FULL, detail, uuid)
         if self.remembers_too_much(ended, ended_bytes):

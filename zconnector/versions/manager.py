@@ -290,7 +290,7 @@ class Manager:
     def _update(self, ask: str, version: Version, uuid: str, now: Instant) -> Actions:
         running = self.memory.running
         if version in running and self._rollout is None:
-            return [Answer(ask, numbers(version))]
+            return self._start(ask, version, uuid, now)  # nothing is replaced; it is answered when it runs
         alike = [v for v in running if v.major == version.major] or list(running)
         new = ordered((*(v for v in running if v not in alike[-1:]), version))
         return self._want(ask, version, Plan(running, new, Verb.UPDATE, uuid), now)

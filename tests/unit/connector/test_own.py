@@ -406,3 +406,15 @@ def test_a_member_that_is_back_is_told_at_once(con: Connector) -> None:
     peer = next(p for p in con.router.shoset.peers() if p.instance == "a")
     con.hear("a", con.welcome("a", peer.session))
     assert len(journals(con)) == before + 1
+
+
+def test_a_canary_has_room_in_a_queue_that_is_full_of_what_waits_for_its_version() -> None:
+    """The first version of a connector could not pass its gate, and nothing else could empty the queue."""
+    con = ready(queue=QueueSettings(max_commands=1))
+    assert con.result(send(con, "c1"))["outcome"] == "ACCEPTED"
+    canary = {"worker": "ADMIN", "context": "zconnector-canary-1.0"}
+    assert con.result(send(con, "c2", **canary))["outcome"] == "ACCEPTED"
+    assert con.refusal(send(con, "c3", context="zconnector-canary-1.0")).reason is Reason.QUEUE_FULL
+    for number in range(31):
+        send(con, f"d{number}", **canary)
+    assert con.refusal(send(con, "c4", **canary)).reason is Reason.QUEUE_FULL

@@ -413,3 +413,18 @@ def test_what_does_not_run_cannot_be_stopped_also_while_something_else_is_update
     stop = world.ask(Verb.STOP, V20)
     world.settle()
     assert world.answers[stop].reason == "version 2.0 does not run"
+
+
+def test_an_update_to_what_runs_already_is_a_success_only_once_it_really_does() -> None:
+    """It was answered SUCCES also where that version had given up, or had not come up yet."""
+    world = World({"versions": ["1.0"]}, [V10])
+    world.settle()
+    world.fail(V10)
+    world.broken[V10] = "crash"
+    update = world.ask(Verb.UPDATE, V10)
+    world.settle()
+    assert world.answers[update].reason == "version 1.0 ended with status 1"
+    world.broken.clear()
+    again = world.ask(Verb.UPDATE, V10)
+    world.settle()
+    assert world.answers[again] == Answer(again, {"Major": 1, "Minor": 0})

@@ -1,0 +1,258 @@
+"""Bugs planted in worker versions: each is found by worlds with versions (`simulate.sh --versions`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tests.simulation.planting import QueueVariant, become
+from tests.simulation.variant import Variant
+from zconnector.actions import Actions as QueueActions
+from zconnector.clock import Instant
+from zconnector.connector.admin import AdminWorker
+from zconnector.connector.machine import ConnectorMachine
+from zconnector.connector.versions import Versions
+from zconnector.connector.workers import Gone, Workers
+from zconnector.messages.message import Message
+from zconnector.messages.retry import RetryPolicy
+from zconnector.queue.local import LocalQueue
+from zconnector.queue.outcomes import OnOffered
+from zconnector.versions.asks import Verb
+from zconnector.versions.manager import Manager
+from zconnector.versions.rollout import Rollout
+from zconnector.versions.states import Actions, Advance, Answer, Memory, Plan, Start, Step, Stop, numbers
+
+# ---- the rollout
+
+
+class _ShiftsEarly(Manager):
+    def _advance(self, advance: Advance, now: Instant) -> Actions:
+        if advance.step is not Step.SHIFTING or self._rollout is None:
+            return super()._advance(advance, now)
+        kept = super()._advance(advance, now)
+        self._thens[-1] = (self._thens[-1][0], lambda later: [])
+        return [*self._digest(self._entered(Step.DRAINING, now), now), *kept]
+
+
+class ShiftBeforeTheCommit(Variant):
+    """Traffic goes to the new version, and the old one is stopped, before it is known that this is durable."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _ShiftsEarly)
+
+
+class _StopsFirst(Rollout):
+    def enter(self, step: Step, now: Instant) -> Actions:
+        stops: Actions = [Stop(v) for v in self.plan.removed] if step is Step.STARTING else []
+        return [*stops, *super().enter(step, now)]
+
+
+class _WithRollout(Manager):
+    made: type[Rollout]
+
+    def _begin(self, plan: Plan) -> None:
+        super()._begin(plan)
+        if self._rollout is not None:
+            become(self._rollout, self.made)
+
+
+class _StopsFirstManager(_WithRollout):
+    made = _StopsFirst
+
+
+class OldStoppedFirst(Variant):
+    """The old version is stopped before the new one has registered."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _StopsFirstManager)
+
+
+class _StopsBoth(Rollout):
+    def enter(self, step: Step, now: Instant) -> Actions:
+        actions = super().enter(step, now)
+        if step is not Step.ROLLING_BACK:
+            return actions
+        stops: Actions = [Stop(version, drain=False) for version in self.plan.old]
+        return [action for action in actions if not isinstance(action, Start)] + stops
+
+
+class _StopsBothManager(_WithRollout):
+    made = _StopsBoth
+
+
+class RollbackStopsBoth(Variant):
+    """A rollback ends the old version too."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _StopsBothManager)
+
+
+class _Forgets(Manager):
+    def restore(self, document: Mapping[str, Any] | None, now: Instant) -> Actions:
+        if document is not None:
+            self.memory = Memory.from_dict(document)
+        return [Start(version) for version in self.memory.running]
+
+
+class RolloutForgottenAtRestart(Variant):
+    """What runs is started again, and the rollout that went on is not taken up."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _Forgets)
+
+
+class _GatesNobody(Rollout):
+    def enter(self, step: Step, now: Instant) -> Actions:
+        actions = super().enter(step, now)
+        if step is Step.GATING and not self.leaving:
+            self.leaving = True
+            return [Advance(Step.SHIFTING)]
+        return actions
+
+
+class _GatesNobodyManager(_WithRollout):
+    made = _GatesNobody
+
+
+class NoGate(Variant):
+    """Whoever has registered gets traffic."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _GatesNobodyManager)
+
+
+class _AnswersEarly(Manager):
+    def ask(self, ask: str, verb: Any, version: Any, uuid: str, now: Instant) -> Actions:
+        actions = super().ask(ask, verb, version, uuid, now)
+        if verb in (Verb.UPDATE, Verb.START, Verb.STOP) and version and not any(
+            isinstance(action, Answer) for action in actions
+        ):
+            self._asks.forget(ask)
+            actions.append(Answer(ask, numbers(version)))
+        return actions
+
+
+class AnsweredBeforeItIsDone(Variant):
+    """An admin command has its SUCCES as its rollout begins."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _AnswersEarly)
+
+
+# ---- which version a command goes to
+
+
+class _HoldsNobody(Versions):
+    def steer(
+        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant
+    ) -> QueueActions:
+        return super().steer(shares, pins, (), drained, now)
+
+
+class HeldVersionGetsTraffic(Variant):
+    """What is held back is served as all others are."""
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.versions, _HoldsNobody)
+
+
+class _DrainsNobody(Versions):
+    def steer(
+        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant
+    ) -> QueueActions:
+        return super().steer(shares, pins, held, (), now)
+
+
+class DrainedStillServed(Variant):
+    """A drained version gets new commands all the same."""
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.versions, _DrainsNobody)
+
+
+class _SilenceIsNoChange(Workers):
+    def tick(self, now: Instant) -> list[Gone]:
+        changes = self.changes
+        gone = super().tick(now)
+        self.changes = changes
+        return gone
+
+
+class SilentVersionStillRouted(Variant):
+    """The table is not made anew when a version falls silent: its commands wait for it."""
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.workers, _SilenceIsNoChange)
+
+
+class _KeepsTheEnded(Workers):
+    def forget(self, worker: str) -> Gone:
+        return Gone(worker, lambda lease: lease.worker == worker, worker)
+
+    def _must_beat(self, key: tuple[str, int, int]) -> bool:
+        return False
+
+
+class EndedRegistrationKept(Variant):
+    """What a process registered counts when it has ended."""
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.workers, _KeepsTheEnded)
+
+
+class _BindsWhenStored(LocalQueue):
+    def offer(
+        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
+    ) -> QueueActions:
+        return super().offer(self._bound(command), now, done, retry)
+
+    def offer_own(
+        self,
+        command: Message,
+        now: Instant,
+        done: OnOffered,
+        retry: RetryPolicy | None = None,
+        **more: Any,
+    ) -> QueueActions:
+        return super().offer_own(self._bound(command), now, done, retry, **more)
+
+    def _bound(self, command: Message) -> Message:
+        known = self._register.find(command.uuid)
+        active = sorted(self.routing.active, reverse=True)
+        if known is not None or not active or command.number("major") or command.header.get("admin"):
+            return command
+        return command.with_fields(major=active[0].major)
+
+
+class BoundWhenStored(QueueVariant):
+    """A command of major 0 is of the newest version's major as it is stored, not as it is leased."""
+
+    made = _BindsWhenStored
+
+
+class _Unshared(LocalQueue):
+    def route(self, routing: Any, now: Instant) -> QueueActions:
+        return super().route(replace(routing, shares={}), now)
+
+
+class SharesIgnored(QueueVariant):
+    """All goes to the newest version, whatever the shares say."""
+
+    made = _Unshared
+
+
+VERSION_MUTANTS: Mapping[str, type[Variant]] = {
+    "shift before the commit": ShiftBeforeTheCommit,
+    "old stopped before new registered": OldStoppedFirst,
+    "rollback that stops both": RollbackStopsBoth,
+    "rollout forgotten at restart": RolloutForgottenAtRestart,
+    "no gate": NoGate,
+    "admin command answered before it is done": AnsweredBeforeItIsDone,
+    "held version gets traffic": HeldVersionGetsTraffic,
+    "drained version still served": DrainedStillServed,
+    "routing not recomputed after silence": SilentVersionStillRouted,
+    "registration of an ended process kept": EndedRegistrationKept,
+    "major 0 bound when stored": BoundWhenStored,
+    "shares ignored": SharesIgnored,
+}
