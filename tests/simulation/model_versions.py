@@ -7,12 +7,12 @@ Told what workers, processes and the admin worker's calls show from outside; tim
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from tests.simulation.repositories import SOUND, VERSIONS
+from tests.simulation.repositories import SOUND, VERSIONS, Quality
 from tests.simulation.rules import Book
 from tests.simulation.scheduler import MS, SECOND
 from zconnector.configuration.pivot import Version
@@ -22,6 +22,8 @@ HEARD = int(2.6 * SECOND)
 """Whoever was heard since is not silent, and whoever was not for `DEAF` is."""
 DEAF = int(6.5 * SECOND)
 LEASE = 44 * SECOND
+RESTORED = 40 * SECOND
+"""In which a router that is well has started what should run, and that has registered."""
 DRAIN = 5
 """Seconds that a stopped version has for what it runs (`worker.drain` of the configurations)."""
 
@@ -66,6 +68,9 @@ class _Connector:
     ended_early: dict[str, int] = field(default_factory=dict)
     """When a worker last began a command that may end while it runs, by its time to live or lease."""
     restarted: int = -1
+    kept_at: int = -(1 << 60)
+    """When what is to run was last kept."""
+    reconfigured: int = -(1 << 60)
     leaving: bool = False
     asked: dict[str, _Asked] = field(default_factory=dict)
     documents: list[Mapping[str, Any] | None] = field(default_factory=lambda: [None])
@@ -77,8 +82,10 @@ class _Connector:
 class VersionRules:
     """Judges one world's versions."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, name_of: Callable[[Version], str]) -> None:
+        """`name_of`: the name of a version's worker."""
         self._book = book
+        self.name_of = name_of
         self._connectors: dict[str, _Connector] = {}
 
     def _of(self, node: str) -> _Connector:
@@ -124,20 +131,41 @@ class VersionRules:
         """The admin worker asks for a commit of this."""
         self._of(node).documents.append(document)
 
-    def kept(self, node: str, document: Mapping[str, Any]) -> None:
+    def kept(self, at: int, node: str, document: Mapping[str, Any]) -> None:
         """It was told that it is durable."""
         connector = self._of(node)
         if document in connector.documents:
-            at = connector.documents.index(document)
-            connector.documents = connector.documents[at:]
+            which = connector.documents.index(document)
+            connector.documents = connector.documents[which:]
+            connector.kept_at = at
 
     def steered(self, at: int, node: str, told: Mapping[str, Any]) -> None:
         """What the router is told of traffic, as it takes it."""
         connector = self._of(node)
         connector.held = frozenset(told["held"])
+        self._book.checked["rollout state"] += 1
+        for version in self._kept_before_shift(node)[1]:
+            worker = self.name_of(_version(version))
+            if worker in connector.known and worker not in connector.held:
+                text = f"{worker} is to have traffic, and its shift is not kept"
+                self._broken(at, "rollout state", node, node, text)
         connector.drained = {worker: connector.drained.get(worker, at) for worker in told["drained"]}
         connector.shares = {_version(text): share for text, share in told["shares"].items()}
         connector.pins = {context: _version(text) for context, text in told["pins"].items()}
+
+    def _kept_before_shift(self, node: str) -> tuple[list[str], list[str]]:
+        """The old and the added versions of a rollout that has not come to its shift, by what is kept."""
+        document = self._of(node).documents[0]
+        if document is None or document["plan"] is None or document["step"] == "DRAINING":
+            return [], []
+        old, new = document["plan"]["old"], document["plan"]["new"]
+        if document["step"] == "ROLLING_BACK":
+            return old, []
+        return old, [version for version in new if version not in old]
+
+    def reconfigured(self, at: int, node: str) -> None:
+        """What workers read at their start is changed: they are started anew, whatever goes on."""
+        self._of(node).reconfigured = at
 
     # ---- workers
 
@@ -162,6 +190,7 @@ class VersionRules:
         """SIGTERM comes to a process that has so much in hand."""
         connector = self._of(node)
         self._book.checked["update twice"] += 1
+        self._check_old(at, node, worker)
         if not ongoing:
             return
         known, since = connector.known.get(worker), connector.drained.get(worker)
@@ -175,6 +204,21 @@ class VersionRules:
                 return
             text = f"{worker} is told to end after {(at - (since or 0)) / MS:.0f} ms with {ongoing} in hand"
             self._broken(at, "update twice", node, worker, text)
+
+    def _check_old(self, at: int, node: str, worker: str) -> None:
+        """Nobody ends a version that serves before the one that takes its place may have its traffic."""
+        connector = self._of(node)
+        if connector.leaving or worker not in map(self.name_of, map(_version, self._kept_before_shift(node)[0])):
+            return
+        known, never = connector.known.get(worker), -(1 << 60)
+        if known is None or self._troubled(node, at, 15) or at - connector.reconfigured < 120 * SECOND:
+            return
+        if at - known.heard > HEARD or at - connector.disturbed.get(worker, never) < 20 * SECOND:
+            return
+        self._book.checked["old or new"] += 1
+        document = connector.documents[0]
+        text = f"{worker} is told to end, and kept is {_short(document)}"
+        self._broken(at, "old or new", node, node, text)
 
     def disturbed(self, at: int, node: str, worker: str) -> None:
         self._of(node).disturbed[worker] = at
@@ -313,7 +357,7 @@ class VersionRules:
         self._of(node).asked.setdefault(uuid, _Asked(name, version, at))
 
     def answered(
-        self, at: int, node: str, uuid: str, worker_of: Any, ok: bool, result: Mapping[str, Any]
+        self, at: int, node: str, uuid: str, ok: bool, result: Mapping[str, Any]
     ) -> None:
         """The router takes its final answer."""
         connector = self._of(node)
@@ -327,7 +371,7 @@ class VersionRules:
         if asked.version is not None and version != asked.version and not latest:
             text = f"{asked.name} of {asked.version} was answered with {version}"
             self._broken(at, "admin answer", node, uuid, text)
-        worker = worker_of(version)
+        worker = self.name_of(version)
         self._book.counts[f"{asked.name} SUCCES"] += 1
         if asked.name in ("ADMIN_START_WORKER", "ADMIN_UPDATE"):
             last = self._last_served(at, node, worker)
@@ -358,7 +402,42 @@ class VersionRules:
             if worker not in connector.held and worker not in connector.drained
         )
 
-    def settled(self, at: int, node: str, view: Mapping[str, Any], worker_of: Any) -> None:
+    def table(self, at: int, node: str, active: Iterable[Version]) -> None:
+        """The versions that the router takes for active now."""
+        connector, found = self._of(node), set(active)
+        self._book.checked["version table"] += 1
+        for worker in sorted(connector.known):
+            known = connector.known[worker]
+            barred = worker in connector.held or worker in connector.drained
+            sure = False if barred else self._surely(at, node, known)
+            if sure is not None and sure is not (known.version in found):
+                what = "is not active, and should be" if sure else "is active, and should not be"
+                self._broken(at, "version table", node, node, f"{known.version} {what}")
+        for version in sorted(found):
+            if self.name_of(version) not in connector.known:
+                self._broken(at, "version table", node, node, f"{version} is active, and nobody registered it")
+
+        self._check_neither(at, node)
+
+    def _check_neither(self, at: int, node: str) -> None:
+        """A while after its last restart, and with nothing wrong since, a good version that should run serves."""
+        connector, since = self._of(node), at - RESTORED
+        document = connector.documents[0]
+        if document is None or connector.leaving or connector.restarted > since:
+            return
+        if max(connector.reconfigured, connector.kept_at) > since or self._troubled(node, at, 40):
+            return
+        for version in map(_version, document["running"]):
+            worker = self.name_of(version)
+            upset = max(connector.disturbed.get(worker, since), connector.absent.get(worker, since)) > since
+            if VERSIONS[version] is not Quality.GOOD or upset:
+                continue
+            self._book.checked["old or new"] += 1
+            if version not in self.serving(node):
+                text = f"{version} should run since {connector.kept_at / 1e6:.0f} s, and does not serve"
+                self._broken(at, "old or new", node, node, text)
+
+    def settled(self, at: int, node: str, view: Mapping[str, Any]) -> None:
         """Nothing has gone wrong for long: a rollout has come to one of its ends, and that runs."""
         connector = self._of(node)
         running = [row["version"] for row in view["versions"] if row["wanted"]]
@@ -367,18 +446,21 @@ class VersionRules:
         if view["rollout"] is not None:
             self._broken(at, "old or new", node, node, f"a rollout still goes on: {view['rollout']}")
             return
+        kept = connector.documents[0]
+        if kept is not None and kept["plan"] is not None:
+            self._broken(at, "old or new", node, node, f"nothing goes on, and kept is {_short(kept)}")
         last = view["last"]
         ends = None if last is None else last["new"] if last["outcome"] == "DONE" else last["old"]
         if ends is not None and running != ends:
             self._broken(at, "old or new", node, node, f"{running} should run after {last}")
         for version in running:
-            if version in failed:
+            if version in failed or VERSIONS[_version(version)] is Quality.TIRED:
                 continue
             serves = _version(version) in self.serving(node)
             if not serves and VERSIONS[_version(version)] in SOUND:
                 self._broken(at, "old or new", node, node, f"{version} should run, and does not serve")
         self._book.checked["one process"] += 1
-        wanted = {worker_of(_version(version)) for version in running}
+        wanted = {self.name_of(_version(version)) for version in running}
         for worker, count in sorted(connector.processes.items()):
             if count and worker not in wanted:
                 self._broken(at, "one process", node, worker, f"{worker} runs, and should not")

@@ -69,6 +69,11 @@ def commands_of(version: Version) -> tuple[str, ...]:
     return (*ALWAYS, NEWER) if version >= (1, 3) else ALWAYS
 
 
+def worker_of(version: Version) -> str:
+    """The name of a version's worker."""
+    return f"{TYPE}-{version}"
+
+
 def streams(version: Version) -> bool:
     """Whether its worker speaks zconnector.v1."""
     return version.minor % 2 == 1

@@ -40,6 +40,7 @@ RULES: dict[str, str] = {
     "version declares": "a command goes to a worker that registered its name, and to no other",
     "version gated": "a version that is held back has its canary and nothing else, a drained one nothing",
     "version routed": "each command goes to the version that pins, shares and age say, as it is handed out",
+    "version table": "a version is active while one that registered it lives, is not held, not drained",
     "bad version": "a version that is bad from its start, or within its gate, has no ordinary traffic",
     "update twice": "where no worker and no router dies nothing is run twice, and nobody is ended too soon",
     "rollout state": "what a restart finds is what was kept: old before the shift, new after it",

@@ -103,7 +103,7 @@ class AdminHost:
         self.fuse = ""
         """Where the router is to be killed next: `step moment`, of a commit of the admin worker."""
         self._model = model
-        self._rules = rules
+        self.rules = rules
         self._disk: dict[Version, None] = {}
         self._kept: list[Home] = []
         self._rng = node.around.rng(f"admin host {node.name}")
@@ -117,7 +117,7 @@ class AdminHost:
             return
         around = node.around
         loop = VirtualLoop(process, node.clock, around.scheduler, self._defect)
-        home = self.home = Home(node, process, loop, self._model, self._rules)
+        home = self.home = Home(node, process, loop, self._model, self.rules)
         self._kept.append(home)
         rng = around.rng(f"hands {process.name}")
         ports = Ports(
@@ -166,14 +166,11 @@ class AdminHost:
             self.node.around.trace.step(self.node.around.scheduler.now, self.node.name, "killed in a rollout")
             process.kill()
 
-    def worker(self, version: Version) -> str:
-        return f"{TYPE}-{version}"
-
     # ---- what goes through the door
 
     def calling(self, op: str, args: Mapping[str, Any], payload: bytes) -> Any:
         """As it is asked; returns who hears the answer as it arrives."""
-        now, name, rules, model = self.node.around.scheduler.now, self.node.name, self._rules, self._model
+        now, name, rules, model = self.node.around.scheduler.now, self.node.name, self.rules, self._model
         if op == "admin_steer":
             rules.steered(now, name, orjson.loads(payload))
         elif op == "admin_ended":
@@ -198,11 +195,11 @@ class AdminHost:
         self, op: str, args: Mapping[str, Any], payload: bytes, result: Mapping[str, Any], body: bytes
     ) -> None:
         """As the router gives its answer, in the midst of a step."""
-        now, name, rules, model = self.node.around.scheduler.now, self.node.name, self._rules, self._model
+        now, name, rules, model = self.node.around.scheduler.now, self.node.name, self.rules, self._model
         if op == "admin_recall":
             rules.recalled(now, name, orjson.loads(body))
         elif op == "admin_keep":
-            rules.kept(name, orjson.loads(payload))
+            rules.kept(now, name, orjson.loads(payload))
             self.crash(f"after {op}", payload)
         elif op == "admin_watch":
             if any(news[0] == "draining" for news in orjson.loads(body)):
@@ -215,7 +212,7 @@ class AdminHost:
         elif op == "send_event":
             uuid, ok = str(args["reference"]), args["event"] == Outcome.SUCCESS
             model.completed(now, name, uuid)
-            rules.answered(now, name, uuid, self.worker, ok, orjson.loads(payload))
+            rules.answered(now, name, uuid, ok, orjson.loads(payload))
         elif op == "operate" and args["verb"] == "cancel":
             model.cancelled(now, name, str(args["uuid"]))
 
@@ -250,7 +247,7 @@ class Versioned:
     def die(self) -> None:
         if some := self._some():
             process = self._rng.choice(some)
-            self._host._rules.disturbed(process.now, self.node.name, process.name)
+            self._host.rules.disturbed(process.now, self.node.name, process.name)
             process.die()
 
     def hang(self, duration: int) -> None:

@@ -71,6 +71,7 @@ class Chief(Agent):
             auto = rng.random() < 0.6
             self._values["update"] = {"mode": "auto", "interval": 15} if auto else {"mode": "manual"}
         elif what < 0.78:
+            self._host.rules.reconfigured(self.now, self.node.name)
             self._values["keys"] = {"token": f"secret {rng.randrange(99)}"}
         elif what < 0.9:
             self.publish()

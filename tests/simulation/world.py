@@ -27,7 +27,7 @@ from tests.simulation.nodes import (
 from tests.simulation.onlookers import Onlooker
 from tests.simulation.operators import Operator
 from tests.simulation.pollers import Poller
-from tests.simulation.repositories import Repository
+from tests.simulation.repositories import Repository, worker_of
 from tests.simulation.scheduler import MS, SECOND, Scheduler
 from tests.simulation.streams import StreamWorker, Ways
 from tests.simulation.topology import RETRIES, TWO_TENANTS, Topology, declare, instance_node
@@ -140,7 +140,7 @@ class World:
         self.workers: list[Worker | StreamWorker | Poller | Versioned] = []
         self.holders: list[Holder] = []
         self.operators: list[Operator] = []
-        self.versions = VersionRules(self.model)
+        self.versions = VersionRules(self.model, worker_of)
         self.hosts: list[AdminHost] = []
         self.chiefs: list[Chief] = []
         self.clients: list[Client] = []
@@ -397,7 +397,7 @@ class World:
             if host.admin is None:
                 self.model.broken(scheduler.now, "old or new", host.node.name, "no admin worker runs")
             else:
-                self.versions.settled(scheduler.now, host.node.name, host.admin.view(), host.worker)
+                self.versions.settled(scheduler.now, host.node.name, host.admin.view())
             chief.rescue()
         for client in self.clients:
             if isinstance(client, VersionClient):
@@ -449,6 +449,10 @@ class World:
         sent = self.network.messages - self._messages_before
         self._messages_before = self.network.messages
         self._peak = max(self._peak, sent)
+        for host in self.hosts:
+            if host.node.well and host.node.machine is not None and host.admin is not None:
+                active = host.node.machine.router.queue.routing.active
+                self.versions.table(now, host.node.name, active)
         for node in self.connectors:
             self._probe_leases(node)
         for each in self.nodes.values():
