@@ -103,7 +103,7 @@ class VersionRules:
         connector.shares, connector.pins = {}, {}
         connector.restarted = at
         connector.leaving = False
-        connector.disturbed = {worker: at for worker in connector.disturbed}
+        connector.disturbed = dict.fromkeys(connector.disturbed, at)
 
     def router_leaves(self, node: str) -> None:
         """It drains: what runs has as long as it has."""
@@ -208,7 +208,9 @@ class VersionRules:
     def _check_old(self, at: int, node: str, worker: str) -> None:
         """Nobody ends a version that serves before the one that takes its place may have its traffic."""
         connector = self._of(node)
-        if connector.leaving or worker not in map(self.name_of, map(_version, self._kept_before_shift(node)[0])):
+        if connector.leaving or worker not in map(
+            self.name_of, map(_version, self._kept_before_shift(node)[0])
+        ):
             return
         known, never = connector.known.get(worker), -(1 << 60)
         if known is None or self._troubled(node, at, 15) or at - connector.reconfigured < 120 * SECOND:
@@ -230,9 +232,7 @@ class VersionRules:
         if known is not None:
             known.hung = known.attended
 
-    def registered(
-        self, at: int, node: str, worker: str, version: Version, commands: Sequence[str]
-    ) -> None:
+    def registered(self, at: int, node: str, worker: str, version: Version, commands: Sequence[str]) -> None:
         self._of(node).known[worker] = _Known(version, frozenset(commands), at)
         self._seen(at, node, worker)
 
@@ -284,9 +284,7 @@ class VersionRules:
             self._broken(at, "bad version", node, uuid, text)
         self._check_route(at, node, known, worker, header)
 
-    def _check_route(
-        self, at: int, node: str, mine: _Known, worker: str, header: Mapping[str, Any]
-    ) -> None:
+    def _check_route(self, at: int, node: str, mine: _Known, worker: str, header: Mapping[str, Any]) -> None:
         connector = self._of(node)
         name, major = str(header["command"]), int(header.get("major", 0))
         context = str(header.get("context", ""))
@@ -356,9 +354,7 @@ class VersionRules:
         """An admin command is handed to the admin worker, perhaps again."""
         self._of(node).asked.setdefault(uuid, _Asked(name, version, at))
 
-    def answered(
-        self, at: int, node: str, uuid: str, ok: bool, result: Mapping[str, Any]
-    ) -> None:
+    def answered(self, at: int, node: str, uuid: str, ok: bool, result: Mapping[str, Any]) -> None:
         """The router takes its final answer."""
         connector = self._of(node)
         asked = connector.asked.get(uuid)
@@ -415,7 +411,9 @@ class VersionRules:
                 self._broken(at, "version table", node, node, f"{known.version} {what}")
         for version in sorted(found):
             if self.name_of(version) not in connector.known:
-                self._broken(at, "version table", node, node, f"{version} is active, and nobody registered it")
+                self._broken(
+                    at, "version table", node, node, f"{version} is active, and nobody registered it"
+                )
 
         self._check_neither(at, node)
 

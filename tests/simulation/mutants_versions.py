@@ -15,9 +15,9 @@ from zconnector.connector.machine import ConnectorMachine
 from zconnector.connector.versions import Versions
 from zconnector.connector.workers import Gone, Workers
 from zconnector.messages.message import Message
-from zconnector.messages.retry import RetryPolicy
+from zconnector.queue.leases import Command
 from zconnector.queue.local import LocalQueue
-from zconnector.queue.outcomes import OnOffered
+from zconnector.queue.offers import Offers
 from zconnector.versions.asks import Verb
 from zconnector.versions.manager import Manager
 from zconnector.versions.rollout import Rollout
@@ -125,8 +125,10 @@ class NoGate(Variant):
 class _AnswersEarly(Manager):
     def ask(self, ask: str, verb: Any, version: Any, uuid: str, now: Instant) -> Actions:
         actions = super().ask(ask, verb, version, uuid, now)
-        if verb in (Verb.UPDATE, Verb.START, Verb.STOP) and version and not any(
-            isinstance(action, Answer) for action in actions
+        if (
+            verb in (Verb.UPDATE, Verb.START, Verb.STOP)
+            and version
+            and not any(isinstance(action, Answer) for action in actions)
         ):
             self._asks.forget(ask)
             actions.append(Answer(ask, numbers(version)))
@@ -201,34 +203,20 @@ class EndedRegistrationKept(Variant):
         become(machine.router.workers, _KeepsTheEnded)
 
 
-class _BindsWhenStored(LocalQueue):
-    def offer(
-        self, command: Message, now: Instant, done: OnOffered, retry: RetryPolicy | None = None
-    ) -> QueueActions:
-        return super().offer(self._bound(command), now, done, retry)
-
-    def offer_own(
-        self,
-        command: Message,
-        now: Instant,
-        done: OnOffered,
-        retry: RetryPolicy | None = None,
-        **more: Any,
-    ) -> QueueActions:
-        return super().offer_own(self._bound(command), now, done, retry, **more)
-
-    def _bound(self, command: Message) -> Message:
-        known = self._register.find(command.uuid)
-        active = sorted(self.routing.active, reverse=True)
-        if known is not None or not active or command.number("major") or command.header.get("admin"):
-            return command
-        return command.with_fields(major=active[0].major)
+class _BindsWhenStored(Offers):
+    def _new(self, message: Message, *rest: Any) -> Command:
+        command = super()._new(message, *rest)
+        active = sorted(self._register.routing.active, reverse=True)
+        if active and not command.major and not command.admin:
+            command.major = active[0].major
+        return command
 
 
-class BoundWhenStored(QueueVariant):
+class BoundWhenStored(Variant):
     """A command of major 0 is of the newest version's major as it is stored, not as it is leased."""
 
-    made = _BindsWhenStored
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.queue._commands.offers, _BindsWhenStored)
 
 
 class _Unshared(LocalQueue):

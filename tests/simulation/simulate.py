@@ -16,17 +16,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.simulation.faults import FAULTS
+from tests.simulation.faults import ALL, FAULTS, VERSION_FAULTS
 from tests.simulation.model import RULES
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutants_versions import VERSION_MUTANTS
-from tests.simulation.topology import STANDARD
+from tests.simulation.topology import STANDARD, VERSIONS, WITH_VERSIONS
 from tests.simulation.variant import REAL
 from tests.simulation.world import Outcome, Plan, World
 
 ALL_MUTANTS = {**MUTANTS, **VERSION_MUTANTS}
 LIGHT = {"command_pause": 8.0, "event_pause": 12.0}
 """Less traffic, more worlds: what breaks is mostly decided by the faults."""
+EACH = 8
+"""One world in so many has worker versions."""
 SHOWN = 40
 """Lines of a transcript."""
 
@@ -41,9 +43,23 @@ def simulate(plan: Plan, mutant: str = "", watch: Iterable[str] = ()) -> Outcome
         gc.collect()
 
 
+def planned(seed: int, minutes: float, *, versions: bool = False, **more: Any) -> Plan:
+    """A world as everybody runs them: one in `EACH` has a connector with worker versions besides.
+
+    `versions`: a small world of little else, in which much more happens to them.
+    """
+    faults = (*FAULTS, *VERSION_FAULTS)
+    if versions:
+        return Plan(seed, minutes, VERSIONS, faults, **more)
+    if seed % EACH == 0:
+        return Plan(seed, minutes, WITH_VERSIONS, faults, **more)
+    return Plan(seed, minutes, **more)
+
+
 def replay(plan: Plan, mutant: str = "") -> str:
     """The one command that shows a failing seed again."""
     options = " --light" if plan.command_pause else ""
+    options += " --versions" if plan.topology is VERSIONS else ""
     options += " --operator" if plan.operator else ""
     options += f" --mutant '{mutant}'" if mutant else ""
     return f"scripts/simulate.sh --seed {plan.seed} --minutes {plan.minutes:g}{options}"
@@ -108,7 +124,7 @@ class Summary:
         yield f"{self.worlds} worlds, {hours}: {self.speed()}"
         yield ""
         yield f"{'fault':<26}{'injected':>10}"
-        for kind in FAULTS:
+        for kind in ALL:
             yield f"{kind:<26}{self.injected[kind]:>10,}"
         yield ""
         yield f"{'promise':<22}{'checks':>12}{'broken':>8}  what is watched"
@@ -127,13 +143,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=None, help="this one only, with a transcript if it fails")
     parser.add_argument("--minutes", type=float, default=10.0, help="virtual minutes of each (10)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (1)")
-    parser.add_argument("--mutant", default="", choices=["", *MUTANTS], help="plant this bug")
+    parser.add_argument("--mutant", default="", choices=["", *ALL_MUTANTS], help="plant this bug")
     parser.add_argument("--hunt", action="store_true", help="find a failing seed for each mutant")
     parser.add_argument(
         "--speed", action="store_true", help="measure speed on the standard topology, no faults"
     )
     parser.add_argument("--watch", action="append", default=[], help="transcript of what mentions this text")
     parser.add_argument("--operator", action="store_true", help="somebody asks every verb all the time")
+    parser.add_argument("--versions", action="store_true", help="small worlds of worker versions")
     parser.add_argument("--light", action="store_true", help="less traffic, as in the test suite")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     given = parser.parse_args()
@@ -179,13 +196,13 @@ def say(text: str) -> None:
 
 def many(given: argparse.Namespace) -> Summary:
     seeds = range(given.first_seed, given.first_seed + given.seeds)
-    plans = [Plan(seed, given.minutes, **_traffic(given)) for seed in seeds]
+    plans = [planned(seed, given.minutes, **_traffic(given)) for seed in seeds]
     summary = Summary()
     told = time.monotonic()
     for outcome in run_all([(plan, given.mutant) for plan in plans], given.jobs):
         summary.add(outcome)
         if outcome.violations:
-            show(outcome, plans[0], given.mutant)
+            show(outcome, plans[outcome.seed - given.first_seed], given.mutant)
         if time.monotonic() - told > 10:
             told = time.monotonic()
             say(f"{summary.worlds} of {given.seeds} worlds, {len(summary.failed)} failed; {summary.speed()}")
@@ -193,15 +210,20 @@ def many(given: argparse.Namespace) -> Summary:
 
 
 def _traffic(given: argparse.Namespace) -> dict[str, Any]:
-    return {**(LIGHT if given.light else {}), **({"operator": True} if given.operator else {})}
+    return {
+        **(LIGHT if given.light else {}),
+        **({"operator": True} if given.operator else {}),
+        **({"versions": True} if given.versions else {}),
+    }
 
 
 def hunt(given: argparse.Namespace) -> Summary:
     """For each mutant, the first seed that finds it."""
     summary = Summary()
-    for mutant in [given.mutant] if given.mutant else MUTANTS:
+    for mutant in [given.mutant] if given.mutant else ALL_MUTANTS:
         for seed in range(given.first_seed, given.first_seed + given.seeds):
-            outcome = simulate(Plan(seed, given.minutes, impatient=True), mutant)
+            versions = mutant in VERSION_MUTANTS
+            outcome = simulate(planned(seed, given.minutes, versions=versions, impatient=True), mutant)
             summary.add(outcome)
             if outcome.violations:
                 say(f"{mutant:<28} seed {seed:<5} {outcome.violations[0]}")
@@ -223,7 +245,7 @@ def main() -> int:
         summary = Summary()
         summary.add(simulate(plan, given.mutant))
     elif given.seed is not None:
-        plan = Plan(given.seed, given.minutes, **_traffic(given))
+        plan = planned(given.seed, given.minutes, **_traffic(given))
         summary = Summary()
         outcome = simulate(plan, given.mutant)
         summary.add(outcome)

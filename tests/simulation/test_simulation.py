@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.simulate import LIGHT, replay, simulate
+from tests.simulation.simulate import LIGHT, planned, replay, simulate
 from tests.simulation.variant import Variant
 from tests.simulation.world import Outcome, Plan, World
 from zconnector.actions import Actions
@@ -172,7 +172,7 @@ def cores() -> Iterator[Pool]:
 
 @pytest.mark.parametrize("first", range(1, 101, BATCH))
 def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int, cores: Pool) -> None:
-    plans = [Plan(seed, 10, **LIGHT) for seed in range(first, first + BATCH)]
+    plans = [planned(seed, 10, **LIGHT) for seed in range(first, first + BATCH)]
     for plan, outcome in zip(plans, cores.imap(simulate, plans), strict=True):
         said = "\n".join(str(violation) for violation in outcome.violations)
         assert not outcome.violations, f"{replay(plan)}\n{said}"

@@ -28,8 +28,8 @@ from zconnector.configuration.pivot import Version
 from zconnector.connector.admin import ADMIN_WORKER, AdminWorker, read_version
 from zconnector.connector.hands import Place, Ports
 from zconnector.errors import ConfigError, Reason, Refusal
-from zconnector.messages.kinds import Outcome
 from zconnector.messages.fields import WISHES
+from zconnector.messages.kinds import Outcome
 from zconnector.shoset.identity import fresh_uuid
 
 

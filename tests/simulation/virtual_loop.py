@@ -35,7 +35,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready: deque[asyncio.Handle] = deque()
         self._woken = False
         self.tasks: list[asyncio.Task[Any]] = []
-        """All that ever ran: none is finalised while its world lives, at a moment that chance would choose."""
+        """All that ever ran: none is finalised while its world lives, whenever chance would have it."""
 
     def run_in(self, call: Callable[..., Any], *args: Any) -> None:
         """Call something of the process, with this as its running loop."""

@@ -151,7 +151,7 @@ class Register:
         return command if command is not None and command.state is State.READY else None
 
     def no_room(self, size: int, uuid: str, spare: int = 0) -> Refusal | None:
-        """Why a further command of so many bytes cannot be taken, of which `spare` may be beyond the bounds."""
+        """Why a further command of so many bytes cannot be taken, `spare` of which may exceed the bounds."""
         return self.room.refusal(size, uuid, len(self._ended), self._ended.bytes, spare)
 
     @property
