@@ -1,4 +1,4 @@
-"""What is promised of worker versions (docs/versions.md): which version has what, updates, admin commands. Pure.
+"""What is promised of worker versions (docs/versions.md): routes, updates, admin commands. Pure.
 
 Told what workers, processes and the admin worker's calls show from outside; times are virtual microseconds,
 `node` is a connector, `worker` the name of a version's worker there.
@@ -18,6 +18,7 @@ from tests.simulation.scheduler import MS, SECOND
 from zconnector.configuration.pivot import Version
 from zconnector.versions.traffic import CANARY
 
+_NEVER = -(1 << 60)
 HEARD = int(2.6 * SECOND)
 """Whoever was heard since is not silent, and whoever was not for `DEAF` is."""
 DEAF = int(6.5 * SECOND)
@@ -68,9 +69,11 @@ class _Connector:
     ended_early: dict[str, int] = field(default_factory=dict)
     """When a worker last began a command that may end while it runs, by its time to live or lease."""
     restarted: int = -1
-    kept_at: int = -(1 << 60)
+    kept_at: int = _NEVER
     """When what is to run was last kept."""
-    reconfigured: int = -(1 << 60)
+    shifted: bool = False
+    """The rollout that goes on has come to its shift: those of old are ending, whatever becomes of it."""
+    reconfigured: int = _NEVER
     leaving: bool = False
     asked: dict[str, _Asked] = field(default_factory=dict)
     documents: list[Mapping[str, Any] | None] = field(default_factory=lambda: [None])
@@ -117,6 +120,7 @@ class VersionRules:
             text = f"found {_short(document)}, kept was {_short(connector.documents[0])}"
             self._broken(at, "rollout state", node, node, text)
         connector.documents = [document]
+        self._shifts(connector, document)
         if document is None or document["plan"] is None:
             return
         plan, step, running = document["plan"], document["step"], document["running"]
@@ -138,6 +142,11 @@ class VersionRules:
             which = connector.documents.index(document)
             connector.documents = connector.documents[which:]
             connector.kept_at = at
+            self._shifts(connector, document)
+
+    def _shifts(self, connector: _Connector, document: Mapping[str, Any] | None) -> None:
+        if document is not None and document["step"] in ("FETCHING", "DRAINING"):
+            connector.shifted = document["step"] == "DRAINING"
 
     def steered(self, at: int, node: str, told: Mapping[str, Any]) -> None:
         """What the router is told of traffic, as it takes it."""
@@ -160,7 +169,7 @@ class VersionRules:
             return [], []
         old, new = document["plan"]["old"], document["plan"]["new"]
         if document["step"] == "ROLLING_BACK":
-            return old, []
+            return [] if self._of(node).shifted else old, []
         return old, [version for version in new if version not in old]
 
     def reconfigured(self, at: int, node: str) -> None:
@@ -197,9 +206,7 @@ class VersionRules:
         silent = known is None or at - known.heard > HEARD
         early = since is not None and at - since < (DRAIN - 1) * SECOND
         if worker not in connector.held and early and not silent and not self._troubled(node, at, 10):
-            excused = max(
-                connector.disturbed.get(worker, -(1 << 60)), connector.ended_early.get(worker, -(1 << 60))
-            )
+            excused = max(connector.disturbed.get(worker, _NEVER), connector.ended_early.get(worker, _NEVER))
             if connector.leaving or at - excused < 20 * SECOND:
                 return
             text = f"{worker} is told to end after {(at - (since or 0)) / MS:.0f} ms with {ongoing} in hand"
@@ -212,7 +219,7 @@ class VersionRules:
             self.name_of, map(_version, self._kept_before_shift(node)[0])
         ):
             return
-        known, never = connector.known.get(worker), -(1 << 60)
+        known, never = connector.known.get(worker), _NEVER
         if known is None or self._troubled(node, at, 15) or at - connector.reconfigured < 120 * SECOND:
             return
         if at - known.heard > HEARD or at - connector.disturbed.get(worker, never) < 20 * SECOND:
@@ -338,7 +345,7 @@ class VersionRules:
         if before is None:
             return
         began, who, ends = before
-        never = -(1 << 60)
+        never = _NEVER
         died = connector.disturbed.get(who, never) >= began - SECOND
         died = died or connector.disturbed.get(worker, never) >= at - 12 * SECOND  # it slept on it
         if died or connector.restarted >= began or at > ends - SECOND:
@@ -369,23 +376,23 @@ class VersionRules:
             self._broken(at, "admin answer", node, uuid, text)
         worker = self.name_of(version)
         self._book.counts[f"{asked.name} SUCCES"] += 1
+        wrong = ""
         if asked.name in ("ADMIN_START_WORKER", "ADMIN_UPDATE"):
-            last = self._last_served(at, node, worker)
-            if last < asked.at - SECOND and not self._troubled(node, at, 30):
-                text = f"{asked.name} of {version} had SUCCES, and it does not serve"
-                self._broken(at, "admin answer", node, uuid, text)
+            late = self._last_served(at, node, worker) < asked.at - SECOND
+            wrong = "it does not serve" if late and not self._troubled(node, at, 30) else ""
         elif asked.name == "ADMIN_STOP_WORKER":
-            if connector.processes.get(worker, 0) and connector.absent.get(worker, -1) < asked.at:
-                text = f"{asked.name} of {version} had SUCCES, and its process runs"
-                self._broken(at, "admin answer", node, uuid, text)
+            runs = connector.processes.get(worker, 0) and connector.absent.get(worker, -1) < asked.at
+            wrong = "its process runs" if runs else ""
+        if wrong:
+            text = f"{asked.name} of {version} had SUCCES, and {wrong}"
+            self._broken(at, "admin answer", node, uuid, text)
 
     def _last_served(self, at: int, node: str, worker: str) -> int:
         connector = self._of(node)
         known = connector.known.get(worker)
         if known and worker not in connector.held and worker not in connector.drained:
-            if self._surely(at, node, known) is not False:
-                return at
-        return connector.served.get(worker, -(1 << 60))
+            return at if self._surely(at, node, known) is not False else connector.served.get(worker, _NEVER)
+        return connector.served.get(worker, _NEVER)
 
     # ---- looking
 

@@ -96,11 +96,10 @@ def pivot(version: Version) -> Pivot:
 class Repository:
     """What is published, and whether anybody can reach it."""
 
-    rng: random.Random
+    newest: Version
     away: bool = False
-    newest: Version = Version(1, 1)
     canary: bool = True
-    """Whether new versions are tried with a canary: else it has none that only a canary tells from good ones."""
+    """Whether new versions are tried with one: else there is none that only a canary tells from good ones."""
 
     def has(self) -> list[Version]:
         return [v for v in VERSIONS if self.canary or VERSIONS[v] is not Quality.WRONG]

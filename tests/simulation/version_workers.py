@@ -135,7 +135,7 @@ class SimulatedProcess(Agent):
         self.exit(-11)
 
     def hang(self, duration: int) -> None:
-        if self.worker is not None:
+        if self.worker is not None and self.now >= self.worker._hung_until:
             self._home.rules.hung(self.now, self.node.name, self.name, self.now + duration)
             self.worker.hang(duration)
 

@@ -27,7 +27,7 @@ from tests.simulation.nodes import (
 from tests.simulation.onlookers import Onlooker
 from tests.simulation.operators import Operator
 from tests.simulation.pollers import Poller
-from tests.simulation.repositories import Repository, worker_of
+from tests.simulation.repositories import GOOD, Repository, worker_of
 from tests.simulation.scheduler import MS, SECOND, Scheduler
 from tests.simulation.streams import StreamWorker, Ways
 from tests.simulation.topology import RETRIES, TWO_TENANTS, Topology, declare, instance_node
@@ -250,7 +250,7 @@ class World:
 
     def _make_versions(self, node: ConnectorNode) -> None:
         plan, rng = self.plan, random.Random(f"{self.plan.seed}/versions")
-        repository = Repository(random.Random(f"{plan.seed}/repository"))
+        repository = Repository(GOOD[1])
         host = AdminHost(node, self.model, self.versions, repository)
         node.on_serve = host.serve
         self.model.versioned.add(node.name)
