@@ -99,7 +99,7 @@ class RowRules(SubscriptionRules):
         """(connector, uuid) -> keys of its row and its letter, whatever became of that."""
         self._edits: dict[tuple[str, str], set[bytes]] = {}
         self.versioned: set[str] = set()
-        """Connectors whose commands go to one version or another: a first one may wait for another version."""
+        """Connectors whose commands go to versions: a first one may wait for another version than the next."""
         self._paused: dict[str, dict[str, int]] = {}
         self._replayed: dict[tuple[str, str], str] = {}
         """(connector, uuid) -> the letter that it was."""

@@ -425,7 +425,7 @@ class VersionRules:
         self._check_neither(at, node)
 
     def _check_neither(self, at: int, node: str) -> None:
-        """A while after its last restart, and with nothing wrong since, a good version that should run serves."""
+        """A while after the last restart, with nothing wrong since, a good version that should run serves."""
         connector, since = self._of(node), at - RESTORED
         document = connector.documents[0]
         if document is None or connector.leaving or connector.restarted > since:

@@ -36,7 +36,7 @@ class _ShiftsEarly(Manager):
 
 
 class ShiftBeforeTheCommit(Variant):
-    """Traffic goes to the new version, and the old one is stopped, before it is known that this is durable."""
+    """Traffic goes to the new version, and the old one is stopped, before that is known to be durable."""
 
     def admin(self, admin: AdminWorker) -> None:
         become(admin._manager, _ShiftsEarly)

@@ -1,6 +1,6 @@
 """The admin worker as it is, on virtual time, with a simulated repository and simulated processes.
 
-Everything of `connector/admin.py` and `hands.py` runs; simulated are the door's transport, the ports `Packages`
+All of `connector/admin.py` and `hands.py` runs; simulated are the door, the ports `Packages`
 and `Processes`, and the sockets.
 """
 
