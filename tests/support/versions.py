@@ -64,6 +64,13 @@ keys:
   - {{name: token, type: string, defaultValue: none}}
 """
 
+ROLLOUT = [
+    f"rollout.{step}_{side}_commit"
+    for step in ("fetching", "starting", "gating", "draining", "back", "over")
+    for side in ("before", "after")
+]
+"""Crash points of a rollout (WIRE.md section 13)."""
+
 
 class Releases:
     """A repository of the worker ci/jenkins, and the ledger in which its versions write what they execute."""

@@ -97,6 +97,7 @@ class Hands:
         )
         self._ready: dict[Version, Ready] = {}
         self._servers: dict[Version, Server] = {}
+        self._serving = asyncio.Lock()
         self._versions: dict[str, Version] = {}
         self._starts: dict[Version, int] = {}
         """Starts being prepared, by the number of the order; a stop takes it away."""
@@ -212,10 +213,7 @@ class Hands:
         name = self.name(version)
         try:
             self._ready[version] = await self.readying.installed(self._manager.wanted, version)
-            if version not in self._servers:
-                server = self._make_server(name)
-                await server.start(f"unix:{self._place.state_dir / 'sockets' / f'{version}.sock'}")
-                self._servers[version] = server
+            await self._serve(version)
         except ZConnectorError as failure:
             if self._starts.get(version) == order:
                 self.feed(self._manager.moved(version, State.FAILED, said(failure), self._clock.now()))
@@ -226,6 +224,15 @@ class Hands:
         self._supervise(name, version)
         await self._steer()
         self.supervision.start(name)
+
+    async def _serve(self, version: Version) -> None:
+        """Have a socket for a version, once: two orders to start it may meet here. Raises ConfigError."""
+        async with self._serving:
+            if version in self._servers:
+                return
+            server = self._make_server(self.name(version))
+            await server.start(f"unix:{self._place.state_dir / 'sockets' / f'{version}.sock'}")
+            self._servers[version] = server
 
     def _supervise(self, name: str, version: Version) -> None:
         """Know it, with the policy in force."""

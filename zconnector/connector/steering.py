@@ -34,6 +34,16 @@ DOCUMENT = "versions"
 VERBS = ("ls", "start", "stop", "latest", "update", "rollback", "get", "logs", "changes")
 
 
+CRASH_POINTS = {
+    "FETCHING": (Reach("rollout.fetching_before_commit"), Reach("rollout.fetching_after_commit")),
+    "STARTING": (Reach("rollout.starting_before_commit"), Reach("rollout.starting_after_commit")),
+    "GATING": (Reach("rollout.gating_before_commit"), Reach("rollout.gating_after_commit")),
+    "DRAINING": (Reach("rollout.draining_before_commit"), Reach("rollout.draining_after_commit")),
+    "ROLLING_BACK": (Reach("rollout.back_before_commit"), Reach("rollout.back_after_commit")),
+    "OVER": (Reach("rollout.over_before_commit"), Reach("rollout.over_after_commit")),
+}
+"""By the step of a rollout that is committed."""
+
 Ended = Callable[[str, Instant], Actions]
 """Told that the process of a worker is gone: its registration and its leases end."""
 
@@ -181,15 +191,15 @@ class Steering:
 
     def _keep(self, caller: Caller, payload: bytes) -> Actions:
         document = orjson.loads(payload)
-        step = document["step"] or "OVER"
+        before, after = CRASH_POINTS[document["step"] or "OVER"]
 
         def done(now: Instant, error: StorageError | None) -> Actions:
             if error is None:
-                return [Reach(f"rollout.{step}.after_commit"), Respond(caller, {})]
+                return [after, Respond(caller, {})]
             return [Respond(caller, error=Refusal(Reason.STORAGE_FAILED, str(error)))]
 
         return [
-            Reach(f"rollout.{step}.before_commit"),
+            before,
             *self._queue.keep(DOCUMENT, document, done),
         ]
 
