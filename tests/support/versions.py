@@ -49,7 +49,7 @@ def later() -> None:
 
 
 if HOW in ("crash_later", "hang", "crash_late"):
-    threading.Timer(4.0 if HOW == "crash_late" else 0.7, later).start()
+    threading.Timer(2.8 if HOW == "crash_late" else 0.7, later).start()
 worker.run()
 """
 PIVOT = """name: Ci
