@@ -17,12 +17,14 @@ import pytest_asyncio
 from tests.support.dev import Dev
 from tests.support.hands import Hands
 from tests.support.versions import Releases
+from tests.support.zips import DEFLATED, EXECUTABLE, Part, build
 from zconnector.errors import Refusal
 from zconnector.runtime.control import request
 from zconnector.worker import Client, Handle, NotSent, OutcomeUnknown
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 PATIENCE = 60.0
+WORKER = Part(b"worker", b"#!/bin/sh\n", mode=EXECUTABLE)
 
 
 @dataclass
@@ -164,6 +166,34 @@ async def test_a_bad_version_is_rolled_back_while_the_old_one_serves(
     view = await site.serving("1.1")
     assert view["last"]["outcome"] == "ROLLED_BACK"
     assert reason in view["rejected"][f"1.{minor}"]
+
+
+@pytest.mark.parametrize(
+    ("minor", "archive", "kept", "reason"),
+    [
+        (10, build([WORKER, Part(b"../../evil", b"x")]), None, "'.' or '..'"),
+        (
+            11,
+            build([WORKER, Part(b"a", bytes(4 << 20), method=DEFLATED)]),
+            None,
+            "unpacks to more than 200 times",
+        ),
+        (12, build([WORKER]), 40, "40 bytes"),
+    ],
+    ids=["slip path", "bomb", "truncated"],
+)
+async def test_an_evil_archive_is_refused_before_anything_is_opened(
+    site: Site, minor: int, archive: bytes, kept: int | None, reason: str
+) -> None:
+    await site.serving("1.1")
+    site.releases.add_archive(minor, archive, kept=kept)
+    try:
+        with pytest.raises(Refusal, match="rolled back") as caught:
+            await site.ask("update", version=f"1.{minor}")
+    finally:
+        site.releases.withdraw()
+    assert reason in caught.value.detail
+    assert set((await flow(site, 20)).values()) == {"1.1"}
 
 
 async def test_what_another_key_signed_is_refused_by_name_of_the_key(site: Site) -> None:
