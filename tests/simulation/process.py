@@ -11,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 from tests.simulation.clock import NodeClock
@@ -194,7 +195,7 @@ class Process:
         now = self._clock.now()
         try:
             machine = self.machine
-            due = now.mono >= self._due
+            due = now.mono >= self._due and self._is_due(now)
             if due:
                 self._perform(machine.tick(now))
             actions = machine.frames(link, pipe.source.key, frames, now)
@@ -278,7 +279,7 @@ class Process:
             return
         self._trace.step(self._scheduler.now, self.name, what)
         try:
-            if before and self._clock.now().mono >= self._due:
+            if before and self._clock.now().mono >= self._due and self._is_due(self._clock.now()):
                 self._perform(self.machine.tick(self._clock.now()))
             self._perform(step())
             self._end_turn()
@@ -393,13 +394,12 @@ class Process:
     # ---- time
 
     def _reschedule(self) -> None:
-        deadline = self.machine.deadline()
+        deadline = self.machine.soon()
         if deadline == self._due and self._timer >= 0:
             return  # as it mostly is
-        if deadline is None:
-            self._due = 1e18
-            return
         self._due = deadline
+        if deadline == inf:
+            return
         at = self._clock.when(deadline)
         timer = self._timer
         if timer < 0 or at < timer:
@@ -413,10 +413,18 @@ class Process:
         self._timer = -1
         if self.frozen:
             return  # thawing begins with a tick
-        if self._clock.now().mono >= self._due:
+        now = self._clock.now()
+        if now.mono >= self._due and self._is_due(now):
             self._tick()
         else:
             self._reschedule()
+
+    def _is_due(self, now: Instant) -> bool:
+        """The time that the core has named has come: whether anything is due indeed."""
+        if self.machine.due(now):
+            return True
+        self._due = self.machine.soon()
+        return False
 
     # ---- commits and answers
 

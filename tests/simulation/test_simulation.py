@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.process import Process
 from tests.simulation.simulate import LIGHT, replay, simulate
 from tests.simulation.variant import Variant
 from tests.simulation.world import Outcome, Plan, World
@@ -154,6 +155,30 @@ class _Distrusting(Variant):
             return actions
 
         machine.frames = watched
+
+
+class _Asking(Process):
+    """Asks all parts when they are due, after every step."""
+
+    asked = 0
+
+    def _reschedule(self) -> None:
+        deadline = self.machine.deadline()
+        assert deadline is None or self.machine.soon() <= deadline, "a part is due earlier than it has said"
+        _Asking.asked += 1
+        super()._reschedule()
+
+
+class _Asked(Variant):
+    process = _Asking
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_no_part_of_a_core_is_due_earlier_than_is_known(seed: int) -> None:
+    before = _Asking.asked
+    outcome = World(Plan(seed, 4.0), _Asked()).run()
+    assert not outcome.violations
+    assert _Asking.asked > before + 10_000
 
 
 def test_a_core_that_says_it_is_quiet_waits_for_what_it_waited_for_before() -> None:

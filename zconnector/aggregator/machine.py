@@ -39,6 +39,14 @@ class AggregatorMachine:
     def quiet(self) -> bool:
         return self._shoset.quiet
 
+    def soon(self) -> float:
+        sessions, tries = self._shoset.soon(), self.router.deadline()
+        return sessions if tries is None or tries > sessions else tries
+
+    def due(self, now: Instant) -> bool:
+        tries = self.router.deadline()
+        return (tries is not None and tries <= now.mono) or self._shoset.due(now)
+
     def deadline(self) -> float | None:
         return earliest(self._shoset.deadline(), self.router.deadline())
 

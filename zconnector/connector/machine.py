@@ -57,14 +57,24 @@ class ConnectorMachine:
     def tick(self, now: Instant) -> Actions:
         """What is due; the many parts of the router are not gone through for a beat of the shoset alone."""
         actions = self._shoset.tick(now)
-        due = self.router.deadline()
-        if due is not None and due <= now.mono:
+        if self.router.due(now):
             actions += self.router.tick(now)
         return actions + self._drained(now)
 
     @property
     def quiet(self) -> bool:
         return self._shoset.quiet
+
+    def soon(self) -> float:
+        sessions, first = self._shoset.soon(), self.router.soon()
+        if sessions < first:
+            first = sessions
+        return first if self._drain_ends is None else min(first, self._drain_ends)
+
+    def due(self, now: Instant) -> bool:
+        if self._drain_ends is not None and self._drain_ends <= now.mono:
+            return True
+        return self._shoset.due(now) or self.router.due(now)
 
     def deadline(self) -> float | None:
         return earliest(self._shoset.deadline(), self.router.deadline(), self._drain_ends)

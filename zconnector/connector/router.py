@@ -79,7 +79,7 @@ class ConnectorRouter:
         self.queue = queue
         self.shoset = Shoset(identity, self, settings.session, rng)
         self.initialisation = Initialisation()
-        self.workers = Workers(settings.queue.beat_missed, now)
+        self.workers = Workers(settings.queue.beat_missed, now, queue.agenda)
         traces = Traces()
         self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng, traces)
         self.replication = Replication(self.shoset, queue, rng)
@@ -90,7 +90,7 @@ class ConnectorRouter:
         self.journalling = Journalling(self.shoset, queue, rng)
         self.own = Own(identity, queue, self.incoming, self.outgoing, self.journalling.flush)
         queue.at_home(identity.name)
-        self.requests = Requests(self.shoset, rng)
+        self.requests = Requests(self.shoset, rng, queue.agenda)
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.workers, settings
         )
@@ -107,7 +107,9 @@ class ConnectorRouter:
             Explaining(identity, queue, self.outgoing, self._reasons, traces).verbs,
         )
         self._instances: list[Any] | None = None
+        self._agenda = queue.agenda
         self._deadlines = self.deadlines
+        self._unannounced = (*queue.unannounced, self.journalling.deadline)
 
     # ---- Role: sessions
 
@@ -341,6 +343,7 @@ class ConnectorRouter:
         actions += self.queue.tick(now)
         actions += self.replication.look(now)
         actions += self.incoming.confirms.tick(now)
+        self._agenda.doubt()
         return actions + self.replication.flush(now) + self.journalling.flush(now)
 
     def _set_aside(self, worker: str, now: Instant) -> None:
@@ -366,6 +369,25 @@ class ConnectorRouter:
     def deadline(self) -> float | None:
         """When `tick` is due."""
         return first_of(self._deadlines)
+
+    def soon(self) -> float:
+        """`tick` is not due earlier. Not later than `deadline`, and cheaper: few parts are asked."""
+        first = self._agenda.at
+        if first <= 0.0:
+            first = self._agenda.soon(self.deadline)
+        for deadline in self._unannounced:
+            at = deadline()
+            if at is not None and at < first:
+                first = at
+        return first
+
+    def due(self, now: Instant) -> bool:
+        """Whether `tick` has anything to do."""
+        if self.soon() > now.mono:
+            return False
+        first = self.deadline()
+        self._agenda.learn(first)
+        return first is not None and first <= now.mono
 
     def serve_from_cache(self, now: Instant) -> Actions:
         """Begin: a connector that was validated before serves its workers at once."""

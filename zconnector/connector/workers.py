@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.queue.leases import Lease, Version
 from zconnector.queue.lines import ADMIN_WORKER
@@ -64,7 +65,9 @@ class Workers:
     stranger has the name of a registration.
     """
 
-    def __init__(self, beat_missed: float, now: Instant) -> None:
+    def __init__(self, beat_missed: float, now: Instant, agenda: Agenda | None = None) -> None:
+        """`agenda` is told when to look at somebody who was not watched before."""
+        self._agenda = agenda or Agenda()
         self._beat_missed = beat_missed
         self._started = now.mono
         self._grace_ends = now.mono + beat_missed
@@ -84,6 +87,7 @@ class Workers:
         key = (worker, major, minor)
         self._silent.pop(key, None)
         self._strangers.pop(worker, None)
+        self._watch(now)
         self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono, now.mono)
 
     def beat(self, worker: str, major: int, minor: int, now: Instant) -> bool:
@@ -95,7 +99,9 @@ class Workers:
                 self._strange(worker, now)
             return False
         known.heard = now.mono
-        self._known[key] = known
+        if key not in self._known:
+            self._known[key] = known
+            self._watch(now)
         return True
 
     def attend(self, worker: str, major: int, minor: int, now: Instant) -> None:
@@ -109,6 +115,7 @@ class Workers:
         self._attended[key] -= 1
         if self._attended[key] <= 0:
             del self._attended[key]
+            self._watch(now)
         self.beat(worker, major, minor, now)
 
     def commands_of(self, worker: str, version: Version) -> list[str]:
@@ -128,8 +135,13 @@ class Workers:
     def _strange(self, worker: str, now: Instant) -> None:
         self._strangers.pop(worker, None)
         self._strangers[worker] = now.mono
+        self._watch(now)
         if len(self._strangers) > _MAX_STRANGERS:
             del self._strangers[next(iter(self._strangers))]
+
+    def _watch(self, now: Instant) -> None:
+        """Somebody's silence counts from now on."""
+        self._agenda.by(min(self._looked + _LOOK, now.mono + self._beat_missed))
 
     def is_gone(self, worker: str) -> bool:
         """Whether it names itself, was taken for silent and not heard since: no lease of it is watched."""

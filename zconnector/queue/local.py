@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from zconnector.actions import Actions, Caller
+from zconnector.agenda import Agenda
 from zconnector.clock import Deadlines, Instant, first_of
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
@@ -176,9 +177,18 @@ class LocalQueue(CommandSide):
             self._unknowns.deadline,
             self._iterators.deadline,
             self._cursor.deadline,
-            self._dead.deadline,
-            self._commits.deadline,
+            *self.unannounced,
         )
+
+    @property
+    def unannounced(self) -> Deadlines:
+        """Of the parts that do not tell the agenda: what they wait for comes and goes within a step."""
+        return (self._dead.deadline, self._commits.deadline)
+
+    @property
+    def agenda(self) -> Agenda:
+        """Where all other parts say when they are due; the router above says so there too."""
+        return self._commits.agenda
 
     def deadline(self) -> float | None:
         """Monotonic time of the next thing due."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Link, Note, Slow, Then, Transmit
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import ACCEPTED_VERSIONS, decode
@@ -68,7 +69,9 @@ class Shoset:
         self._role = role
         self._settings = settings
         self._rng = rng
-        self._uplinks = Uplinks(settings, rng)
+        self.agenda = Agenda()
+        """When `tick` is due, as far as that is known without asking `deadline`."""
+        self._uplinks = Uplinks(settings, rng, self.agenda)
         self._below: dict[Link, Peer] = {}
         self._live_below: list[Peer] | None = []
         """The validated ones of `_below`; None: one of them has come or gone since."""
@@ -79,7 +82,7 @@ class Shoset:
         """ids of peers that were refused for want of credit and wait for room."""
         self._complained: dict[Link, float] = {}
         """When a refusal was last logged, by link; cleared as peers go."""
-        self._paces = Paces(settings)
+        self._paces = Paces(settings, self.agenda)
         self._leaving = False
         self.quiet = False
         """The last transmission was a beat that told nothing new: no deadline has changed by it."""
@@ -228,7 +231,7 @@ class Shoset:
         )
         uplink.peer = peer
         uplink.state = UplinkState.GREETING
-        uplink.due = now.mono + self._settings.greeting
+        self._uplinks.give_until(uplink, now.mono + self._settings.greeting)
         return [Transmit(link, (Message(Kind.HELLO, hello), secret))]
 
     def link_lost(self, link: int, why: str, now: Instant) -> Actions:
@@ -305,6 +308,7 @@ class Shoset:
 
     def tick(self, now: Instant) -> Actions:
         """Drop the dead, open what is due, beat. Called before frames are read."""
+        self.agenda.doubt()
         actions: Actions = []
         for peer in self._paces.owing:
             actions += self._grant(peer, now)
@@ -337,6 +341,15 @@ class Shoset:
     def _silent(self, peer: Peer, now: Instant) -> bool:
         # The same sum as in `_next_silence`: rounding must not leave a deadline behind that its tick ignores.
         return peer.heard + self._settings.dead_after <= now.mono
+
+    def soon(self) -> float:
+        """Nothing is due earlier. Not later than `deadline`, and cheaper."""
+        at = self.agenda.at
+        return at if at > 0.0 else self.agenda.soon(self.deadline)
+
+    def due(self, now: Instant) -> bool:
+        """Whether `tick` has anything to do."""
+        return self.agenda.due(now.mono, self.deadline)
 
     def deadline(self) -> float | None:
         """When `tick` is due: the next beat, the next silence to notice, or the next uplink."""
@@ -482,6 +495,7 @@ class Shoset:
         )
         room = self._make_room(now)
         self._below[link] = peer
+        self.agenda.doubt()
         return [*room, self._welcome(peer, {})]
 
     def _hello_refusal(self, hello: Message, key: str, now: Instant) -> Refusal | None:

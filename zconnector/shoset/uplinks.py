@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from zconnector.actions import Actions, Close, Open
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.settings import SessionSettings
 from zconnector.shoset.peers import Peer
@@ -64,7 +65,9 @@ class Uplink:
 class Uplinks:
     """All uplinks of a process, by target and by link."""
 
-    def __init__(self, settings: SessionSettings, rng: random.Random) -> None:
+    def __init__(self, settings: SessionSettings, rng: random.Random, agenda: Agenda) -> None:
+        """`agenda` is told when tries begin and end."""
+        self._agenda = agenda
         self._settings = settings
         self._rng = rng
         self._by_target: dict[Target, Uplink] = {}
@@ -90,6 +93,11 @@ class Uplinks:
         uplink.tries = 0
         self._live = None
 
+    def give_until(self, uplink: Uplink, due: float) -> None:
+        """What it does now ends at that time."""
+        uplink.due = due
+        self._agenda.by(due)
+
     def __len__(self) -> int:
         return len(self._by_target)
 
@@ -105,6 +113,7 @@ class Uplinks:
         self._live = None
         for target in sorted(wanted - self._by_target.keys(), key=lambda t: (t.instance, t.endpoint)):
             self._by_target[target] = Uplink(target, due=now.mono)
+            self._agenda.doubt()
         return gone
 
     def open_due(self, now: Instant) -> Actions:
@@ -115,7 +124,7 @@ class Uplinks:
                 self._links += 1
                 uplink.link = self._links
                 uplink.state = UplinkState.OPENING
-                uplink.due = now.mono + self._settings.greeting
+                self.give_until(uplink, now.mono + self._settings.greeting)
                 uplink.tries += 1
                 self._by_link[uplink.link] = uplink
                 actions.append(Open(uplink.link, uplink.target.endpoint, uplink.target.server_key))
@@ -133,7 +142,7 @@ class Uplinks:
             uplink.tries = 0
         uplink.state = UplinkState.WAITING
         self._live = None
-        uplink.due = now.mono + self._backoff(uplink.tries)
+        self.give_until(uplink, now.mono + self._backoff(uplink.tries))
         uplink.peer = None
         uplink.last_error = why
         return actions
