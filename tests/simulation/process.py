@@ -120,7 +120,7 @@ class Process:
 
     def start(self, machine: Machine) -> None:
         self.machine = machine
-        self._enter("start", lambda: machine.start(self._clock.now()))
+        self._enter("start", machine.start)
 
     def kill(self) -> None:
         """SIGKILL, between two steps."""
@@ -146,7 +146,7 @@ class Process:
         if self.frozen:
             self._backlog.append((self.drain, ()))
             return
-        self._enter("drain", lambda: self.machine.drain(self._clock.now()))
+        self._enter("drain", self.machine.drain)
         self._scheduler.after(DRAIN_LIMIT, self._drained_too_long)
 
     def _drained_too_long(self) -> None:
@@ -179,18 +179,20 @@ class Process:
 
     def arrived(self, pipe: Pipe, frames: list[bytes]) -> None:
         """A transmission."""
+        link = pipe.link
         if self.frozen:
             self._backlog.append((self.arrived, (pipe, frames)))
             return
-        if self._scheduler.now < self._slow_until and type(pipe.link) is bytes:
+        moment = self._scheduler.now
+        below = type(link) is bytes
+        if below and moment < self._slow_until:
             self._scheduler.at(self._slow_until, self.arrived, pipe, frames)
             return
         pipe.held -= 1
-        if not self.alive or not self._network.readable(pipe):
-            return
-        scheduler, link = self._scheduler, pipe.link
-        self._trace.frames(scheduler.now, self.name, pipe.source.node, frames)
-        if type(link) is bytes and link not in self._routes:
+        if not self.alive or not (below or pipe.connection.dealer_open):
+            return  # a DEALER that has lost its connection has lost what it had not read
+        self._trace.frames(moment, self.name, pipe.source.node, frames)
+        if below and link not in self._routes:
             self._routes[link] = pipe.connection
         now = self._clock.now()
         try:
@@ -212,7 +214,7 @@ class Process:
             self._backlog.append((self.opened, (connection,)))
         elif connection.dealer_open:
             link = connection.link
-            self._enter("opened", lambda: self.machine.link_opened(link, self._clock.now()), before=True)
+            self._enter("opened", lambda now: self.machine.link_opened(link, now), before=True)
 
     def lost(self, connection: Connection, why: str) -> None:
         if self.frozen:
@@ -220,7 +222,7 @@ class Process:
             return
         link = connection.link
         if self._dealers.pop(link, None) is not None:
-            self._enter("lost", lambda: self.machine.link_lost(link, why, self._clock.now()), before=True)
+            self._enter("lost", lambda now: self.machine.link_lost(link, why, now), before=True)
 
     def call(
         self,
@@ -249,14 +251,14 @@ class Process:
     def _called(self, number: int, op: str, args: Mapping[str, Any], payload: bytes) -> None:
         if number in self._calls:
             caller = Caller(b"grpc", number)
-            self._enter(op, lambda: self.machine.call(caller, op, args, payload, self._clock.now()))
+            self._enter(op, lambda now: self.machine.call(caller, op, args, payload, now))
 
     def control(self, op: str, args: Mapping[str, Any], reply: ControlReply) -> None:
         """A request from the control socket."""
         if self.frozen:
             self._backlog.append((self.control, (op, args, reply)))
         else:
-            self._enter(op, lambda: self.machine.control(op, args, self._clock.now(), reply))
+            self._enter(op, lambda now: self.machine.control(op, args, now, reply))
 
     def cancel(self, number: int) -> None:
         """The caller has gone, also when its answer is just on the way to it."""
@@ -269,19 +271,20 @@ class Process:
             self._cancelled(number)
 
     def _cancelled(self, number: int) -> None:
-        self._enter("cancel", lambda: self.machine.cancel(Caller(b"grpc", number), self._clock.now()))
+        self._enter("cancel", lambda now: self.machine.cancel(Caller(b"grpc", number), now))
 
     # ---- one step
 
-    def _enter(self, what: str, step: Callable[[], Actions], *, before: bool = False) -> None:
+    def _enter(self, what: str, step: Then, *, before: bool = False) -> None:
         """Let the core take one step and perform what it asks for. `before`: what is due comes first."""
         if not self.alive:
             return
         self._trace.step(self._scheduler.now, self.name, what)
+        now = self._clock.now()
         try:
-            if before and self._clock.now().mono >= self._due and self._is_due(self._clock.now()):
-                self._perform(self.machine.tick(self._clock.now()))
-            self._perform(step())
+            if before and now.mono >= self._due and self._is_due(now):
+                self._perform(self.machine.tick(now))
+            self._perform(step(now))
             self._end_turn()
         except KilledError:
             self._die("killed")
@@ -289,7 +292,7 @@ class Process:
             self._broken()
 
     def _tick(self) -> None:
-        self._enter("tick", lambda: self.machine.tick(self._clock.now()))
+        self._enter("tick", self.machine.tick)
 
     def _broken(self) -> None:
         self.defect = traceback.format_exc()
@@ -355,11 +358,11 @@ class Process:
         if self.frozen:
             self._backlog.append((self._later, (what, then)))
         else:
-            self._enter(what, lambda: then(self._clock.now()))
+            self._enter(what, then)
 
     def feed(self, actions: Actions) -> None:
         """Perform what another shell got from the core."""
-        self._enter("feed", lambda: actions)
+        self._enter("feed", lambda _now: actions)
 
     def _follow(self, link: Link | None = None) -> None:
         flushed = self._outbox.flush(link)
@@ -370,7 +373,8 @@ class Process:
 
     def _end_turn(self) -> None:
         turns = 0
-        while self._outbox and self.alive:
+        outbox = self._outbox
+        while outbox.waiting and self.alive:
             turns += 1
             if turns > _ENDLESS:
                 raise RuntimeError("sending leads to sending without end")
@@ -381,15 +385,13 @@ class Process:
             self._reschedule()
 
     def _transmit(self, link: Link, frames: Frames) -> bool:
-        taken = self._hand(link, frames)
+        if type(link) is bytes:
+            taken = self._network.send_down(self._routes.get(link), frames)
+        else:
+            taken = self._network.send_up(self._dealers.get(link), frames)
         if not taken:
             self.told += 1
         return taken
-
-    def _hand(self, link: Link, frames: Frames) -> bool:
-        if type(link) is bytes:
-            return self._network.send_down(self._routes.get(link), frames)
-        return self._network.send_up(self._dealers.get(link), frames)
 
     # ---- time
 
@@ -436,8 +438,8 @@ class Process:
             return
         self._trace.step(self._scheduler.now, self.name, "committed")
         try:
+            now = self._clock.now()
             for commit, outcome in writer.take():
-                now = self._clock.now()
                 if isinstance(outcome, StorageError):
                     self._perform(commit.failed(now, outcome))
                 else:

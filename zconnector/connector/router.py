@@ -109,7 +109,6 @@ class ConnectorRouter:
         self._instances: list[Any] | None = None
         self._agenda = queue.agenda
         self._deadlines = self.deadlines
-        self._unannounced = (*queue.unannounced, self.journalling.deadline)
 
     # ---- Role: sessions
 
@@ -371,15 +370,12 @@ class ConnectorRouter:
         return first_of(self._deadlines)
 
     def soon(self) -> float:
-        """`tick` is not due earlier. Not later than `deadline`, and cheaper: few parts are asked."""
-        first = self._agenda.at
-        if first <= 0.0:
-            first = self._agenda.soon(self.deadline)
-        for deadline in self._unannounced:
-            at = deadline()
-            if at is not None and at < first:
-                first = at
-        return first
+        """`tick` is not due earlier. Not later than `deadline`, and cheaper: the parts are not asked."""
+        at = self._agenda.at
+        if at <= 0.0:
+            at = self._agenda.soon(self.deadline)
+        overdue = self.queue.overdue()
+        return at if overdue is None or overdue > at else overdue
 
     def due(self, now: Instant) -> bool:
         """Whether `tick` has anything to do."""

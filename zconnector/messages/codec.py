@@ -56,9 +56,10 @@ def encode_one(message: Message) -> Frames:
         header = orjson.dumps(message.header)
     except (TypeError, orjson.JSONEncodeError) as error:
         raise WireError(Reason.BAD_HEADER, f"header cannot be encoded: {error}") from None
-    size = _PREFIX.size + len(header) + len(message.payload)
-    if len(header) > MAX_HEADER:
-        raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}", message.uuid)
+    head = len(header)
+    if head > MAX_HEADER:
+        raise WireError(Reason.TOO_LARGE, f"header of {head} bytes, limit {MAX_HEADER}", message.uuid)
+    size = _PREFIX.size + head + len(message.payload)
     if size > MAX_MESSAGE:
         raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}", message.uuid)
     prefix = _PREFIXES.get((message.kind, message.flags))
@@ -109,12 +110,13 @@ def decode(frames: Sequence[bytes]) -> list[Message]:
 
 
 def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
-    if len(header) > MAX_HEADER:
-        raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}")
-    size = len(prefix) + len(header) + len(payload)
+    head = len(header)
+    if head > MAX_HEADER:
+        raise WireError(Reason.TOO_LARGE, f"header of {head} bytes, limit {MAX_HEADER}")
+    size = len(prefix) + head + len(payload)
     if size > MAX_MESSAGE:
         raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}")
-    if prefix in _REPEATED and len(header) <= _REMEMBERED_BYTES:
+    if head <= _REMEMBERED_BYTES and prefix in _REPEATED:
         kind, flags, fields = _remembered(prefix, header)
     else:
         kind, flags, fields = _header(prefix, header)

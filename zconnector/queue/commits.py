@@ -17,7 +17,7 @@ from zconnector.actions import Actions, Commit, Note, Then
 from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.errors import StorageError
-from zconnector.queue.store import Key, Write
+from zconnector.queue.store import DEAD, Key, Write
 
 Failed = Callable[[Instant, StorageError], Actions]
 RETRY = 1.0
@@ -134,4 +134,6 @@ class Commits:
         if self._under_way.get((write.space, write.key)) is not write:
             return False
         del self._under_way[write.space, write.key]
+        if write.space is DEAD:
+            self.agenda.doubt()  # of letters that are stored there may be one too many now
         return True

@@ -177,13 +177,13 @@ class LocalQueue(CommandSide):
             self._unknowns.deadline,
             self._iterators.deadline,
             self._cursor.deadline,
-            *self.unannounced,
+            self._dead.deadline,
+            self._commits.deadline,
         )
 
-    @property
-    def unannounced(self) -> Deadlines:
-        """Of the parts that do not tell the agenda: what they wait for comes and goes within a step."""
-        return (self._dead.deadline, self._commits.deadline)
+    def overdue(self) -> float | None:
+        """The one deadline that the agenda is not told: what rides mostly finds a commit within its step."""
+        return self._commits.deadline()
 
     @property
     def agenda(self) -> Agenda:

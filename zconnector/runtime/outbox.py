@@ -28,24 +28,22 @@ class Outbox:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._waiting: dict[Link, list[Transmit]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+        self.waiting: dict[Link, list[Transmit]] = {}
+        """To be read only."""
 
     def add(self, transmit: Transmit) -> None:
         if transmit.messages:
-            self._waiting.setdefault(transmit.link, []).append(transmit)
+            self.waiting.setdefault(transmit.link, []).append(transmit)
 
     def flush(self, link: Link | None = None) -> Flushed:
         """Hand over what waits (for one link, or all)."""
         flushed = Flushed([], [])
         if link is not None:
-            transmits = self._waiting.pop(link, [])
+            transmits = self.waiting.pop(link, [])
             if transmits:
                 self._hand_over(link, transmits, flushed)
             return flushed
-        waiting, self._waiting = self._waiting, {}
+        waiting, self.waiting = self.waiting, {}
         for each, transmits in waiting.items():
             self._hand_over(each, transmits, flushed)
         return flushed

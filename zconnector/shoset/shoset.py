@@ -72,6 +72,7 @@ class Shoset:
         self.agenda = Agenda()
         """When `tick` is due, as far as that is known without asking `deadline`."""
         self._uplinks = Uplinks(settings, rng, self.agenda)
+        self._above: Mapping[Link, Peer] = self._uplinks.peers  # type: ignore[assignment]  # an int is a Link
         self._below: dict[Link, Peer] = {}
         self._live_below: list[Peer] | None = []
         """The validated ones of `_below`; None: one of them has come or gone since."""
@@ -229,9 +230,7 @@ class Shoset:
             {"uuid": fresh_uuid(self._rng), "command": "VALIDATE", "timestamp": now.wall},
             me.secret,
         )
-        uplink.peer = peer
-        uplink.state = UplinkState.GREETING
-        self._uplinks.give_until(uplink, now.mono + self._settings.greeting)
+        self._uplinks.greet(uplink, peer, now.mono + self._settings.greeting)
         return [Transmit(link, (Message(Kind.HELLO, hello), secret))]
 
     def link_lost(self, link: int, why: str, now: Instant) -> Actions:
@@ -244,7 +243,7 @@ class Shoset:
         self.quiet = False
         peer = self._current(link)
         theirs = peer is not None and peer.key != key
-        if isinstance(link, bytes):
+        if type(link) is bytes:
             count = len(frames) // 3 or 1
             if not self._paces.draw(link, key, count, now):
                 return self._flooded(link, None if theirs else peer, count, now)
@@ -390,10 +389,7 @@ class Shoset:
     # ---- messages
 
     def _current(self, link: Link) -> Peer | None:
-        if isinstance(link, bytes):
-            return self._below.get(link)
-        uplink = self._uplinks.find(link)
-        return None if uplink is None else uplink.peer
+        return self._below.get(link) if type(link) is bytes else self._above.get(link)
 
     def _about_session(self, peer: Peer, message: Message, now: Instant) -> Actions:
         if message.kind is _BEAT:

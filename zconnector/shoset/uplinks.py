@@ -72,6 +72,8 @@ class Uplinks:
         self._rng = rng
         self._by_target: dict[Target, Uplink] = {}
         self._by_link: dict[int, Uplink] = {}
+        self.peers: dict[int, Peer] = {}
+        """Of the tries that have one, by their links."""
         self._live: list[Peer] | None = []
         """What `live` last said; None: a session has begun or ended since."""
         self._links = 0
@@ -92,6 +94,12 @@ class Uplinks:
         uplink.last_error = ""
         uplink.tries = 0
         self._live = None
+
+    def greet(self, uplink: Uplink, peer: Peer, until: float) -> None:
+        """Its connection stands: HELLO goes, and WELCOME has so long to come."""
+        uplink.peer = self.peers[uplink.link] = peer
+        uplink.state = UplinkState.GREETING
+        self.give_until(uplink, until)
 
     def give_until(self, uplink: Uplink, due: float) -> None:
         """What it does now ends at that time."""
@@ -138,6 +146,7 @@ class Uplinks:
         if close:
             actions.append(Close(uplink.link))
         self._by_link.pop(uplink.link, None)
+        self.peers.pop(uplink.link, None)
         if uplink.state is UplinkState.LIVE:
             uplink.tries = 0
         uplink.state = UplinkState.WAITING
