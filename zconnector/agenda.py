@@ -41,7 +41,7 @@ class Agenda:
 
     def due(self, mono: float, deadline: Callable[[], float | None]) -> bool:
         """Whether something is due indeed."""
-        if self.soon(deadline) > mono:
+        if self.at > mono:
             return False
         self.learn(deadline())
         return self.at <= mono

@@ -40,12 +40,11 @@ class AggregatorMachine:
         return self._shoset.quiet
 
     def soon(self) -> float:
-        sessions, tries = self._shoset.soon(), self.router.deadline()
-        return sessions if tries is None or tries > sessions else tries
+        sessions, own = self._shoset.soon(), self.router.soon()
+        return own if own < sessions else sessions
 
     def due(self, now: Instant) -> bool:
-        tries = self.router.deadline()
-        return (tries is not None and tries <= now.mono) or self._shoset.due(now)
+        return self._shoset.due(now) or self.router.due(now)
 
     def deadline(self) -> float | None:
         return earliest(self._shoset.deadline(), self.router.deadline())

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
-from zconnector.clock import Deadlines, Instant, first_of
+from zconnector.clock import Deadlines, Instant, earliest, first_of
 from zconnector.connector.arguments import number, small, text
 from zconnector.connector.aside import Aside
 from zconnector.connector.dead_verbs import DeadVerbs
@@ -79,7 +79,7 @@ class ConnectorRouter:
         self.queue = queue
         self.shoset = Shoset(identity, self, settings.session, rng)
         self.initialisation = Initialisation()
-        self.workers = Workers(settings.queue.beat_missed, now, queue.agenda)
+        self.workers = Workers(settings.queue.beat_missed, now)
         traces = Traces()
         self.outgoing = Outgoing(identity, self.shoset, queue, settings, rng, traces)
         self.replication = Replication(self.shoset, queue, rng)
@@ -108,6 +108,7 @@ class ConnectorRouter:
         )
         self._instances: list[Any] | None = None
         self._agenda = queue.agenda
+        self._looks = self.workers.agenda
         self._deadlines = self.deadlines
 
     # ---- Role: sessions
@@ -329,6 +330,14 @@ class ConnectorRouter:
     # ---- time
 
     def tick(self, now: Instant) -> Actions:
+        """What is due. Mostly that is a look at the workers, for which the other parts are not gone through."""
+        others = self._others_due(now)
+        actions = self._look(now)
+        return actions + self._tick_others(now) if others else actions
+
+    def _look(self, now: Instant) -> Actions:
+        """Take their leases from workers that are silent."""
+        self._looks.doubt()
         actions: Actions = []
         for gone in self.workers.tick(now):
             actions.append(Note("info", "worker gone", {"worker": gone.who}))
@@ -336,13 +345,16 @@ class ConnectorRouter:
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         if overdue := self.workers.overdue(now):
             actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
-        actions += self.tidings.tick(now)
+        return actions
+
+    def _tick_others(self, now: Instant) -> Actions:
+        self._agenda.doubt()
+        actions = self.tidings.tick(now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)
         actions += self.queue.tick(now)
         actions += self.replication.look(now)
         actions += self.incoming.confirms.tick(now)
-        self._agenda.doubt()
         return actions + self.replication.flush(now) + self.journalling.flush(now)
 
     def _set_aside(self, worker: str, now: Instant) -> None:
@@ -353,9 +365,8 @@ class ConnectorRouter:
 
     @property
     def deadlines(self) -> Deadlines:
-        """When `tick` is due, by parts."""
+        """When `tick` is due, by parts, for other things than a look at the workers."""
         return (
-            self.workers.deadline,
             self.tidings.deadline,
             *self.outgoing.deadlines,
             self.requests.deadline,
@@ -367,23 +378,31 @@ class ConnectorRouter:
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
+        return earliest(self.workers.deadline(), self._others_deadline())
+
+    def _others_deadline(self) -> float | None:
         return first_of(self._deadlines)
 
     def soon(self) -> float:
         """`tick` is not due earlier. Not later than `deadline`, and cheaper: the parts are not asked."""
-        at = self._agenda.at
+        look, at = self._looks.at, self._agenda.at
+        if look <= 0.0:
+            look = self._looks.soon(self.workers.deadline)
         if at <= 0.0:
-            at = self._agenda.soon(self.deadline)
+            at = self._agenda.soon(self._others_deadline)
         overdue = self.queue.overdue()
-        return at if overdue is None or overdue > at else overdue
+        if overdue is not None and overdue < at:
+            at = overdue
+        return at if at < look else look
 
     def due(self, now: Instant) -> bool:
         """Whether `tick` has anything to do."""
-        if self.soon() > now.mono:
-            return False
-        first = self.deadline()
-        self._agenda.learn(first)
-        return first is not None and first <= now.mono
+        return self._looks.due(now.mono, self.workers.deadline) or self._others_due(now)
+
+    def _others_due(self, now: Instant) -> bool:
+        if self.queue.overdue() is not None:
+            self._agenda.doubt()
+        return self._agenda.due(now.mono, self._others_deadline)
 
     def serve_from_cache(self, now: Instant) -> Actions:
         """Begin: a connector that was validated before serves its workers at once."""

@@ -65,9 +65,9 @@ class Workers:
     stranger has the name of a registration.
     """
 
-    def __init__(self, beat_missed: float, now: Instant, agenda: Agenda | None = None) -> None:
-        """`agenda` is told when to look at somebody who was not watched before."""
-        self._agenda = agenda or Agenda()
+    def __init__(self, beat_missed: float, now: Instant) -> None:
+        self.agenda = Agenda()
+        """When to look at them."""
         self._beat_missed = beat_missed
         self._started = now.mono
         self._grace_ends = now.mono + beat_missed
@@ -141,7 +141,7 @@ class Workers:
 
     def _watch(self, now: Instant) -> None:
         """Somebody's silence counts from now on."""
-        self._agenda.by(min(self._looked + _LOOK, now.mono + self._beat_missed))
+        self.agenda.by(min(self._looked + _LOOK, now.mono + self._beat_missed))
 
     def is_gone(self, worker: str) -> bool:
         """Whether it names itself, was taken for silent and not heard since: no lease of it is watched."""

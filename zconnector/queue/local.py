@@ -74,6 +74,8 @@ class LocalQueue(CommandSide):
 
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
         self._commits = Commits()
+        self.overdue = self._commits.deadline
+        """The one deadline that the agenda is not told: what rides mostly finds a commit within its step."""
         self._messages = messages = Messages(bodies)
         self._dead = DeadLetters(settings, self._commits, messages)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
@@ -180,10 +182,6 @@ class LocalQueue(CommandSide):
             self._dead.deadline,
             self._commits.deadline,
         )
-
-    def overdue(self) -> float | None:
-        """The one deadline that the agenda is not told: what rides mostly finds a commit within its step."""
-        return self._commits.deadline()
 
     @property
     def agenda(self) -> Agenda:

@@ -33,7 +33,11 @@ class Outbox:
 
     def add(self, transmit: Transmit) -> None:
         if transmit.messages:
-            self.waiting.setdefault(transmit.link, []).append(transmit)
+            gathered = self.waiting.get(transmit.link)
+            if gathered is None:
+                self.waiting[transmit.link] = [transmit]
+            else:
+                gathered.append(transmit)
 
     def flush(self, link: Link | None = None) -> Flushed:
         """Hand over what waits (for one link, or all)."""
@@ -49,10 +53,11 @@ class Outbox:
         return flushed
 
     def _hand_over(self, link: Link, transmits: list[Transmit], flushed: Flushed) -> None:
+        first = transmits[0]
         try:
-            if len(transmits) == 1 and len(transmits[0].messages) == 1:  # as most are
-                if not self._send(link, encode_one(transmits[0].messages[0])):
-                    _refuse(transmits[0], flushed)
+            if len(transmits) == 1 and len(first.messages) == 1:  # as most are
+                if not self._send(link, encode_one(first.messages[0])):
+                    _refuse(first, flushed)
                 return
             transmissions = encode(message for transmit in transmits for message in transmit.messages)
         except WireError as error:

@@ -91,7 +91,7 @@ class Paces:
     def may_have_credit(self, peer: Peer, now: Instant) -> bool:
         """Whether a peer owes nothing now. One that does is in `owing` until this says so."""
         bucket = self._buckets.get(peer.link)
-        if bucket is not None and bucket.level(now.mono) < 0:
+        if bucket is not None and bucket.left < 0 and bucket.level(now.mono) < 0:
             self._owing[peer.link] = peer
             self._agenda.doubt()
             return False

@@ -79,6 +79,8 @@ class Shoset:
         self._next_beat = 0.0
         self._next_silence = 0.0
         """Before this time nobody can have been silent for too long."""
+        self._reported_each = max(1, settings.credit // 4)
+        """Messages taken after which a peer is told so before the next beat."""
         self._busy: set[int] = set()
         """ids of peers that were refused for want of credit and wait for room."""
         self._complained: dict[Link, float] = {}
@@ -274,7 +276,10 @@ class Shoset:
             elif not peer.upward:
                 actions += self._not_validated(peer, message, now)
         peer = self._current(link)
-        return actions if peer is None else actions + self._grant(peer, now)
+        if peer is None:
+            return actions
+        granted = self._grant(peer, now)
+        return actions + granted if granted else actions
 
     def _lone_beat(self, peer: Peer, beat: Message, now: Instant) -> Actions:
         """Most of what comes to an idle process, hence cheap: only who owes something has to be told more."""
@@ -301,9 +306,7 @@ class Shoset:
         if not self._paces.may_have_credit(peer, now):
             return []
         peer.granted = peer.received
-        return (
-            [self._beat(peer)] if peer.granted - peer.reported >= max(1, self._settings.credit // 4) else []
-        )
+        return [self._beat(peer)] if peer.granted - peer.reported >= self._reported_each else []
 
     def tick(self, now: Instant) -> Actions:
         """Drop the dead, open what is due, beat. Called before frames are read."""
