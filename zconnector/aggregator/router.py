@@ -27,8 +27,8 @@ from typing import Any
 import orjson
 
 from zconnector.actions import Actions, Note, Serve, Stop
-from zconnector.aggregator.validation import Validations
 from zconnector.agenda import Agenda
+from zconnector.aggregator.validation import Validations
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one

@@ -62,6 +62,8 @@ from zconnector.shoset.traces import Traces
 from zconnector.shoset.uplinks import Target
 
 _LONGEST_WAIT_MS = 30 * 86_400_000
+_COMMAND, _EVENT, _CONFIRM = Kind.COMMAND, Kind.EVENT, Kind.CONFIRM
+"""Most of what comes. A member of an enumeration costs as much as ten names (CPython 3.11)."""
 
 
 class ConnectorRouter:
@@ -147,7 +149,8 @@ class ConnectorRouter:
         return self.setup.refused(refusal)
 
     def beat(self, peer: Peer) -> Mapping[str, Any]:
-        return {} if self.queue.cursor is None else {"cursor": self.queue.cursor}
+        cursor = self.queue.cursor
+        return {} if cursor is None else {"cursor": cursor}
 
     def welcome(self, peer: Peer) -> Mapping[str, Any]:
         return {}  # a connector binds no shoset
@@ -175,11 +178,11 @@ class ConnectorRouter:
 
     def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
         kind = message.kind
-        if kind is Kind.COMMAND:
+        if kind is _COMMAND:
             return self.incoming.command(peer, message, now)
-        if kind is Kind.EVENT:
+        if kind is _EVENT:
             return self._event(peer, message, now)
-        if kind is Kind.CONFIRM:
+        if kind is _CONFIRM:
             return self.replication.confirmed(message, now)
         if kind is Kind.PRESENCE:
             for name in message.header["entries"]:
@@ -330,8 +333,8 @@ class ConnectorRouter:
     # ---- time
 
     def tick(self, now: Instant) -> Actions:
-        """What is due. Mostly that is a look at the workers, for which the other parts are not gone through."""
-        others = self._others_due(now)
+        """What is due: mostly a look at the workers, for which the other parts are not gone through."""
+        others = self._others_soon() <= now.mono
         actions = self._look(now)
         return actions + self._tick_others(now) if others else actions
 
@@ -385,15 +388,17 @@ class ConnectorRouter:
 
     def soon(self) -> float:
         """`tick` is not due earlier. Not later than `deadline`, and cheaper: the parts are not asked."""
-        look, at = self._looks.at, self._agenda.at
+        look, others = self._looks.at, self._others_soon()
         if look <= 0.0:
             look = self._looks.soon(self.workers.deadline)
+        return others if others < look else look
+
+    def _others_soon(self) -> float:
+        at = self._agenda.at
         if at <= 0.0:
             at = self._agenda.soon(self._others_deadline)
         overdue = self.queue.overdue()
-        if overdue is not None and overdue < at:
-            at = overdue
-        return at if at < look else look
+        return at if overdue is None or overdue > at else overdue
 
     def due(self, now: Instant) -> bool:
         """Whether `tick` has anything to do."""

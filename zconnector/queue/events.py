@@ -300,8 +300,11 @@ class Events:
         actions: Actions = []
         while (event := self._next(wait.stream)) is not None:
             try:
-                body = b"" if event.message else self._messages.body(EVENTS, event.key)
-                message = event.message or unpack(body)
+                body = b""
+                message = event.message or self._messages.kept(EVENTS, event.key)
+                if message is None:
+                    body = self._messages.body(EVENTS, event.key)
+                    message = unpack(body)
             except DamagedError as error:
                 left = Message(Kind.EVENT, {"uuid": event.uuid, "topic": event.topic}, body)
                 self._streams.skip(wait.stream, event.key)

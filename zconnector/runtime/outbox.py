@@ -43,7 +43,7 @@ class Outbox:
         """Hand over what waits (for one link, or all)."""
         flushed = Flushed([], [])
         if link is not None:
-            transmits = self.waiting.pop(link, [])
+            transmits = self.waiting.pop(link, None)
             if transmits:
                 self._hand_over(link, transmits, flushed)
             return flushed

@@ -559,8 +559,9 @@ class Shoset:
 
     def _heard_beat(self, peer: Peer, message: Message, now: Instant) -> Actions | None:
         """None: nothing has changed but counts."""
-        taken = message.number("received")
-        peer.acknowledged = max(peer.acknowledged, min(taken, peer.sent))
+        taken: int = message.header["received"]
+        if taken > peer.acknowledged:
+            peer.acknowledged = max(peer.acknowledged, min(taken, peer.sent))
         if not peer.validated:
             return []
         told = self._role.heard_beat(peer, message.header, now)
