@@ -385,13 +385,15 @@ class Process:
             self._reschedule()
 
     def _transmit(self, link: Link, frames: Frames) -> bool:
-        if type(link) is bytes:
-            taken = self._network.send_down(self._routes.get(link), frames)
-        else:
-            taken = self._network.send_up(self._dealers.get(link), frames)
+        taken = self._hand(link, frames)
         if not taken:
             self.told += 1
         return taken
+
+    def _hand(self, link: Link, frames: Frames) -> bool:
+        if type(link) is bytes:
+            return self._network.send_down(self._routes.get(link), frames)
+        return self._network.send_up(self._dealers.get(link), frames)
 
     # ---- time
 

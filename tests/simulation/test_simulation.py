@@ -178,7 +178,7 @@ def test_no_part_of_a_core_is_due_earlier_than_is_known(seed: int) -> None:
     before = _Asking.asked
     outcome = World(Plan(seed, 4.0), _Asked()).run()
     assert not outcome.violations
-    assert _Asking.asked > before + 10_000
+    assert _Asking.asked > before + 5_000
 
 
 def test_a_core_that_says_it_is_quiet_waits_for_what_it_waited_for_before() -> None:

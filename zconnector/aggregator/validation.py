@@ -61,7 +61,6 @@ class Validations:
         question = Message(Kind.SECRET, header, secret.payload)
         asked = Asked(peer, secret.uuid, question, now.mono)
         self._asked[question.uuid] = asked
-        self._agenda.by(asked.due)
         return self._ask(asked, members, now)
 
     def again(self, members: Sequence[Peer], now: Instant) -> Actions:
