@@ -158,7 +158,7 @@ class _Distrusting(Variant):
 
 
 def _known(machine: Machine) -> Iterator[tuple[float, float | None]]:
-    """When something may be due, and when it is, of each agenda: a beat each second would hide what is later."""
+    """When something may be due, and when it is, by agenda: a beat a second would hide what is later."""
     if isinstance(machine, ClusterRouter):
         yield machine._shoset.soon(), machine._shoset.deadline()
         return
