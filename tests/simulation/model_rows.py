@@ -25,6 +25,8 @@ EARLY = LATE = 100 * MS
 """Delays are kept to this."""
 COMMIT = 50 * MS
 """What may lie between an arrival and its row, and between an alarm and its row, where the disk is well."""
+_WATCHED = frozenset((COMMANDS, EVENTS, OUTBOX, DEAD))
+"""Spaces whose rows are judged."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +108,11 @@ class RowRules(SubscriptionRules):
 
     def wrote(self, at: int, node: str, writes: Sequence[Write]) -> None:
         """A transaction of a connector's queue is durable."""
+        for write in writes:
+            if write.space in _WATCHED:
+                break
+        else:
+            return  # positions, documents: as mostly
         replies: set[str] = set()
         events: list[Mapping[str, Any]] = []
         ends: list[tuple[str, CommandRow, str]] = []

@@ -106,7 +106,9 @@ class Steering:
         return [action for worker in sorted(idle) for action in self._tell(["idle", worker])]
 
     def _lease_ended(self, worker: str) -> None:
-        self._freed = self._freed or worker in self._busy
+        if worker in self._busy:
+            self._freed = True
+            self._queue.agenda.doubt()
 
     def tick(self, now: Instant) -> Actions:
         actions = self._finished() if self._freed else []
@@ -179,6 +181,7 @@ class Steering:
         watched, drained = frozenset(told["watched"]), frozenset(told["drained"])
         if watched and not self._watched:
             self._look, self._looked = now.mono + BEAT, now.mono
+            self._queue.agenda.by(self._look)
         elif not watched:
             self._look = None
         self._watched = watched

@@ -383,3 +383,24 @@ def test_a_cancelled_wait_swallows_nothing() -> None:
     con.hear("a", command())
     assert not con.answered(call)
     assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
+
+
+@pytest.mark.parametrize("how", ["registers", "waits", "is silent and beats again"])
+def test_when_to_look_is_known_as_soon_as_there_is_somebody_to_look_at(how: str) -> None:
+    workers = Workers(4.0, at(0))
+    if how == "is silent and beats again":
+        workers.register("w", 1, 0, ["A"], at(0))
+    workers.tick(at(0.9))
+    for second in range(1, 10):
+        workers.tick(at(second))
+    workers.agenda.learn(workers.deadline())
+    assert workers.deadline() is None
+    if how == "registers":
+        workers.register("w", 1, 0, ["A"], at(9.5))
+    elif how == "waits":
+        workers.waits("w", 1, at(9.5))
+    else:
+        assert workers.beat("w", 1, 0, at(9.5))
+    deadline = workers.deadline()
+    assert deadline is not None
+    assert workers.agenda.at <= deadline
