@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -281,3 +282,48 @@ async def test_a_missing_mandatory_key_stops_the_start_by_its_name(site: Site) -
     assert set((await flow(site, 10)).values()) == {"1.9"}
     await site.configure(**site.releases.values("1.9"))
     await site.serving("1.9")
+
+
+async def zconnector(site: Site, *argv: str) -> tuple[int, str, str]:
+    """A command line on the topology: exit status, stdout, stderr."""
+    words = (sys.executable, "-m", "zconnector", *argv, "--state-dir", str(site.dev.state_dir))
+    process = await asyncio.create_subprocess_exec(
+        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_command_line_says_how_it_went_and_exits_by_it(site: Site) -> None:
+    await site.serving("1.9")
+    status, out, err = await zconnector(site, "worker", "update", "1.2", "--connector", "ci")
+    assert (status, out) == (65, "")
+    assert "update from 1.9 to 1.2: STARTING" in err  # progress
+    assert "rolled back: version 1.2 ended with status 3" in err
+    status, out, _ = await zconnector(site, "worker", "latest", "--connector", "ci", "--json")
+    assert (status, json.loads(out)["Minor"]) == (0, 9)
+    status, out, _ = await zconnector(site, "worker", "start", "1.1", "--connector", "ci", "--json")
+    assert (status, json.loads(out)) == (0, {"Major": 1, "Minor": 1})
+    status, out, _ = await zconnector(site, "worker", "stop", "1.1", "--connector", "ci")
+    assert (status, out) == (0, "ci: stop 1.1 done\n")
+    for argv, expected in (
+        (("worker", "start", "one", "--connector", "ci"), 2),
+        (("worker", "stop", "1.7", "--connector", "ci"), 65),
+        (("worker", "ls", "--connector", "nobody"), 2),
+    ):
+        status, _, err = await zconnector(site, *argv)
+        assert status == expected, err
+        assert "Traceback" not in err
+    status, out, _ = await zconnector(site, "worker", "ls", "--connector", "ci")
+    assert status == 0
+    assert "RUNNING" in out
+
+
+async def test_the_newest_minor_is_taken_by_itself(site: Site) -> None:
+    await site.serving("1.9")
+    await site.configure(**site.releases.values("1.9", update={"mode": "auto", "interval": 10}))
+    site.releases.add(13)
+    flowing = asyncio.create_task(flow(site, 100))
+    await site.serving("1.13")
+    await flowing
+    assert (await site.view())["last"]["why"] == "update"
