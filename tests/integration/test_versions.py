@@ -296,12 +296,13 @@ async def zconnector(site: Site, *argv: str) -> tuple[int, str, str]:
 
 async def test_the_command_line_says_how_it_went_and_exits_by_it(site: Site) -> None:
     await site.serving("1.9")
-    status, out, err = await zconnector(site, "worker", "update", "1.2", "--connector", "ci")
+    site.releases.add(20, "crash")
+    status, out, err = await zconnector(site, "worker", "update", "1.20", "--connector", "ci")
     assert (status, out) == (65, "")
-    assert "update from 1.9 to 1.2: STARTING" in err  # progress
-    assert "rolled back: version 1.2 ended with status 3" in err
+    assert "update from 1.9 to 1.20: STARTING" in err  # progress
+    assert "rolled back: version 1.20 ended with status 3" in err
     status, out, _ = await zconnector(site, "worker", "latest", "--connector", "ci", "--json")
-    assert (status, json.loads(out)["Minor"]) == (0, 9)
+    assert (status, json.loads(out)["Minor"]) == (0, 20)
     status, out, _ = await zconnector(site, "worker", "start", "1.1", "--connector", "ci", "--json")
     assert (status, json.loads(out)) == (0, {"Major": 1, "Minor": 1})
     status, out, _ = await zconnector(site, "worker", "stop", "1.1", "--connector", "ci")
