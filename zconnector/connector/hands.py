@@ -33,6 +33,7 @@ from zconnector.versions.states import (
     Actions,
     Answer,
     Canary,
+    Clean,
     Install,
     Keep,
     Look,
@@ -143,6 +144,8 @@ class Hands:
                 self.begin(self._steer())
             case Canary(version, attempt):
                 self.begin(self._canary(version, attempt))
+            case Clean():
+                self.begin(self._clean(action))
             case Answer():
                 self._answer(action)
             case Note():
@@ -273,6 +276,15 @@ class Hands:
             "pins": pins,
         }
         await self._door.call("admin_steer", {}, orjson.dumps(told))
+
+    async def _clean(self, wish: Clean) -> None:
+        try:
+            gone = await self.readying.clean(self._manager.wanted, wish.unwanted)
+        except ZConnectorError as error:  # they go when the next rollout ends
+            _log.warning("old worker versions not removed", error=said(error))
+        else:
+            if gone:
+                _log.info("old worker versions removed", versions=[str(version) for version in gone])
 
     async def _canary(self, version: Version, attempt: int) -> None:
         wanted = self._manager.wanted
