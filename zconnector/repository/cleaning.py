@@ -16,7 +16,7 @@ from zconnector.repository.root import Root
 def clean(root: Path, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
     """Remove the installed versions of a worker that are unwanted; which ones it were, ascending.
 
-    A folder leaves its place by one rename, and is then taken apart: killed in between, the rest goes when the
+    A folder leaves its place by one rename, then it is taken apart: killed in between, the rest goes when the
     next install begins. Whoever calls says what runs: nothing here looks for it.
 
     Raises:
