@@ -171,6 +171,19 @@ class Machine(Protocol):
     def deadline(self) -> float | None:
         """Monotonic time of the next thing due; None: nothing waits for time."""
 
+    def soon(self) -> float:
+        """A time before which nothing is due; `inf`: nothing waits for time.
+
+        Not later than `deadline`, at times earlier, and cheaper: this is asked after every step. When it has
+        come, ask whether anything is `due` indeed.
+        """
+
+    def due(self, now: Instant) -> bool:
+        """Whether `tick` has anything to do."""
+
+    def doubt(self) -> None:
+        """Have `soon` ask all parts the next time, whatever they announced."""
+
     def link_opened(self, link: int, now: Instant) -> Actions: ...
 
     def link_lost(self, link: int, why: str, now: Instant) -> Actions: ...

@@ -15,6 +15,7 @@ import pytest_asyncio
 from tests.support.crew import Crew, Happenings, Sender
 from tests.support.dev import Dev
 from tests.support.hands import Hands, Run
+from tests.support.versions import ROLLOUT
 from tests.support.wire_document import tables
 
 pytestmark = pytest.mark.timeout(300)
@@ -87,6 +88,7 @@ def test_every_crash_point_is_shown_here() -> None:
     documented = {row["point"] for row in tables(13)[0]}
     shown = [BEFORE_STORED, AFTER_STORED, SOURCE_COMMAND, SOURCE_REPLY]
     shown += [MEMBER_COMMAND, MEMBER_REPLY, MEMBER_EVENT]
+    shown.append(ROLLOUT)  # in test_versions_killed.py
     assert documented == {point for points in shown for point in points}
 
 

@@ -310,7 +310,7 @@ async def test_a_drain_that_does_not_end_is_cut_short(node: Make, monkeypatch: p
 
 async def test_the_timer_ticks_at_the_deadline(node: Make) -> None:
     one = node()
-    one.toy.due = wanted = one.driver.now().mono + 0.05
+    one.toy.due_at = wanted = one.driver.now().mono + 0.05
     one.run()
     _, at = await one.toy.hear("due")
     assert wanted <= at < wanted + 1.0
@@ -318,9 +318,9 @@ async def test_the_timer_ticks_at_the_deadline(node: Make) -> None:
 
 async def test_a_deadline_that_moves_earlier_moves_the_timer(node: Make) -> None:
     one = node()
-    one.toy.due = one.driver.now().mono + 3_600
+    one.toy.due_at = one.driver.now().mono + 3_600
     one.run()
-    one.toy.due = one.driver.now().mono + 0.01
+    one.toy.due_at = one.driver.now().mono + 0.01
     one.driver.feed([])
     await one.toy.hear("due")
 

@@ -120,7 +120,7 @@ def test_after_a_kill_the_next_one_starts(tmp_path: Path, processes: Processes) 
             "zconnector: a defect ended this process; its log has the traceback",
         ),
         (
-            "toy.on_tick = lambda now: 1 / 0; toy.due = 0.0",
+            "toy.on_tick = lambda now: 1 / 0; toy.due_at = 0.0",
             70,
             "zconnector: a defect ended this process; its log has the traceback",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shlex
@@ -90,3 +91,55 @@ async def test_the_worker_that_retries_and_its_sender(make_dev: Callable[..., De
     finally:
         worker.terminate()
         await worker.communicate()
+
+
+def sections(title: str) -> tuple[list[list[str]], dict[str, str]]:
+    """The blocks of command lines of a section, and its files by language."""
+    section = (ROOT / "README.md").read_text().partition(f"## {title}")[2].partition("\n## ")[0]
+    found = re.findall(r"```(\w*)\n(.*?)```", section, re.DOTALL)
+    lines = [text.splitlines() for language, text in found if not language]
+    files = {f"{language}{index}": text for index, (language, text) in enumerate(found) if language}
+    return lines, files
+
+
+async def running(cwd: Path, *versions: str) -> None:
+    """Ask until exactly these run at ci, and no rollout goes on."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            said = await output(cwd, "zconnector", "worker", "ls", "--connector", "ci", "--json")
+            view = json.loads(said)
+            now = [row["version"] for row in view["versions"] if row["state"] == "RUNNING"]
+            if view["rollout"] is None and now == list(versions):
+                return
+
+
+async def test_the_update_under_load(make_dev: Callable[..., Dev], tmp_path: Path) -> None:
+    blocks_, files = sections("Worker versions: an update under load")
+    publish, again, traffic, update, more = blocks_
+    await make_dev(state_dir=tmp_path / "state" / "dev").start()
+    folder = tmp_path / "ci-1.0"
+    folder.mkdir()
+    names = iter(("worker.yaml", "pivot.yaml", "worker"))
+    for text in files.values():
+        (folder / next(names)).write_text(text)
+    await output(tmp_path, "bash", "-ec", "\n".join(publish[:-1]))
+    send = traffic[0].removeprefix("while ").partition(";")[0]
+    await running(tmp_path, "1.0")
+    assert "1.0" in await output(tmp_path, *shlex.split(publish[-1]))
+    said = await output(tmp_path, *shlex.split(send))
+    assert said.endswith('SUCCES {"by":"1.0","says":"hello"}\n')
+    await output(tmp_path, "bash", "-ec", "\n".join(again))
+    updating = asyncio.create_task(output(tmp_path, *shlex.split(update[0])))
+    answers = []
+    while not updating.done():
+        answers.append((await output(tmp_path, *shlex.split(send))).split()[-1])
+    assert "update 1.1 done" in await updating
+    assert set(answers) <= {'{"by":"1.0","says":"hello"}', '{"by":"1.1","says":"hello"}'}
+    said = await output(tmp_path, *shlex.split(send))
+    assert said.endswith('SUCCES {"by":"1.1","says":"hello"}\n')
+    share, rollback, logs = more
+    await output(tmp_path, *shlex.split(share))
+    await running(tmp_path, "1.0", "1.1")
+    await output(tmp_path, *shlex.split(rollback))
+    await running(tmp_path, "1.1")
+    await output(tmp_path, *shlex.split(logs))

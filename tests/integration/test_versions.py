@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,12 +18,14 @@ import pytest_asyncio
 from tests.support.dev import Dev
 from tests.support.hands import Hands
 from tests.support.versions import Releases
+from tests.support.zips import DEFLATED, EXECUTABLE, Part, build
 from zconnector.errors import Refusal
 from zconnector.runtime.control import request
-from zconnector.worker import Client
+from zconnector.worker import Client, Handle, NotSent, OutcomeUnknown
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 PATIENCE = 60.0
+WORKER = Part(b"worker", b"#!/bin/sh\n", mode=EXECUTABLE)
 
 
 @dataclass
@@ -96,9 +100,18 @@ async def flow(site: Site, count: int, at_once: int = 24) -> dict[str, str]:
     answered: dict[str, str] = {}
     left = iter(range(count))
 
+    async def sent(client: Client) -> Handle:
+        """One that is taken: while ci is away nobody takes any. The uuid stays the same."""
+        ident = str(uuid.uuid4())
+        while True:
+            try:
+                return await client.send("Ci", "BUILD", "{}", timeout=4, uuid=ident)
+            except (NotSent, OutcomeUnknown):
+                await site.hands.present("ci")
+
     async def sender(client: Client) -> None:
         for _ in left:
-            handle = await client.send("Ci", "BUILD", "{}", timeout=30)
+            handle = await sent(client)
             reply = await asyncio.wait_for(handle.reply(), PATIENCE)
             answered[handle.uuid] = str(reply.payload)
 
@@ -111,9 +124,9 @@ async def flow(site: Site, count: int, at_once: int = 24) -> dict[str, str]:
 def once_each(site: Site, answered: dict[str, str]) -> None:
     """Each command was executed once, by the version that answered it."""
     executed = site.releases.executed()
-    for uuid, version in answered.items():
-        times = {v: counts[uuid] for v, counts in executed.items() if counts[uuid]}
-        assert times == {version: 1}, (uuid, times)
+    for ident, version in answered.items():
+        times = {v: counts[ident] for v, counts in executed.items() if counts[ident]}
+        assert times == {version: 1}, (ident, times)
 
 
 async def test_two_thousand_commands_flow_through_an_update(site: Site) -> None:
@@ -154,6 +167,34 @@ async def test_a_bad_version_is_rolled_back_while_the_old_one_serves(
     view = await site.serving("1.1")
     assert view["last"]["outcome"] == "ROLLED_BACK"
     assert reason in view["rejected"][f"1.{minor}"]
+
+
+@pytest.mark.parametrize(
+    ("minor", "archive", "kept", "reason"),
+    [
+        (10, build([WORKER, Part(b"../../evil", b"x")]), None, "'.' or '..'"),
+        (
+            11,
+            build([WORKER, Part(b"a", bytes(4 << 20), method=DEFLATED)]),
+            None,
+            "unpacks to more than 200 times",
+        ),
+        (12, build([WORKER]), 40, "40 bytes"),
+    ],
+    ids=["slip path", "bomb", "truncated"],
+)
+async def test_an_evil_archive_is_refused_before_anything_is_opened(
+    site: Site, minor: int, archive: bytes, kept: int | None, reason: str
+) -> None:
+    await site.serving("1.1")
+    site.releases.add_archive(minor, archive, kept=kept)
+    try:
+        with pytest.raises(Refusal, match="rolled back") as caught:
+            await site.ask("update", version=f"1.{minor}")
+    finally:
+        site.releases.withdraw()
+    assert reason in caught.value.detail
+    assert set((await flow(site, 20)).values()) == {"1.1"}
 
 
 async def test_what_another_key_signed_is_refused_by_name_of_the_key(site: Site) -> None:
@@ -241,3 +282,49 @@ async def test_a_missing_mandatory_key_stops_the_start_by_its_name(site: Site) -
     assert set((await flow(site, 10)).values()) == {"1.9"}
     await site.configure(**site.releases.values("1.9"))
     await site.serving("1.9")
+
+
+async def zconnector(site: Site, *argv: str) -> tuple[int, str, str]:
+    """A command line on the topology: exit status, stdout, stderr."""
+    words = (sys.executable, "-m", "zconnector", *argv, "--state-dir", str(site.dev.state_dir))
+    process = await asyncio.create_subprocess_exec(
+        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_command_line_says_how_it_went_and_exits_by_it(site: Site) -> None:
+    await site.serving("1.9")
+    site.releases.add(20, "crash")
+    status, out, err = await zconnector(site, "worker", "update", "1.20", "--connector", "ci")
+    assert (status, out) == (65, "")
+    assert "update from 1.9 to 1.20: STARTING" in err  # progress
+    assert "rolled back: version 1.20 ended with status 3" in err
+    status, out, _ = await zconnector(site, "worker", "latest", "--connector", "ci", "--json")
+    assert (status, json.loads(out)["Minor"]) == (0, 20)
+    status, out, _ = await zconnector(site, "worker", "start", "1.1", "--connector", "ci", "--json")
+    assert (status, json.loads(out)) == (0, {"Major": 1, "Minor": 1})
+    status, out, _ = await zconnector(site, "worker", "stop", "1.1", "--connector", "ci")
+    assert (status, out) == (0, "ci: stop 1.1 done\n")
+    for argv, expected in (
+        (("worker", "start", "one", "--connector", "ci"), 2),
+        (("worker", "stop", "1.7", "--connector", "ci"), 65),
+        (("worker", "ls", "--connector", "nobody"), 2),
+    ):
+        status, _, err = await zconnector(site, *argv)
+        assert status == expected, err
+        assert "Traceback" not in err
+    status, out, _ = await zconnector(site, "worker", "ls", "--connector", "ci")
+    assert status == 0
+    assert "RUNNING" in out
+
+
+async def test_the_newest_minor_is_taken_by_itself(site: Site) -> None:
+    await site.serving("1.9")
+    await site.configure(**site.releases.values("1.9", update={"mode": "auto", "interval": 10}))
+    site.releases.add(13)
+    flowing = asyncio.create_task(flow(site, 100))
+    await site.serving("1.13")
+    await flowing
+    assert (await site.view())["last"]["why"] == "update"

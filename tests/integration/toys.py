@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from zconnector.actions import Actions, Caller, ControlReply, Link, Open, Stop
@@ -24,7 +25,7 @@ class Toy:
     def __init__(self) -> None:
         self.heard: asyncio.Queue[Heard] = asyncio.Queue()
         self.at_start: Actions = []
-        self.due: float | None = None
+        self.due_at: float | None = None
         self.on_tick: Callable[[Instant], Actions] = lambda now: []
         self.on_frames: Callable[[Link, str, list[Message]], Actions] = lambda link, key, messages: []
         self.on_opened: Callable[[int], Actions] = lambda link: []
@@ -44,13 +45,22 @@ class Toy:
         return self.at_start
 
     def tick(self, now: Instant) -> Actions:
-        if self.due is not None and now.mono >= self.due:
-            self.due = None
+        if self.due_at is not None and now.mono >= self.due_at:
+            self.due_at = None
             self.heard.put_nowait(("due", now.mono))
         return self.on_tick(now)
 
     def deadline(self) -> float | None:
-        return self.due
+        return self.due_at
+
+    def soon(self) -> float:
+        return inf if self.due_at is None else self.due_at
+
+    def due(self, now: Instant) -> bool:
+        return self.due_at is not None and self.due_at <= now.mono
+
+    def doubt(self) -> None:
+        pass
 
     def link_opened(self, link: int, now: Instant) -> Actions:
         self.heard.put_nowait(("opened", link))

@@ -105,8 +105,12 @@ class Writer:
 
     def _begin(self) -> None:
         jobs = self._jobs
-        self._taken = [jobs.popleft() for _ in range(min(len(jobs), MAX_MERGED))]
-        self._awaited -= sum(not job.lazy for job in self._taken)
+        if len(jobs) == 1:  # as it mostly is
+            self._taken = [jobs.popleft()]
+            self._awaited = 0
+        else:
+            self._taken = [jobs.popleft() for _ in range(min(len(jobs), MAX_MERGED))]
+            self._awaited -= sum(not job.lazy for job in self._taken)
         self._scheduler.after(self._disk.delay(), self._finished, self)
 
     @property
@@ -124,10 +128,10 @@ class Writer:
     def _perform(self, taken: list[Commit]) -> Outcomes:
         """A merged transaction that fails is tried again, each commit alone."""
         if len(taken) == 1:
-            return [(taken[0], self._alone(taken[0]))]
+            return [(taken[0], self._try(taken[0].writes))]
         merged = self._try([write for commit in taken for write in commit.writes])
         if isinstance(merged, StorageError):
-            return [(commit, self._alone(commit)) for commit in taken]
+            return [(commit, self._try(commit.writes)) for commit in taken]
         outcomes: Outcomes = []
         start = 0
         for commit in taken:
@@ -135,9 +139,6 @@ class Writer:
             outcomes.append((commit, merged[start:end]))
             start = end
         return outcomes
-
-    def _alone(self, commit: Commit) -> list[Any] | StorageError:
-        return self._try(commit.writes)
 
     def _try(self, writes: Sequence[Any]) -> list[Any] | StorageError:
         try:

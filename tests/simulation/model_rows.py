@@ -25,6 +25,8 @@ EARLY = LATE = 100 * MS
 """Delays are kept to this."""
 COMMIT = 50 * MS
 """What may lie between an arrival and its row, and between an alarm and its row, where the disk is well."""
+_WATCHED = frozenset((COMMANDS, EVENTS, OUTBOX, DEAD))
+"""Spaces whose rows are judged."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +101,7 @@ class RowRules(SubscriptionRules):
         """(connector, uuid) -> keys of its row and its letter, whatever became of that."""
         self._edits: dict[tuple[str, str], set[bytes]] = {}
         self.versioned: set[str] = set()
-        """Connectors whose commands go to versions: a first one may wait for another version than the next."""
+        """Connectors whose commands go to versions: the first in line may wait for another than the next."""
         self._paused: dict[str, dict[str, int]] = {}
         self._replayed: dict[tuple[str, str], str] = {}
         """(connector, uuid) -> the letter that it was."""
@@ -108,6 +110,11 @@ class RowRules(SubscriptionRules):
 
     def wrote(self, at: int, node: str, writes: Sequence[Write]) -> None:
         """A transaction of a connector's queue is durable."""
+        for write in writes:
+            if write.space in _WATCHED:
+                break
+        else:
+            return  # positions, documents: as mostly
         replies: set[str] = set()
         events: list[Mapping[str, Any]] = []
         ends: list[tuple[str, CommandRow, str]] = []

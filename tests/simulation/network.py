@@ -176,7 +176,7 @@ class Network:
         pipe.held += 1
         self.transmissions += 1
         self.messages += len(frames) // 3
-        if pipe.waiting or self.blocked.get(pipe.way):
+        if pipe.waiting or (self.blocked and self.blocked.get(pipe.way)):
             pipe.waiting.append(frames)
             return True
         self._carry(pipe, frames)
@@ -197,13 +197,6 @@ class Network:
             pipe.held -= 1
             return
         pipe.target.arrived(pipe, frames)
-
-    def readable(self, pipe: Pipe) -> bool:
-        """Whether what lies in the receiver's buffer can still be read.
-
-        A DEALER that has lost its connection has lost what it had not read.
-        """
-        return pipe.target is not pipe.connection.dealer or pipe.connection.dealer_open
 
     # ---- what goes wrong
 

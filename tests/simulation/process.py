@@ -11,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 from tests.simulation.clock import NodeClock
@@ -119,7 +120,7 @@ class Process:
 
     def start(self, machine: Machine) -> None:
         self.machine = machine
-        self._enter("start", lambda: machine.start(self._clock.now()))
+        self._enter("start", machine.start)
 
     def kill(self) -> None:
         """SIGKILL, between two steps."""
@@ -145,7 +146,7 @@ class Process:
         if self.frozen:
             self._backlog.append((self.drain, ()))
             return
-        self._enter("drain", lambda: self.machine.drain(self._clock.now()))
+        self._enter("drain", self.machine.drain)
         self._scheduler.after(DRAIN_LIMIT, self._drained_too_long)
 
     def _drained_too_long(self) -> None:
@@ -178,23 +179,25 @@ class Process:
 
     def arrived(self, pipe: Pipe, frames: list[bytes]) -> None:
         """A transmission."""
+        link = pipe.link
         if self.frozen:
             self._backlog.append((self.arrived, (pipe, frames)))
             return
-        if self._scheduler.now < self._slow_until and type(pipe.link) is bytes:
+        moment = self._scheduler.now
+        below = type(link) is bytes
+        if below and moment < self._slow_until:
             self._scheduler.at(self._slow_until, self.arrived, pipe, frames)
             return
         pipe.held -= 1
-        if not self.alive or not self._network.readable(pipe):
-            return
-        scheduler, link = self._scheduler, pipe.link
-        self._trace.frames(scheduler.now, self.name, pipe.source.node, frames)
-        if type(link) is bytes and link not in self._routes:
+        if not self.alive or not (below or pipe.connection.dealer_open):
+            return  # a DEALER that has lost its connection has lost what it had not read
+        self._trace.frames(moment, self.name, pipe.source.node, frames)
+        if below and link not in self._routes:
             self._routes[link] = pipe.connection
         now = self._clock.now()
         try:
             machine = self.machine
-            due = now.mono >= self._due
+            due = now.mono >= self._due and self._is_due(now)
             if due:
                 self._perform(machine.tick(now))
             actions = machine.frames(link, pipe.source.key, frames, now)
@@ -211,7 +214,7 @@ class Process:
             self._backlog.append((self.opened, (connection,)))
         elif connection.dealer_open:
             link = connection.link
-            self._enter("opened", lambda: self.machine.link_opened(link, self._clock.now()), before=True)
+            self._enter("opened", lambda now: self.machine.link_opened(link, now), before=True)
 
     def lost(self, connection: Connection, why: str) -> None:
         if self.frozen:
@@ -219,7 +222,7 @@ class Process:
             return
         link = connection.link
         if self._dealers.pop(link, None) is not None:
-            self._enter("lost", lambda: self.machine.link_lost(link, why, self._clock.now()), before=True)
+            self._enter("lost", lambda now: self.machine.link_lost(link, why, now), before=True)
 
     def call(
         self,
@@ -248,14 +251,14 @@ class Process:
     def _called(self, number: int, op: str, args: Mapping[str, Any], payload: bytes) -> None:
         if number in self._calls:
             caller = Caller(b"grpc", number)
-            self._enter(op, lambda: self.machine.call(caller, op, args, payload, self._clock.now()))
+            self._enter(op, lambda now: self.machine.call(caller, op, args, payload, now))
 
     def control(self, op: str, args: Mapping[str, Any], reply: ControlReply) -> None:
         """A request from the control socket."""
         if self.frozen:
             self._backlog.append((self.control, (op, args, reply)))
         else:
-            self._enter(op, lambda: self.machine.control(op, args, self._clock.now(), reply))
+            self._enter(op, lambda now: self.machine.control(op, args, now, reply))
 
     def cancel(self, number: int) -> None:
         """The caller has gone, also when its answer is just on the way to it."""
@@ -268,19 +271,20 @@ class Process:
             self._cancelled(number)
 
     def _cancelled(self, number: int) -> None:
-        self._enter("cancel", lambda: self.machine.cancel(Caller(b"grpc", number), self._clock.now()))
+        self._enter("cancel", lambda now: self.machine.cancel(Caller(b"grpc", number), now))
 
     # ---- one step
 
-    def _enter(self, what: str, step: Callable[[], Actions], *, before: bool = False) -> None:
+    def _enter(self, what: str, step: Then, *, before: bool = False) -> None:
         """Let the core take one step and perform what it asks for. `before`: what is due comes first."""
         if not self.alive:
             return
         self._trace.step(self._scheduler.now, self.name, what)
+        now = self._clock.now()
         try:
-            if before and self._clock.now().mono >= self._due:
-                self._perform(self.machine.tick(self._clock.now()))
-            self._perform(step())
+            if before and now.mono >= self._due and self._is_due(now):
+                self._perform(self.machine.tick(now))
+            self._perform(step(now))
             self._end_turn()
         except KilledError:
             self._die("killed")
@@ -288,7 +292,7 @@ class Process:
             self._broken()
 
     def _tick(self) -> None:
-        self._enter("tick", lambda: self.machine.tick(self._clock.now()))
+        self._enter("tick", self.machine.tick)
 
     def _broken(self) -> None:
         self.defect = traceback.format_exc()
@@ -354,11 +358,11 @@ class Process:
         if self.frozen:
             self._backlog.append((self._later, (what, then)))
         else:
-            self._enter(what, lambda: then(self._clock.now()))
+            self._enter(what, then)
 
     def feed(self, actions: Actions) -> None:
         """Perform what another shell got from the core."""
-        self._enter("feed", lambda: actions)
+        self._enter("feed", lambda _now: actions)
 
     def _follow(self, link: Link | None = None) -> None:
         flushed = self._outbox.flush(link)
@@ -369,7 +373,8 @@ class Process:
 
     def _end_turn(self) -> None:
         turns = 0
-        while self._outbox and self.alive:
+        outbox = self._outbox
+        while outbox.waiting and self.alive:
             turns += 1
             if turns > _ENDLESS:
                 raise RuntimeError("sending leads to sending without end")
@@ -393,13 +398,12 @@ class Process:
     # ---- time
 
     def _reschedule(self) -> None:
-        deadline = self.machine.deadline()
+        deadline = self.machine.soon()
         if deadline == self._due and self._timer >= 0:
             return  # as it mostly is
-        if deadline is None:
-            self._due = 1e18
-            return
         self._due = deadline
+        if deadline == inf:
+            return
         at = self._clock.when(deadline)
         timer = self._timer
         if timer < 0 or at < timer:
@@ -413,10 +417,18 @@ class Process:
         self._timer = -1
         if self.frozen:
             return  # thawing begins with a tick
-        if self._clock.now().mono >= self._due:
+        now = self._clock.now()
+        if now.mono >= self._due and self._is_due(now):
             self._tick()
         else:
             self._reschedule()
+
+    def _is_due(self, now: Instant) -> bool:
+        """The time that the core has named has come: whether anything is due indeed."""
+        if self.machine.due(now):
+            return True
+        self._due = self.machine.soon()
+        return False
 
     # ---- commits and answers
 
@@ -428,8 +440,8 @@ class Process:
             return
         self._trace.step(self._scheduler.now, self.name, "committed")
         try:
+            now = self._clock.now()
             for commit, outcome in writer.take():
-                now = self._clock.now()
                 if isinstance(outcome, StorageError):
                     self._perform(commit.failed(now, outcome))
                 else:

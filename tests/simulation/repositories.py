@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -142,6 +142,13 @@ class SimulatedPackages:
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         await asyncio.sleep(0.005)
         return pivot(installed.version), None
+
+    async def clean(self, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
+        await asyncio.sleep(0.005)
+        gone = [version for version in self._disk if unwanted(version)]
+        for version in gone:
+            del self._disk[version]
+        return gone
 
 
 def _installed(worker: WorkerName, version: Version) -> Installed:

@@ -6,8 +6,8 @@ order in which it was asked for.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 MS = 1_000
@@ -29,14 +29,16 @@ class Scheduler:
     def at(self, when: int, call: Callable[..., None], *args: Any) -> None:
         """Call at a time; a time that has passed means now, after what is there already."""
         self._pushes += 1
-        heapq.heappush(self._heap, (when if when > self.now else self.now, self._pushes, call, args))
+        heappush(self._heap, (when if when > self.now else self.now, self._pushes, call, args))
 
     def after(self, delay: int, call: Callable[..., None], *args: Any) -> None:
-        self.at(self.now + delay, call, *args)
+        """Call after a while, which is not negative."""
+        self._pushes += 1
+        heappush(self._heap, (self.now + delay, self._pushes, call, args))
 
     def run_until(self, end: int) -> None:
         """Let time pass up to `end`."""
-        heap, pop = self._heap, heapq.heappop
+        heap, pop = self._heap, heappop
         steps = 0
         while heap and heap[0][0] <= end:
             self.now, _, call, args = pop(heap)

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.process import Process
 from tests.simulation.simulate import LIGHT, planned, replay, simulate
 from tests.simulation.variant import Variant
 from tests.simulation.world import Outcome, Plan, World
-from zconnector.actions import Actions
+from zconnector.actions import Actions, Machine
 from zconnector.aggregator.machine import AggregatorMachine
 from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
@@ -154,6 +155,47 @@ class _Distrusting(Variant):
             return actions
 
         machine.frames = watched
+
+
+def _known(machine: Machine) -> Iterator[tuple[float, float | None]]:
+    """When something may be due, and when it is, by agenda: a beat a second would hide what is later."""
+    if isinstance(machine, ClusterRouter):
+        yield machine._shoset.soon(), machine._shoset.deadline()
+        return
+    assert isinstance(machine, AggregatorMachine | ConnectorMachine)
+    yield machine.router.shoset.soon(), machine.router.shoset.deadline()
+    if isinstance(machine, AggregatorMachine):
+        yield machine.router.soon(), machine.router.deadline()
+    else:
+        router = machine.router
+        yield router._others_soon(), router._others_deadline()
+        yield router.workers.agenda.soon(router.workers.deadline), router.workers.deadline()
+
+
+class _Asking(Process):
+    """Asks all parts when they are due, after every step."""
+
+    asked = 0
+
+    def _reschedule(self) -> None:
+        for soon, deadline in _known(self.machine):
+            assert deadline is None or soon <= deadline, "a part is due earlier than it has said"
+        deadline = self.machine.deadline()
+        assert deadline is None or self.machine.soon() <= deadline
+        _Asking.asked += 1
+        super()._reschedule()
+
+
+class _Asked(Variant):
+    process = _Asking
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_no_part_of_a_core_is_due_earlier_than_is_known(seed: int) -> None:
+    before = _Asking.asked
+    outcome = World(Plan(seed, 4.0), _Asked()).run()
+    assert not outcome.violations
+    assert _Asking.asked > before + 5_000
 
 
 def test_a_core_that_says_it_is_quiet_waits_for_what_it_waited_for_before() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.support.repositories import KEY, OTHER_KEY, publish
+from zconnector.repository.manifest import File, read_manifest, sign
 from zconnector.repository.publish import sign_again
 
 SOURCE = """#!/usr/bin/env python3
@@ -49,7 +51,7 @@ def later() -> None:
 
 
 if HOW in ("crash_later", "hang", "crash_late"):
-    threading.Timer(4.0 if HOW == "crash_late" else 0.7, later).start()
+    threading.Timer(2.8 if HOW == "crash_late" else 0.7, later).start()
 worker.run()
 """
 PIVOT = """name: Ci
@@ -63,6 +65,13 @@ keys:
   - {{name: ledger, type: string, mandatory: true}}
   - {{name: token, type: string, defaultValue: none}}
 """
+
+ROLLOUT = [
+    f"rollout.{step}_{side}_commit"
+    for step in ("fetching", "starting", "gating", "draining", "back", "over")
+    for side in ("before", "after")
+]
+"""Crash points of a rollout (WIRE.md section 13)."""
 
 
 class Releases:
@@ -89,6 +98,23 @@ class Releases:
             content = bytearray(archive.read_bytes())
             content[len(content) // 2] ^= 1
             archive.write_bytes(content)
+
+    def add_archive(self, minor: int, archive: bytes, *, kept: int | None = None) -> None:
+        """An archive that `repo add` would refuse, signed all the same; `kept`: so many bytes are there."""
+        path = f"workers/ci/jenkins/1/{minor}/worker.zip"
+        before = read_manifest((self.folder / "manifest.json").read_bytes(), "manifest")
+        file = File.of(path, archive)
+        manifest = replace(before, serial=before.serial + 1, files=(*before.files, file))
+        (self.folder / path).parent.mkdir(parents=True)
+        (self.folder / path).write_bytes(archive[:kept])
+        (self.folder / "manifest.json").write_bytes(sign(manifest, KEY).render())
+        self._evil = (path, before.serial + 1)
+
+    def withdraw(self) -> None:
+        """Take the last such archive out again."""
+        path, _ = self._evil
+        (self.folder / path).unlink()
+        sign_again(self.folder, KEY, int(time.time() * 1000))
 
     def sign_with_another_key(self) -> None:
         """As somebody does who got at the files, and not at the key."""

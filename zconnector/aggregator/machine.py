@@ -39,6 +39,17 @@ class AggregatorMachine:
     def quiet(self) -> bool:
         return self._shoset.quiet
 
+    def soon(self) -> float:
+        sessions, own = self._shoset.soon(), self.router.soon()
+        return own if own < sessions else sessions
+
+    def due(self, now: Instant) -> bool:
+        return self._shoset.due(now) or self.router.due(now)
+
+    def doubt(self) -> None:
+        self._shoset.agenda.doubt()
+        self.router.doubt()
+
     def deadline(self) -> float | None:
         return earliest(self._shoset.deadline(), self.router.deadline())
 

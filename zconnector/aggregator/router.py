@@ -27,6 +27,7 @@ from typing import Any
 import orjson
 
 from zconnector.actions import Actions, Note, Serve, Stop
+from zconnector.agenda import Agenda
 from zconnector.aggregator.validation import Validations
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
@@ -57,12 +58,15 @@ class AggregatorRouter:
 
     def __init__(self, identity: Identity, settings: AggregatorSettings, rng: random.Random) -> None:
         self.identity = identity
+        self._agenda = Agenda()
         self.shoset = Shoset(identity, self, settings.session, rng)
         self.counters: Counter[str] = Counter()
         self._rng = rng
         self._burst: Burst[Peer] = Burst(rng)
-        self._tries: Dispatches[Peer] = Dispatches(settings.max_in_flight, rng, self.shoset.send, self._ended)
-        self._validations = Validations(self.shoset, rng)
+        self._tries: Dispatches[Peer] = Dispatches(
+            settings.max_in_flight, rng, self.shoset.send, self._ended, agenda=self._agenda
+        )
+        self._validations = Validations(self.shoset, rng, self._agenda)
         self._came_from: OrderedDict[str, Peer] = OrderedDict()
         """Which member sent a command down: its receipt goes back there. Bounded like the tries."""
         self._limit = settings.max_in_flight
@@ -410,11 +414,25 @@ class AggregatorRouter:
 
     def tick(self, now: Instant) -> Actions:
         """Tries whose share is over, secrets that no member has answered."""
+        self._agenda.doubt()
         return self._tries.tick(now) + self._validations.tick(self._members(), now)
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
         return earliest(self._tries.deadline(), self._validations.deadline())
+
+    def soon(self) -> float:
+        """`tick` is not due earlier. Not later than `deadline`, and cheaper."""
+        at = self._agenda.at
+        return at if at > 0.0 else self._agenda.soon(self.deadline)
+
+    def doubt(self) -> None:
+        """Have the parts asked the next time."""
+        self._agenda.doubt()
+
+    def due(self, now: Instant) -> bool:
+        """Whether `tick` has anything to do."""
+        return self._agenda.due(now.mono, self.deadline)
 
     def status(self) -> dict[str, Any]:
         """What `zconnector status` shows beside the sessions."""

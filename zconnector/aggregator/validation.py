@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zconnector.actions import Actions
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
@@ -33,7 +34,9 @@ class Asked:
 class Validations:
     """Questions without an answer, at most one for each pending session."""
 
-    def __init__(self, shoset: Shoset, rng: random.Random) -> None:
+    def __init__(self, shoset: Shoset, rng: random.Random, agenda: Agenda) -> None:
+        """`agenda` is told when to ask again."""
+        self._agenda = agenda
         self._shoset = shoset
         self._rng = rng
         self._asked: dict[str, Asked] = {}
@@ -89,6 +92,7 @@ class Validations:
 
     def _ask(self, asked: Asked, members: Sequence[Peer], now: Instant) -> Actions:
         asked.due = now.mono + _ASK_AGAIN
+        self._agenda.by(asked.due)
         asked.member = self._rng.choice(members) if members else None
         return self._shoset.send(asked.member, (asked.question,), now) if asked.member else []
 

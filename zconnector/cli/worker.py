@@ -27,7 +27,11 @@ _LONG = 3_600.0
 """Seconds that a rollout may take before this command gives up waiting; the rollout goes on."""
 
 
-@click.group("worker", context_settings=CONTEXT)
+@click.group(
+    "worker",
+    context_settings=CONTEXT,
+    epilog="Examples: zconnector worker ls;  zconnector worker update 1.1 --connector ci",
+)
 def command() -> None:
     """Run and replace worker versions (docs/versions.md). `zconnector workers` shows who takes commands."""
 

@@ -80,22 +80,7 @@ class MemoryStore:
         """Nothing to release."""
 
     def _execute(self, write: Any) -> Any:
-        handlers: dict[type, Callable[[Any], Any]] = {
-            Resolve: self._resolve,
-            Reassign: self._reassign,
-            AppendEvent: lambda w: self._append(w.tenant, _EVENTS, w.entry),
-            AppendReply: lambda w: self._append(w.tenant, _COMMANDS, w.entry),
-            Declare: self._declare,
-            Bind: self._bind,
-            Rebind: lambda w: self._change(w.component, key=""),
-            Revoke: lambda w: self._change(w.component, revoked=True),
-            Learn: self._learn,
-            PutPivot: self._put_pivot,
-            PutProduct: self._put_product,
-            PutConfiguration: self._put_configuration,
-            Trim: self._trim,
-        }
-        return handlers[type(write)](write)
+        return _HANDLERS[type(write)](self, write)
 
     def _resolve(self, write: Resolve) -> Resolved:
         known = self._resolutions.get((write.tenant, write.uuid))
@@ -256,3 +241,20 @@ class MemoryStore:
 
     def latest_of_all(self) -> dict[str, int]:
         return {tenant: last for (tenant, stream), last in self._last.items() if stream == _EVENTS}
+
+
+_HANDLERS: dict[type, Callable[[MemoryStore, Any], Any]] = {
+    Resolve: MemoryStore._resolve,
+    Reassign: MemoryStore._reassign,
+    AppendEvent: lambda store, w: store._append(w.tenant, _EVENTS, w.entry),
+    AppendReply: lambda store, w: store._append(w.tenant, _COMMANDS, w.entry),
+    Declare: MemoryStore._declare,
+    Bind: MemoryStore._bind,
+    Rebind: lambda store, w: store._change(w.component, key=""),
+    Revoke: lambda store, w: store._change(w.component, revoked=True),
+    Learn: MemoryStore._learn,
+    PutPivot: MemoryStore._put_pivot,
+    PutProduct: MemoryStore._put_product,
+    PutConfiguration: MemoryStore._put_configuration,
+    Trim: MemoryStore._trim,
+}

@@ -205,13 +205,22 @@ class ClusterRouter:
     def quiet(self) -> bool:
         return self._shoset.quiet
 
+    def soon(self) -> float:
+        sessions, own = self._shoset.soon(), self._own_deadline()
+        return sessions if own is None or own > sessions else own
+
+    def due(self, now: Instant) -> bool:
+        own = self._own_deadline()
+        return (own is not None and own <= now.mono) or self._shoset.due(now)
+
+    def doubt(self) -> None:
+        self._shoset.agenda.doubt()
+
     def deadline(self) -> float | None:
-        return earliest(
-            self._shoset.deadline(),
-            self._commands.deadline(),
-            self._retention.deadline(),
-            self._drained_by,
-        )
+        return earliest(self._shoset.deadline(), self._own_deadline())
+
+    def _own_deadline(self) -> float | None:
+        return earliest(self._commands.deadline(), self._retention.deadline(), self._drained_by)
 
     def link_opened(self, link: int, now: Instant) -> Actions:
         return []  # a member opens no links

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zconnector.actions import Actions
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.messages.kinds import CONFIRMED_AT_ONCE
 from zconnector.shoset.peers import Peer
@@ -22,8 +23,12 @@ Send = Callable[[Peer, str, list[str], Instant], Actions]
 class Confirms:
     """Invariant: `_waiting` is empty from the end of a window until the next one begins."""
 
-    def __init__(self, send: Send) -> None:
-        """`send` makes and sends one: the session that the replies came by, whose they are, their uuids."""
+    def __init__(self, send: Send, agenda: Agenda) -> None:
+        """`send` makes and sends one: the session that the replies came by, whose they are, their uuids.
+
+        `agenda` is told when `tick` is due.
+        """
+        self._agenda = agenda
         self._send = send
         self._ends = 0.0
         self._waiting: dict[tuple[Peer, str], list[str]] = {}
@@ -34,6 +39,7 @@ class Confirms:
             self._ends = now.mono + WINDOW
             return self._send(peer, source, [uuid], now)
         uuids = self._waiting.setdefault((peer, source), [])
+        self._agenda.by(self._ends)
         uuids.append(uuid)
         if len(uuids) < CONFIRMED_AT_ONCE:
             return []

@@ -35,6 +35,7 @@ from zconnector.versions.states import (
     Actions,
     Answer,
     Canary,
+    Clean,
     Install,
     Keep,
     Look,
@@ -120,6 +121,7 @@ class Hands:
         self.supervision = Supervision(processes, self, clock=clock, random=ports.random)
         self._ready: dict[Version, Ready] = {}
         self._servers: dict[Version, Server] = {}
+        self._serving = asyncio.Lock()
         self._versions: dict[str, Version] = {}
         self._starts: dict[Version, int] = {}
         """Starts being prepared, by the number of the order; a stop takes it away."""
@@ -165,6 +167,8 @@ class Hands:
                 self.begin(self._steer())
             case Canary(version, attempt):
                 self.begin(self._canary(version, attempt))
+            case Clean():
+                self.begin(self._clean(action))
             case Answer():
                 self._answer(action)
             case Note():
@@ -235,10 +239,7 @@ class Hands:
         name = self.name(version)
         try:
             self._ready[version] = await self.readying.installed(self._manager.wanted, version)
-            if version not in self._servers:
-                server = self._make_server(name)
-                await server.start(f"unix:{self._place.state_dir / 'sockets' / f'{version}.sock'}")
-                self._servers[version] = server
+            await self._serve(version)
         except ZConnectorError as failure:
             if self._starts.get(version) == order:
                 self.feed(self._manager.moved(version, State.FAILED, said(failure), self._clock.now()))
@@ -249,6 +250,15 @@ class Hands:
         self._supervise(name, version)
         await self._steer()
         self.supervision.start(name)
+
+    async def _serve(self, version: Version) -> None:
+        """Have a socket for a version, once: two orders to start it may meet here. Raises ConfigError."""
+        async with self._serving:
+            if version in self._servers:
+                return
+            server = self._make_server(self.name(version))
+            await server.start(f"unix:{self._place.state_dir / 'sockets' / f'{version}.sock'}")
+            self._servers[version] = server
 
     def _supervise(self, name: str, version: Version) -> None:
         """Know it, with the policy in force."""
@@ -280,6 +290,15 @@ class Hands:
         """Tell the router what is in force now, whatever was told before."""
         told = steering(self._manager, self.name, self._versions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
+
+    async def _clean(self, wish: Clean) -> None:
+        try:
+            gone = await self.readying.clean(self._manager.wanted, wish.unwanted)
+        except ZConnectorError as error:  # they go when the next rollout ends
+            _log.warning("old worker versions not removed", error=said(error))
+        else:
+            if gone:
+                _log.info("old worker versions removed", versions=[str(version) for version in gone])
 
     async def _canary(self, version: Version, attempt: int) -> None:
         wanted = self._manager.wanted

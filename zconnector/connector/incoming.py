@@ -53,7 +53,7 @@ class Incoming:
         self._shoset = shoset
         self._queue = queue
         self._flush = flush
-        self.confirms = Confirms(self._confirm)
+        self.confirms = Confirms(self._confirm, queue.agenda)
 
     # ---- commands
 

@@ -113,6 +113,7 @@ class Journalling:
         self._uuid = fresh_uuid(self._rng)
         self._over = peer
         self._due = now.mono + min(AGAIN_LIMIT, AGAIN_FIRST * 2 ** min(self._tries, 10))
+        self._queue.agenda.by(self._due)
         self._tries += 1
         if not entries:
             return notes  # none can be read just now

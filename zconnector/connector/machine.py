@@ -34,6 +34,7 @@ class ConnectorMachine:
     ) -> None:
         self.router = ConnectorRouter(identity, queue, settings, rng, now)
         self._shoset = self.router.shoset
+        self._sessions = self._shoset.agenda
         self._targets = aggregators
         self._drain_ends: float | None = None
         self._grpc = self._operators = ""
@@ -57,14 +58,30 @@ class ConnectorMachine:
     def tick(self, now: Instant) -> Actions:
         """What is due; the many parts of the router are not gone through for a beat of the shoset alone."""
         actions = self._shoset.tick(now)
-        due = self.router.deadline()
-        if due is not None and due <= now.mono:
+        if self.router.soon() <= now.mono:
             actions += self.router.tick(now)
         return actions + self._drained(now)
 
     @property
     def quiet(self) -> bool:
         return self._shoset.quiet
+
+    def soon(self) -> float:
+        sessions = self._sessions.at
+        if sessions <= 0.0:
+            sessions = self._shoset.soon()
+        own = self.router.soon()
+        first = own if own < sessions else sessions
+        return first if self._drain_ends is None else min(first, self._drain_ends)
+
+    def due(self, now: Instant) -> bool:
+        if self._drain_ends is not None and self._drain_ends <= now.mono:
+            return True
+        return self._shoset.due(now) or self.router.due(now)
+
+    def doubt(self) -> None:
+        self._shoset.agenda.doubt()
+        self.router.doubt()
 
     def deadline(self) -> float | None:
         return earliest(self._shoset.deadline(), self.router.deadline(), self._drain_ends)
@@ -77,7 +94,8 @@ class ConnectorMachine:
         return self._shoset.link_lost(link, why, now)
 
     def frames(self, link: Link, key: str, frames: Sequence[bytes], now: Instant) -> Actions:
-        return self._shoset.frames(link, key, frames, now) + self._drained(now)
+        actions = self._shoset.frames(link, key, frames, now)
+        return actions if self._drain_ends is None else actions + self._drained(now)
 
     def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         return self.router.call(caller, op, args, payload, now)

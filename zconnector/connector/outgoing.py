@@ -59,11 +59,11 @@ class Outgoing:
         self._queue = queue
         self._settings = settings
         self._rng = rng
-        self._places = InstancePlaces()
+        self._places = InstancePlaces(queue.agenda)
         self._tries: Dispatches[Queued] = Dispatches(
-            _MAX_IN_FLIGHT, rng, self._send_over, self._ended, self._places
+            _MAX_IN_FLIGHT, rng, self._send_over, self._ended, self._places, queue.agenda
         )
-        self._waiting = WaitingRoom()
+        self._waiting = WaitingRoom(queue.agenda)
         self._senders: dict[Caller, Senders] = {}
         """By each call that waits for the outcome of one of them."""
         self._letting_in = False

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.messages.message import Message
 from zconnector.shoset.dispatches import Places
@@ -34,7 +35,9 @@ def name_of(command: Message) -> Name:
 class InstancePlaces(Places):
     """Invariant: the places at an instance are those of all names there; no count is 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, agenda: Agenda) -> None:
+        """`agenda` is told when a pause is over."""
+        self._agenda = agenda
         self._at: Counter[Peer] = Counter()
         self._of: Counter[tuple[Peer, Name]] = Counter()
         self._fewer: dict[Peer, tuple[int, float]] = {}
@@ -50,6 +53,7 @@ class InstancePlaces(Places):
 
     def busy(self, peer: Peer, now: Instant) -> None:
         self._fewer[peer] = min(self._at[peer], COMMANDS_IN_FLIGHT - 1), now.mono + PAUSE
+        self._agenda.by(now.mono + PAUSE)
 
     def free(self, peer: Peer, command: Message) -> bool:
         return self.free_for(peer, name_of(command))

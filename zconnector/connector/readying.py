@@ -7,7 +7,7 @@ connector from the cluster, else from the repository, and then the cluster gets 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import orjson
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.door import Door
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
+from zconnector.repository.cleaning import clean
 from zconnector.repository.install import Installed, install, installed_versions
 from zconnector.repository.latest import available
 from zconnector.repository.layout import WorkerName, read_address
@@ -60,6 +61,10 @@ class Packages(Protocol):
         """The configuration that came with it. Raises ConfigError."""
         ...
 
+    async def clean(self, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
+        """Remove what is unwanted from the disk; what it was. Raises ZConnectorError."""
+        ...
+
 
 class DiskPackages:
     """`Packages` under an install root, each call in a thread of its own."""
@@ -78,6 +83,9 @@ class DiskPackages:
 
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         return await asyncio.to_thread(_files, installed)
+
+    async def clean(self, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
+        return await asyncio.to_thread(clean, self._root, worker, unwanted)
 
 
 class Readying:
@@ -137,6 +145,12 @@ class Readying:
         source, worker = self._source(settings), self._worker(settings)
         async with self._one:
             return tuple(await self._packages.available(source, worker))
+
+    async def clean(self, wanted: Wanted | None, unwanted: Callable[[Version], bool]) -> list[Version]:
+        """Remove what is unwanted from the disk; what it was. Raises ZConnectorError."""
+        worker = self._worker(_known(wanted))
+        async with self._one:
+            return await self._packages.clean(worker, unwanted)
 
     async def check(self, wanted: Wanted, version: Version) -> None:
         """Whether the keys of a version would do. Raises ConfigError."""

@@ -76,6 +76,7 @@ class Replication:
                     return actions
                 if not entry.recipient and not self._pace.take(1, now.mono):
                     self._resume_at = self._pace.ready_at(_LUMP)
+                    self._queue.agenda.by(self._resume_at)
                     paced = True
                     break
                 self._queue.outbox_sent(entry.key, now)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zconnector.actions import Actions, Note
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant, earliest
 from zconnector.errors import REASONS, Reason, Refusal
 from zconnector.messages.kinds import Kind
@@ -47,11 +48,13 @@ class Request:
 class Requests:
     """All requests that have no answer yet."""
 
-    def __init__(self, shoset: Shoset, rng: random.Random) -> None:
+    def __init__(self, shoset: Shoset, rng: random.Random, agenda: Agenda) -> None:
+        """`agenda` is told when to ask again."""
+        self._agenda = agenda
         self._shoset = shoset
         self._rng = rng
         self._waiting: dict[str, Request] = {}
-        self._tries: Dispatches[Request] = Dispatches(1_000, rng, shoset.send, self._ended)
+        self._tries: Dispatches[Request] = Dispatches(1_000, rng, shoset.send, self._ended, agenda=agenda)
 
     def ask(
         self,
@@ -133,6 +136,7 @@ class Requests:
             return [note, *request.answered(refusal, now)]
         ceiling = min(_BACKOFF_LIMIT, _BACKOFF_FIRST * 2.0 ** min(request.tries - 1, 10))
         request.due = now.mono + self._rng.uniform(ceiling / 2, ceiling)
+        self._agenda.by(request.due)
         return [note]
 
 

@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
-from zconnector.clock import Deadlines, Instant, first_of
+from zconnector.clock import Deadlines, Instant, earliest, first_of
 from zconnector.connector.arguments import number, small, text
 from zconnector.connector.aside import Aside
 from zconnector.connector.dead_verbs import DeadVerbs
@@ -65,6 +65,8 @@ from zconnector.shoset.traces import Traces
 from zconnector.shoset.uplinks import Target
 
 _LONGEST_WAIT_MS = 30 * 86_400_000
+_COMMAND, _EVENT, _CONFIRM = Kind.COMMAND, Kind.EVENT, Kind.CONFIRM
+"""Most of what comes. A member of an enumeration costs as much as ten names (CPython 3.11)."""
 
 
 class ConnectorRouter:
@@ -94,7 +96,7 @@ class ConnectorRouter:
         self.journalling = Journalling(self.shoset, queue, rng)
         self.own = Own(identity, queue, self.incoming, self.outgoing, self.journalling.flush)
         queue.at_home(identity.name)
-        self.requests = Requests(self.shoset, rng)
+        self.requests = Requests(self.shoset, rng, queue.agenda)
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.versions, settings
         )
@@ -115,6 +117,8 @@ class ConnectorRouter:
             Explaining(identity, queue, self.outgoing, self._reasons, traces).verbs,
         )
         self._instances: list[Any] | None = None
+        self._agenda = queue.agenda
+        self._looks = self.workers.agenda
         self._deadlines = self.deadlines
 
     # ---- Role: sessions
@@ -153,7 +157,8 @@ class ConnectorRouter:
         return self.setup.refused(refusal)
 
     def beat(self, peer: Peer) -> Mapping[str, Any]:
-        return {} if self.queue.cursor is None else {"cursor": self.queue.cursor}
+        cursor = self.queue.cursor
+        return {} if cursor is None else {"cursor": cursor}
 
     def welcome(self, peer: Peer) -> Mapping[str, Any]:
         return {}  # a connector binds no shoset
@@ -181,11 +186,11 @@ class ConnectorRouter:
 
     def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
         kind = message.kind
-        if kind is Kind.COMMAND:
+        if kind is _COMMAND:
             return self.incoming.command(peer, message, now)
-        if kind is Kind.EVENT:
+        if kind is _EVENT:
             return self._event(peer, message, now)
-        if kind is Kind.CONFIRM:
+        if kind is _CONFIRM:
             return self.replication.confirmed(message, now)
         if kind is Kind.PRESENCE:
             for name in message.header["entries"]:
@@ -343,6 +348,14 @@ class ConnectorRouter:
     # ---- time
 
     def tick(self, now: Instant) -> Actions:
+        """What is due: mostly a look at the workers, for which the other parts are not gone through."""
+        others = self._others_soon() <= now.mono
+        actions = self._look(now)
+        return actions + self._tick_others(now) if others else actions
+
+    def _look(self, now: Instant) -> Actions:
+        """Take their leases from workers that are silent."""
+        self._looks.doubt()
         actions: Actions = []
         for gone in (silent := self.workers.tick(now)):
             actions.append(Note("info", "worker gone", {"worker": gone.who}))
@@ -352,7 +365,11 @@ class ConnectorRouter:
             actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
         if overdue := self.workers.overdue(now):
             actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
-        actions += self.tidings.tick(now)
+        return actions
+
+    def _tick_others(self, now: Instant) -> Actions:
+        self._agenda.doubt()
+        actions = self.tidings.tick(now)
         actions += self.steering.tick(now)
         actions += self.outgoing.tick(now)
         actions += self.requests.tick(now)
@@ -375,9 +392,8 @@ class ConnectorRouter:
 
     @property
     def deadlines(self) -> Deadlines:
-        """When `tick` is due, by parts."""
+        """When `tick` is due, by parts, for other things than a look at the workers."""
         return (
-            self.workers.deadline,
             self.tidings.deadline,
             self.steering.deadline,
             *self.outgoing.deadlines,
@@ -390,7 +406,38 @@ class ConnectorRouter:
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
+        return earliest(self.workers.deadline(), self._others_deadline())
+
+    def _others_deadline(self) -> float | None:
         return first_of(self._deadlines)
+
+    def soon(self) -> float:
+        """`tick` is not due earlier. Not later than `deadline`, and cheaper: the parts are not asked."""
+        look, others = self._looks.at, self._others_soon()
+        if look <= 0.0:
+            look = self._looks.soon(self.workers.deadline)
+        return others if others < look else look
+
+    def _others_soon(self) -> float:
+        at = self._agenda.at
+        if at <= 0.0:
+            at = self._agenda.soon(self._others_deadline)
+        overdue = self.queue.overdue()
+        return at if overdue is None or overdue > at else overdue
+
+    def doubt(self) -> None:
+        """Have the parts asked the next time."""
+        self._agenda.doubt()
+        self._looks.doubt()
+
+    def due(self, now: Instant) -> bool:
+        """Whether `tick` has anything to do."""
+        return self._looks.due(now.mono, self.workers.deadline) or self._others_due(now)
+
+    def _others_due(self, now: Instant) -> bool:
+        if self.queue.overdue() is not None:
+            self._agenda.doubt()
+        return self._agenda.due(now.mono, self._others_deadline)
 
     def serve_from_cache(self, now: Instant) -> Actions:
         """Begin: a connector that was validated before serves its workers at once."""

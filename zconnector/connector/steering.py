@@ -34,6 +34,16 @@ DOCUMENT = "versions"
 VERBS = ("ls", "start", "stop", "latest", "update", "rollback", "get", "logs", "changes")
 
 
+CRASH_POINTS = {
+    "FETCHING": (Reach("rollout.fetching_before_commit"), Reach("rollout.fetching_after_commit")),
+    "STARTING": (Reach("rollout.starting_before_commit"), Reach("rollout.starting_after_commit")),
+    "GATING": (Reach("rollout.gating_before_commit"), Reach("rollout.gating_after_commit")),
+    "DRAINING": (Reach("rollout.draining_before_commit"), Reach("rollout.draining_after_commit")),
+    "ROLLING_BACK": (Reach("rollout.back_before_commit"), Reach("rollout.back_after_commit")),
+    "OVER": (Reach("rollout.over_before_commit"), Reach("rollout.over_after_commit")),
+}
+"""By the step of a rollout that is committed."""
+
 Ended = Callable[[str, Instant], Actions]
 """Told that the process of a worker is gone: its registration and its leases end."""
 
@@ -96,7 +106,9 @@ class Steering:
         return [action for worker in sorted(idle) for action in self._tell(["idle", worker])]
 
     def _lease_ended(self, worker: str) -> None:
-        self._freed = self._freed or worker in self._busy
+        if worker in self._busy:
+            self._freed = True
+            self._queue.agenda.doubt()
 
     def tick(self, now: Instant) -> Actions:
         actions = self._finished() if self._freed else []
@@ -169,6 +181,7 @@ class Steering:
         watched, drained = frozenset(told["watched"]), frozenset(told["drained"])
         if watched and not self._watched:
             self._look, self._looked = now.mono + BEAT, now.mono
+            self._queue.agenda.by(self._look)
         elif not watched:
             self._look = None
         self._watched = watched
@@ -181,15 +194,15 @@ class Steering:
 
     def _keep(self, caller: Caller, payload: bytes) -> Actions:
         document = orjson.loads(payload)
-        step = document["step"] or "OVER"
+        before, after = CRASH_POINTS[document["step"] or "OVER"]
 
         def done(now: Instant, error: StorageError | None) -> Actions:
             if error is None:
-                return [Reach(f"rollout.{step}.after_commit"), Respond(caller, {})]
+                return [after, Respond(caller, {})]
             return [Respond(caller, error=Refusal(Reason.STORAGE_FAILED, str(error)))]
 
         return [
-            Reach(f"rollout.{step}.before_commit"),
+            before,
             *self._queue.keep(DOCUMENT, document, done),
         ]
 

@@ -57,7 +57,7 @@ class Tidings:
         self._workers = workers
         self._streams: dict[str, Stream] = {}
         self._asking: dict[Caller, Stream] = {}
-        self._absent: Alarms[str] = Alarms()
+        self._absent: Alarms[str] = Alarms(queue.agenda)
         self._draining = False
         self.on_gone: list[OnGone] = []
         """Told of each stream that has ended, after its leases were given back."""

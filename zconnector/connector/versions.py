@@ -44,7 +44,7 @@ class Versions:
         application context, the names of workers held back and of those drained."""
         self._shares, self._pins = dict(shares), dict(pins)
         self._held = frozenset(held)
-        self._workers.drained = frozenset(drained)
+        self._workers.drain(frozenset(drained), now)
         return self._route(now)
 
     def register(self, worker: str, major: int, minor: int, commands: Iterable[str], now: Instant) -> Actions:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from zconnector.actions import Caller
+from zconnector.agenda import Agenda
 from zconnector.connector.places import Name, name_of
 from zconnector.messages.message import Message
 from zconnector.shoset.peers import Peer
@@ -49,7 +50,9 @@ class WaitingRoom:
     entries are stale.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, agenda: Agenda) -> None:
+        """`agenda` is told when times are over."""
+        self._agenda = agenda
         self._queued: dict[str, Queued] = {}
         self._lines: dict[Line, list[tuple[int, str]]] = {}
         self._ends: list[tuple[float, str]] = []
@@ -75,6 +78,7 @@ class WaitingRoom:
         queued.number = queued.number or next(self._numbers)
         self._queued[uuid] = queued
         heapq.heappush(self._ends, (queued.ends, uuid))
+        self._agenda.by(queued.ends)
 
     def release(self, queued: Queued) -> None:
         """It may go now."""

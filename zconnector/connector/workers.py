@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.configuration.pivot import Version
 from zconnector.queue.leases import Lease
@@ -69,6 +70,8 @@ class Workers:
     """
 
     def __init__(self, beat_missed: float, now: Instant) -> None:
+        self.agenda = Agenda()
+        """When to look at them."""
         self._beat_missed = beat_missed
         self._started = now.mono
         self._grace_ends = now.mono + beat_missed
@@ -92,6 +95,7 @@ class Workers:
         key = (worker, major, minor)
         self._silent.pop(key, None)
         self._strangers.pop(worker, None)
+        self._watch(now)
         before = self._known.get(key)
         known = self._known[key] = Registration(worker, major, minor, tuple(commands), now.mono, now.mono)
         if before is None or before.commands != known.commands:
@@ -108,6 +112,7 @@ class Workers:
                     self._strange(worker, now)
                 return False
             self._known[key] = known
+            self._watch(now)
             self.changes += 1
         known.heard = now.mono
         return worker not in self.drained
@@ -120,6 +125,11 @@ class Workers:
                 self.changes += 1
         self._strangers.pop(worker, None)
         return Gone(worker, lambda lease: lease.worker == worker, worker)
+
+    def drain(self, workers: frozenset[str], now: Instant) -> None:
+        """These, in the place of those before, are to finish what they have, and leave."""
+        self.drained = workers
+        self._watch(now)
 
     def known(self) -> Iterable[Registration]:
         """Who registered and is not silent; to be read only."""
@@ -136,6 +146,7 @@ class Workers:
         self._attended[key] -= 1
         if self._attended[key] <= 0:
             del self._attended[key]
+            self._watch(now)
         self.beat(worker, major, minor, now)
 
     def heard_since(self, worker: str, mono: float) -> bool:
@@ -159,8 +170,13 @@ class Workers:
     def _strange(self, worker: str, now: Instant) -> None:
         self._strangers.pop(worker, None)
         self._strangers[worker] = now.mono
+        self._watch(now)
         if len(self._strangers) > _MAX_STRANGERS:
             del self._strangers[next(iter(self._strangers))]
+
+    def _watch(self, now: Instant) -> None:
+        """Somebody's silence counts from now on."""
+        self.agenda.by(min(self._looked + _LOOK, now.mono + self._beat_missed))
 
     def is_gone(self, worker: str) -> bool:
         """Whether it names itself, was taken for silent and not heard since: no lease of it is watched."""

@@ -40,6 +40,8 @@ _KNOWN = {prefix: key for key, prefix in _PREFIXES.items()}
 """Prefixes as this version writes them, which is what mostly comes; all others are taken apart."""
 _REPEATED = {_PREFIXES[kind, Flag.NONE] for kind in (Kind.HEARTBEAT, Kind.EVENT, Kind.CONFIRM)}
 """Of what comes more than once in the same words."""
+_SHALLOW = 2 * MAX_HEADER_DEPTH
+"""Bytes of a header that cannot be too deep: every bracket that is opened is closed."""
 _REMEMBERED_BYTES = 512
 """Longer headers are not worth their room."""
 
@@ -56,9 +58,10 @@ def encode_one(message: Message) -> Frames:
         header = orjson.dumps(message.header)
     except (TypeError, orjson.JSONEncodeError) as error:
         raise WireError(Reason.BAD_HEADER, f"header cannot be encoded: {error}") from None
-    size = _PREFIX.size + len(header) + len(message.payload)
-    if len(header) > MAX_HEADER:
-        raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}", message.uuid)
+    head = len(header)
+    if head > MAX_HEADER:
+        raise WireError(Reason.TOO_LARGE, f"header of {head} bytes, limit {MAX_HEADER}", message.uuid)
+    size = _PREFIX.size + head + len(message.payload)
     if size > MAX_MESSAGE:
         raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}", message.uuid)
     prefix = _PREFIXES.get((message.kind, message.flags))
@@ -99,7 +102,10 @@ def decode(frames: Sequence[bytes]) -> list[Message]:
     if count == 0 or count % 3 != 0:
         raise WireError(Reason.BAD_FRAME, f"{count} frames: a transmission has three for each message")
     if count == 3:  # as most are; what holds for one message is stricter
-        return [_decode_one(*frames)]
+        prefix, header, payload = frames
+        if not payload and prefix in _REPEATED and len(header) <= _REMEMBERED_BYTES:
+            return [_remembered(prefix, header)]
+        return [_decode_one(prefix, header, payload)]
     if count > 3 * MAX_BATCH:
         raise WireError(Reason.BAD_FRAME, f"{count // 3} messages, limit {MAX_BATCH}")
     size = sum(map(len, frames))
@@ -109,15 +115,16 @@ def decode(frames: Sequence[bytes]) -> list[Message]:
 
 
 def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:
-    if len(header) > MAX_HEADER:
-        raise WireError(Reason.TOO_LARGE, f"header of {len(header)} bytes, limit {MAX_HEADER}")
-    size = len(prefix) + len(header) + len(payload)
+    head = len(header)
+    if head > MAX_HEADER:
+        raise WireError(Reason.TOO_LARGE, f"header of {head} bytes, limit {MAX_HEADER}")
+    size = len(prefix) + head + len(payload)
     if size > MAX_MESSAGE:
         raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}")
-    if prefix in _REPEATED and len(header) <= _REMEMBERED_BYTES:
-        kind, flags, fields = _remembered(prefix, header)
-    else:
-        kind, flags, fields = _header(prefix, header)
+    if head <= _REMEMBERED_BYTES and prefix in _REPEATED:
+        known = _remembered(prefix, header)
+        return Message(known.kind, known.header, payload, known.flags) if payload else known
+    kind, flags, fields = _header(prefix, header)
     return Message(kind, fields, payload, flags)
 
 
@@ -130,21 +137,22 @@ def _header(prefix: bytes, header: bytes) -> tuple[Kind, Flag, dict[str, Any]]:
         raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
     if type(fields) is not dict:
         raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
-    if _may_be_deep(header) and is_deeper(fields, MAX_HEADER_DEPTH):
+    if len(header) > _SHALLOW and _may_be_deep(header) and is_deeper(fields, MAX_HEADER_DEPTH):
         raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
     check_header(kind, flags, fields)
     return kind, flags, fields
 
 
-_remembered = lru_cache(512)(_header)
-"""A connector hears of each event once from every instance, and an idle peer's beats are all alike. The
-messages share the fields: no header is ever changed."""
+@lru_cache(512)
+def _remembered(prefix: bytes, header: bytes) -> Message:
+    """A connector hears of each event once from every instance, and an idle peer's beats are all alike. They
+    are one message, or share its fields: no message is ever changed."""
+    kind, flags, fields = _header(prefix, header)
+    return Message(kind, fields, b"", flags)
 
 
 def _may_be_deep(header: bytes) -> bool:
-    """Most headers are short or have no list at all; only one with that many brackets needs a look."""
-    if len(header) <= 2 * MAX_HEADER_DEPTH:
-        return False  # every bracket that is opened is closed
+    """Most headers have no list at all; only one with that many brackets needs a look."""
     return header.count(b"[") + header.count(b"{") > MAX_HEADER_DEPTH
 
 

@@ -10,6 +10,8 @@ import heapq
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
+from zconnector.agenda import Agenda
+
 K = TypeVar("K", bound=Hashable)
 _SLACK = 64
 AT_ONCE = 500
@@ -19,7 +21,9 @@ AT_ONCE = 500
 class Alarms(Generic[K]):
     """At most one alarm for each key; times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, agenda: Agenda | None = None) -> None:
+        """`agenda` is told of each time."""
+        self._agenda = agenda or Agenda()
         self._times: dict[K, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._count = 0
@@ -30,6 +34,7 @@ class Alarms(Generic[K]):
     def set(self, key: K, at: float) -> None:
         """Ring for this key at that time, and not at another."""
         self._count += 1
+        self._agenda.by(at)
         self._times[key] = (at, self._count)
         heapq.heappush(self._heap, (at, self._count, key))
         if len(self._heap) > 2 * len(self._times) + _SLACK:

@@ -49,7 +49,7 @@ class Awaiting:
         self._awaited: dict[str, _Awaited] = {}
         self._uuids: dict[Caller, str] = {}
         self._accepted: OrderedDict[str, None] = OrderedDict()
-        self._ends: Alarms[Caller] = Alarms()
+        self._ends: Alarms[Caller] = Alarms(commits.agenda)
 
     def __len__(self) -> int:
         return len(self._uuids)

@@ -78,13 +78,17 @@ class Messages:
             if (space, number) not in self._kept:
                 self.keep(space, number, body)
 
+    def kept(self, space: str, key: Key) -> Message | None:
+        """The message, where it need not be read."""
+        kept = self._kept.get((space, key))
+        if kept is None or kept[1] is None:
+            return None
+        self._kept.move_to_end((space, key))
+        return kept[1]
+
     def message(self, space: str, key: Key) -> Message:
         """Raises StorageError, also for a damaged body."""
-        kept = self._kept.get((space, key))
-        if kept is not None and kept[1] is not None:
-            self._kept.move_to_end((space, key))
-            return kept[1]
-        return unpack(self.body(space, key))
+        return self.kept(space, key) or unpack(self.body(space, key))
 
 
 def _cost(kept: tuple[bytes, Message | None]) -> int:

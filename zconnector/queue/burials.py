@@ -140,6 +140,7 @@ class Burials:
         # Not into its line meanwhile: a waiter there would bring it straight back here.
         self._postponed.append((command, lambda later: self.bury(command, reason, detail, later)))
         self._retry_at = now.mono + RETRY
+        self._commits.agenda.by(self._retry_at)
         return []
 
     def tick(self, now: Instant) -> Actions:
@@ -154,6 +155,7 @@ class Burials:
             elif command.state is State.COMPLETING:  # another end of it is being stored, which may fail too
                 self._postponed.append((command, again))
                 self._retry_at = now.mono + RETRY
+                self._commits.agenda.by(self._retry_at)
         return actions
 
     def deadline(self) -> float | None:

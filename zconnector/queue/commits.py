@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Commit, Note, Then
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.errors import StorageError
-from zconnector.queue.store import Key, Write
+from zconnector.queue.store import DEAD, Key, Write
 
 Failed = Callable[[Instant, StorageError], Actions]
 RETRY = 1.0
@@ -27,6 +28,8 @@ class Commits:
     """Makes the Commit actions of the queue and watches how they end."""
 
     def __init__(self) -> None:
+        self.agenda = Agenda()
+        """Where the parts of this queue, all of which write by way of here, say when they are due."""
         self.healthy = True
         """False after a failed commit or read, True again after a commit that succeeded."""
         self.failures = 0
@@ -131,4 +134,6 @@ class Commits:
         if self._under_way.get((write.space, write.key)) is not write:
             return False
         del self._under_way[write.space, write.key]
+        if write.space is DEAD:
+            self.agenda.doubt()  # of letters that are stored there may be one too many now
         return True

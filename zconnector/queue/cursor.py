@@ -125,4 +125,5 @@ class Cursor:
 
     def _arm(self, now: Instant, seconds: float) -> None:
         self._due = now.mono + seconds
+        self._commits.agenda.by(self._due)
         self._woken = False

@@ -182,6 +182,9 @@ class DeadLetters:
 
     def deadline(self) -> float | None:
         """Overdue (time 0) while there is one to drop."""
+        settings = self._settings
+        if len(self._letters) <= settings.max_dead and self._bytes <= settings.max_dead_bytes:
+            return None  # as it mostly is
         return 0.0 if self._over and self._oldest() is not None else None
 
     def depths(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Deliveries:
         self._retained = retained
         self._index = index
         self._poisoned = poisoned
-        self._lease_ends: Alarms[tuple[str, int]] = Alarms()
+        self._lease_ends: Alarms[tuple[str, int]] = Alarms(commits.agenda)
         self._holders = Holders()
         self._changed: dict[str, Subscription] = {}
         self._stirred: dict[str, Subscription] = {}
@@ -100,6 +100,7 @@ class Deliveries:
             told.missed += told.told[1]
             told.told = None
             self._changed[told.name] = self._stirred[told.name] = told
+            self._commits.agenda.doubt()
         return self._give_back(self._holders.handed_to(caller), now, unseen=True)
 
     def release(self, holder: str, now: Instant) -> Actions:
@@ -171,6 +172,7 @@ class Deliveries:
         if out is not None:
             self.done_with(subscription, key, out)
         self._behind[subscription.name] = subscription
+        self._commits.agenda.doubt()
         if out is None or not out.settling:
             subscription.missed += 1
             self.missed += 1
@@ -247,6 +249,7 @@ class Deliveries:
                 self._commits.failed()
                 self._unread[subscription.name] = subscription
                 self._retry_at = now.mono + RETRY
+                self._commits.agenda.by(self._retry_at)
                 fields = {"uuid": event.uuid, "error": str(error)}
                 actions.append(Note("error", "event cannot be read", fields))
                 break

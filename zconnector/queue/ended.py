@@ -42,6 +42,7 @@ class Ended:
 
     def remember(self, command: Command, now: Instant) -> None:
         self._commands.append((now.mono + self._window, command))
+        self._commits.agenda.by(self._commands[0][0])
         self.bytes += command.size
 
     def forget(self, now: Instant, told: Callable[[Command], None]) -> None:

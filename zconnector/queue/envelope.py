@@ -13,6 +13,9 @@ from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE
 from zconnector.storage.seal import is_sealed, seal, unseal
 
 _HEAD = struct.Struct(">BHI")
+_KINDS = {int(kind): kind for kind in Kind}
+_FLAGS = {int(flag): flag for flag in Flag}
+"""To look them up costs a tenth of making them."""
 _RESULT = 128
 """Bytes that a RESULT has beside a message: its prefix, the call, the names of its fields."""
 LISTED = 512
@@ -39,7 +42,8 @@ def unpack(body: bytes) -> Message:
         end = _HEAD.size + length
         if end > len(body):
             raise DamagedError(f"a stored message of {len(body)} bytes is cut short")
-        return Message(Kind(kind), orjson.loads(body[_HEAD.size : end]), body[end:], Flag(flags))
+        header = orjson.loads(body[_HEAD.size : end])
+        return Message(_KINDS.get(kind) or Kind(kind), header, body[end:], _FLAGS.get(flags) or Flag(flags))
     except (struct.error, ValueError) as error:  # orjson.JSONDecodeError is a ValueError
         raise DamagedError(f"a stored message is damaged: {error}") from error
 

@@ -75,7 +75,9 @@ class Events:
 
     def at_home(self, name: str, journal: Journal) -> None:
         """This connector's name: replies to it go straight into the event queue."""
-        self._home = Home(name, self._messages, self._retained, journal, self._wake_each)
+        self._home = Home(
+            name, self._messages, self._retained, journal, self._wake_each, self._commits.agenda
+        )
         self._outbox.home = self._home
 
     def come_home(self, now: Instant) -> Actions:
@@ -298,8 +300,11 @@ class Events:
         actions: Actions = []
         while (event := self._next(wait.stream)) is not None:
             try:
-                body = b"" if event.message else self._messages.body(EVENTS, event.key)
-                message = event.message or unpack(body)
+                body = b""
+                message = event.message or self._messages.kept(EVENTS, event.key)
+                if message is None:
+                    body = self._messages.body(EVENTS, event.key)
+                    message = unpack(body)
             except DamagedError as error:
                 left = Message(Kind.EVENT, {"uuid": event.uuid, "topic": event.topic}, body)
                 self._streams.skip(wait.stream, event.key)
@@ -310,6 +315,7 @@ class Events:
                 self._commits.failed()
                 self._unreadable[wait.stream.lane] = None
                 self._retry_at = now.mono + RETRY
+                self._commits.agenda.by(self._retry_at)
                 note = Note("error", "event cannot be read", {"uuid": event.uuid, "error": str(error)})
                 return [*actions, note]
             if broken := unfit(message):

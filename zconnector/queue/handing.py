@@ -41,7 +41,7 @@ class Handing:
         self._waiting: dict[Caller, Waiter] = {}
         self._parked: dict[str, dict[Caller, None]] = {}
         """Callers that wait, by iterator (or stream)."""
-        self._impatient: Alarms[Caller] = Alarms()
+        self._impatient: Alarms[Caller] = Alarms(commits.agenda)
         """Callers that wait for so long and no longer."""
         self._order = 0
         register.on_ready = self._ready

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zconnector.actions import Actions
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.messages import Message, derived_uuid
 from zconnector.queue.bodies import Messages
@@ -25,14 +26,21 @@ class Home:
     """Drafts events as the outbox drafts entries. What was accepted is shown to waiters by `wake`."""
 
     def __init__(
-        self, name: str, messages: Messages, retained: Retained, journal: Journal, wake: Wake
+        self,
+        name: str,
+        messages: Messages,
+        retained: Retained,
+        journal: Journal,
+        wake: Wake,
+        agenda: Agenda,
     ) -> None:
-        """`name`: this connector's."""
+        """`name`: this connector's. `agenda` is told of what is to be shown."""
         self.name = name
         self._messages = messages
         self._retained = retained
         self._journal = journal
         self._wake = wake
+        self._agenda = agenda
         self._shown: list[Event] = []
 
     def knows(self, uuid: str) -> bool:
@@ -55,13 +63,17 @@ class Home:
     def accept(self, coming: Homecoming, write: Put, reply: Message | None) -> None:
         """It is stored."""
         self._messages.keep(EVENTS, coming.event.key, write.body or b"", reply)
-        self._shown += self._retained.accept(coming.event)
+        self._show(self._retained.accept(coming.event))
         self._journal.accept(coming.record)
 
     def abandon(self, coming: Homecoming) -> None:
         """It was not stored."""
-        self._shown += self._retained.abandon(coming.event)
+        self._show(self._retained.abandon(coming.event))
         self._journal.withdraw(coming.record)
+
+    def _show(self, events: list[Event]) -> None:
+        self._shown += events
+        self._agenda.doubt()
 
     @property
     def due(self) -> bool:

@@ -50,7 +50,7 @@ class Iterators:
 
     def restore(self, name: str, kind: str, now: Instant) -> None:
         self._entries[name] = _Entry(kind)
-        self._idle[name] = now.mono
+        self._rest(name, now)
 
     def create(self, kind: str, now: Instant, done: Created) -> Actions:
         """Make an iterator; `done` gets its id once it is stored, or why there is none."""
@@ -67,7 +67,7 @@ class Iterators:
         def then(now: Instant) -> Actions:
             self._creating -= 1
             self._entries[name] = _Entry(kind)
-            self._idle[name] = now.mono
+            self._rest(name, now)
             return done(now, name)
 
         def failed(now: Instant, error: StorageError) -> Actions:
@@ -98,7 +98,7 @@ class Iterators:
         if entry is not None and entry.busy:
             entry.busy -= 1
             if not entry.busy:
-                self._idle[name] = now.mono
+                self._rest(name, now)
 
     def tick(self, now: Instant) -> Actions:
         while self._idle:
@@ -112,6 +112,10 @@ class Iterators:
         if not self._idle:
             return None
         return next(iter(self._idle.values())) + self._settings.iterator_idle
+
+    def _rest(self, name: str, now: Instant) -> None:
+        self._idle[name] = now.mono
+        self._commits.agenda.by(now.mono + self._settings.iterator_idle)
 
     def _evict(self, name: str) -> None:
         del self._entries[name]

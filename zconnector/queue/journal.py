@@ -95,6 +95,7 @@ class Journal:
     def accept(self, key: int | None) -> None:
         """Its commit succeeded."""
         if key is not None:
+            self._commits.agenda.doubt()
             self._records[key] = self._coming.pop(key)
 
     def withdraw(self, key: int | None) -> None:

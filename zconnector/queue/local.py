@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from zconnector.actions import Actions, Caller
+from zconnector.agenda import Agenda
 from zconnector.clock import Deadlines, Instant, first_of
 from zconnector.configuration.pivot import Version
 from zconnector.errors import Reason, Refusal, StorageError
@@ -75,6 +76,8 @@ class LocalQueue(CommandSide):
 
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
         self._commits = Commits()
+        self.overdue = self._commits.deadline
+        """The one deadline that the agenda is not told: what rides mostly finds a commit within its step."""
         self._messages = messages = Messages(bodies)
         self._dead = DeadLetters(settings, self._commits, messages)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
@@ -181,6 +184,11 @@ class LocalQueue(CommandSide):
             self._dead.deadline,
             self._commits.deadline,
         )
+
+    @property
+    def agenda(self) -> Agenda:
+        """Where all other parts say when they are due; the router above says so there too."""
+        return self._commits.agenda
 
     def deadline(self) -> float | None:
         """Monotonic time of the next thing due."""

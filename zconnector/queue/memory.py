@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from zconnector.errors import StorageError
-from zconnector.queue.store import SPACES, Delete, Key, Put, Row, Write, encode_meta
+from zconnector.queue.store import SPACES, Key, Put, Row, Write, encode_meta
 
 
 class MemoryQueueStore:
@@ -29,14 +29,16 @@ class MemoryQueueStore:
         undo: list[tuple[str, Key, tuple[bytes, bytes] | None]] = []
         try:
             for write in writes:
-                table = self._table(write.space)
-                undo.append((write.space, write.key, table.get(write.key)))
-                match write:
-                    case Put(_, key, meta, body):
-                        kept = table[key][1] if key in table else b""
-                        table[key] = (encode_meta(meta), kept if body is None else body)
-                    case Delete(_, key):
-                        table.pop(key, None)
+                table, key = self._table(write.space), write.key
+                before = table.get(key)
+                undo.append((write.space, key, before))
+                if type(write) is Put:
+                    body = write.body
+                    if body is None:
+                        body = b"" if before is None else before[1]
+                    table[key] = (encode_meta(write.meta), body)
+                elif before is not None:
+                    del table[key]
             if self.max_bytes and self.used > max(self.max_bytes, before_all):
                 raise StorageError(f"the store is full: {self.max_bytes} bytes")
         except StorageError:

@@ -188,6 +188,7 @@ class Outbox:
             self.home.accept(draft.coming, draft.write, draft.message)
             return
         self._unseen = True
+        self._commits.agenda.doubt()
         self._drafts.pop(draft.entry.uuid, None)
         self._messages.keep(OUTBOX, draft.entry.key, draft.write.body or b"", draft.message)
         self._enter(draft.entry, now.mono + self._retention(draft.entry))
@@ -320,6 +321,7 @@ class Outbox:
 
     def _enter(self, entry: Entry, expires: float) -> None:
         entry.expires = expires
+        self._commits.agenda.by(expires)
         self._entries[entry.key] = entry
         self._keys[entry.uuid] = entry.key
         self._queue_of(entry)[entry.key] = None
@@ -338,6 +340,9 @@ class Outbox:
                 del self._directed[entry.recipient]
         self._messages.forget(OUTBOX, entry.key)
         self._release(entry)
+        expiring = self._expiring[entry.lasting]
+        if self._head(expiring):  # it may go earlier: it was stored under another clock
+            self._commits.agenda.by(self._entries[expiring[0]].expires)
 
     def _make_due(self, entry: Entry) -> None:
         entry.due = 0.0
@@ -349,12 +354,14 @@ class Outbox:
     def _put_off(self, entry: Entry, until: float) -> None:
         self._queue_of(entry).pop(entry.key, None)
         entry.due = until
+        self._commits.agenda.by(until)
         heapq.heappush(self._later, (until, entry.key))
 
     def _give_up(self, entry: Entry, now: Instant) -> None:
         """Its bytes are no message any more: to read them again would not help."""
         entry.damaged = True
         entry.expires = now.mono
+        self._commits.agenda.by(now.mono)
         expiring = self._expiring[entry.lasting]
         expiring.remove(entry.key)
         expiring.appendleft(entry.key)

@@ -131,4 +131,5 @@ class Picking:
         self._commits.failed()
         self._unreadable[key] = None
         self._retry_at = now.mono + RETRY
+        self._commits.agenda.by(self._retry_at)
         return Note("error", "command cannot be read", {"uuid": command.uuid, "error": str(error)})

@@ -76,7 +76,7 @@ class Register:
         """In force; changed by `route` alone."""
         self._chains = Chains()
         self.tally = Tally()
-        self.alarms: Alarms[tuple[int, Alarm]] = Alarms()
+        self.alarms: Alarms[tuple[int, Alarm]] = Alarms(commits.agenda)
         self._last_key = 0
         self.room = Room(settings)
         self.on_ready: Callable[[Command, Instant], Actions] = lambda command, now: []

@@ -208,6 +208,7 @@ class Retained:
     def remove(self, event: Event) -> None:
         """Nobody is shown it any more; its row goes with the next commit."""
         self._first_is_known = False
+        self._commits.agenda.doubt()  # the next one may go earlier: it was stored under another clock
         del self._by_uuid[event.uuid]
         if self._events.pop(event.key, None) is None:
             del self._coming[event.key]
@@ -298,6 +299,7 @@ class Retained:
     def _show(self, event: Event) -> None:
         self._events[event.key] = event
         self._first_is_known = False
+        self._commits.agenda.by(event.expires)
         for lane in event.lanes:
             keys = self._lanes.get(lane)
             if keys is None:

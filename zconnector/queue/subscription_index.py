@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zconnector.actions import Caller
+from zconnector.agenda import Agenda
 from zconnector.queue.alarms import Alarms
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.retained import Event
@@ -15,13 +16,13 @@ class SubscriptionIndex:
     """Invariant: one is in the lanes of its topics, and in `_waiting` of them while it is waited on; a call
     that waits is in `_callers`, and among those of its holder."""
 
-    def __init__(self) -> None:
+    def __init__(self, agenda: Agenda) -> None:
         self._all: dict[str, Subscription] = {}
         self._of_lane: dict[LaneKey, dict[str, Subscription]] = {}
         self._waiting: dict[LaneKey, dict[str, Subscription]] = {}
         self._callers: dict[Caller, Subscription] = {}
         self._of_holder: dict[str, dict[Caller, None]] = {}
-        self._ends: Alarms[Caller] = Alarms()
+        self._ends: Alarms[Caller] = Alarms(agenda)
 
     def __len__(self) -> int:
         return len(self._all)

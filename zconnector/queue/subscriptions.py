@@ -38,7 +38,7 @@ class Subscriptions:
         """`poisoned` makes a dead letter of an event that nobody can be handed."""
         self._commits = commits
         self._retained = retained
-        self._index = SubscriptionIndex()
+        self._index = SubscriptionIndex(commits.agenda)
         self._deliveries = Deliveries(commits, messages, retained, self._index, poisoned)
 
     def restore(self, name: str, meta: dict[str, Any], now: Instant) -> int:

@@ -147,6 +147,7 @@ class Unknowns:
 
     def _put_off(self, uuid: str, due: float) -> None:
         self._due_at[uuid] = due
+        self._commits.agenda.by(due)
         heapq.heappush(self._due, (due, uuid))
 
     def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:

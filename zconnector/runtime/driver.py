@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from math import inf
 from typing import Any
 
 import structlog
@@ -30,6 +31,8 @@ from zconnector.storage.writer import GroupCommit
 DRAIN_SECONDS = 3.0
 """How long a drain may take; with the closing after it the process ends within 5 s of SIGTERM."""
 _CLOSE_SECONDS = 1.0
+_DOUBT = 1.0
+"""Seconds between two times at which the core asks all its parts what they wait for."""
 _LINGER_MS = 200
 """A last GOAWAY may take so long to leave."""
 
@@ -73,10 +76,10 @@ class Driver:
         self._machine: Machine | None = None
         self._store: Store | None = None
         self._ended: asyncio.Future[ZConnectorError | None] = self._loop.create_future()
-        self._deadline: float | None = None
+        self._deadline = inf
         """What the core said last; nothing is due before it unless a step was taken since."""
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer_at = self._doubt_at = 0.0
         """When the timer fires (monotonic): never later than the deadline, at times earlier."""
         self._rescheduling = False
         self._serving: asyncio.Task[None] | None = None
@@ -218,15 +221,30 @@ class Driver:
             self._enter(lambda: self.machine.tick(self.now()))
 
     def _is_due(self) -> bool:
-        return self._deadline is not None and self._deadline <= self.now().mono
+        """Whether anything is due indeed; the time that the core has named may be too early."""
+        now = self.now()
+        if self._deadline > now.mono:
+            return False
+        try:
+            due = self.machine.due(now)
+            self._deadline = now.mono if due else self.machine.soon()
+        except Exception:
+            self.log.exception("defect: the core raised")
+            self._defect()
+            return False
+        return due
 
     def _reschedule(self) -> None:
-        """Once a turn of the loop, whatever happened in it: ask the core for its deadline."""
+        """Once a turn of the loop, whatever happened in it: ask the core when something may be due."""
         self._rescheduling = False
         if self._ended.done():
             return
         try:
-            self._deadline = self.machine.deadline()
+            now = self.now().mono
+            if now >= self._doubt_at:  # a time that no part announced (a defect) is found late, not never
+                self._doubt_at = now + _DOUBT
+                self.machine.doubt()
+            self._deadline = self.machine.soon()
         except Exception:
             self.log.exception("defect: the core raised")
             self._defect()
@@ -236,7 +254,7 @@ class Driver:
     def _set_timer(self) -> None:
         """A timer that fires early stays: most deadlines move on before they come, and a timer is dear."""
         deadline = self._deadline
-        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+        if deadline == inf or (self._timer is not None and self._timer_at <= deadline):
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -28,33 +28,36 @@ class Outbox:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._waiting: dict[Link, list[Transmit]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+        self.waiting: dict[Link, list[Transmit]] = {}
+        """To be read only."""
 
     def add(self, transmit: Transmit) -> None:
         if transmit.messages:
-            self._waiting.setdefault(transmit.link, []).append(transmit)
+            gathered = self.waiting.get(transmit.link)
+            if gathered is None:
+                self.waiting[transmit.link] = [transmit]
+            else:
+                gathered.append(transmit)
 
     def flush(self, link: Link | None = None) -> Flushed:
         """Hand over what waits (for one link, or all)."""
         flushed = Flushed([], [])
         if link is not None:
-            transmits = self._waiting.pop(link, [])
+            transmits = self.waiting.pop(link, None)
             if transmits:
                 self._hand_over(link, transmits, flushed)
             return flushed
-        waiting, self._waiting = self._waiting, {}
+        waiting, self.waiting = self.waiting, {}
         for each, transmits in waiting.items():
             self._hand_over(each, transmits, flushed)
         return flushed
 
     def _hand_over(self, link: Link, transmits: list[Transmit], flushed: Flushed) -> None:
+        first = transmits[0]
         try:
-            if len(transmits) == 1 and len(transmits[0].messages) == 1:  # as most are
-                if not self._send(link, encode_one(transmits[0].messages[0])):
-                    _refuse(transmits[0], flushed)
+            if len(transmits) == 1 and len(first.messages) == 1:  # as most are
+                if not self._send(link, encode_one(first.messages[0])):
+                    _refuse(first, flushed)
                 return
             transmissions = encode(message for transmit in transmits for message in transmit.messages)
         except WireError as error:

@@ -96,7 +96,7 @@ class Performer:
                 self._one(self._queue.popleft())
         finally:
             self._performing = False
-        if self._outbox and self._flushing is None:
+        if self._outbox.waiting and self._flushing is None:
             self._flushing = self._loop.call_soon(self._flush)
 
     def close(self, *, flush: bool) -> None:

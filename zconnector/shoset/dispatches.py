@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from zconnector.actions import Actions, Then
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.errors import Reason
 from zconnector.messages.message import Message
@@ -82,7 +83,10 @@ class Dispatches(Generic[Context]):
         send: SendOver,
         ended: Callable[[Dispatch[Context], Ending, Instant], Actions],
         places: Places | None = None,
+        agenda: Agenda | None = None,
     ) -> None:
+        """`agenda` is told when shares end."""
+        self._agenda = agenda or Agenda()
         self._places = places or Places()
         self._limit = limit
         self._burst: Burst[Peer] = Burst(rng)
@@ -192,6 +196,7 @@ class Dispatches(Generic[Context]):
         self._places.take(route, dispatch.message)
         dispatch.at = route
         self._pushes += 1
+        self._agenda.by(dispatch.serial.current_ends)
         heapq.heappush(self._ends, (dispatch.serial.current_ends, self._pushes, dispatch.key))
         budget = max(1, int((dispatch.serial.current_ends - now.mono) * 1000))
         message = dispatch.message.with_fields(budget=budget)

@@ -49,7 +49,14 @@ class Bucket:
 
     def draw(self, count: float, debt: float, now: float) -> bool:
         """Take so many tokens, or (False) none where more than `debt` would be owed then."""
-        left = self.level(now) - count
+        left = self.left
+        if now > self._at:  # as `level`, without a call: whatever a peer sends is drawn
+            left += (now - self._at) * self._rate
+            if left > self._burst:
+                left = self._burst
+            self.left = left
+            self._at = now
+        left -= count
         if left < -debt:
             return False
         self.left = left

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from zconnector.actions import Link
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.settings import SessionSettings
 from zconnector.shoset.pace import Bucket
@@ -25,7 +26,9 @@ class Paces:
     Bounded: the links heard of least recently go, and the keys banned first.
     """
 
-    def __init__(self, settings: SessionSettings) -> None:
+    def __init__(self, settings: SessionSettings, agenda: Agenda) -> None:
+        """`agenda` is told when somebody owes."""
+        self._agenda = agenda
         self._settings = settings
         self._buckets: OrderedDict[Link, Bucket] = OrderedDict()
         self._owing: dict[Link, Peer] = {}
@@ -88,8 +91,9 @@ class Paces:
     def may_have_credit(self, peer: Peer, now: Instant) -> bool:
         """Whether a peer owes nothing now. One that does is in `owing` until this says so."""
         bucket = self._buckets.get(peer.link)
-        if bucket is not None and bucket.level(now.mono) < 0:
+        if bucket is not None and bucket.left < 0 and bucket.level(now.mono) < 0:
             self._owing[peer.link] = peer
+            self._agenda.doubt()
             return False
         self._owing.pop(peer.link, None)
         return True

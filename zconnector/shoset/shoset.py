@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Link, Note, Slow, Then, Transmit
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import ACCEPTED_VERSIONS, decode
@@ -68,18 +69,23 @@ class Shoset:
         self._role = role
         self._settings = settings
         self._rng = rng
-        self._uplinks = Uplinks(settings, rng)
+        self.agenda = Agenda()
+        """When `tick` is due, as far as that is known without asking `deadline`."""
+        self._uplinks = Uplinks(settings, rng, self.agenda)
+        self._above: Mapping[Link, Peer] = self._uplinks.peers  # type: ignore[assignment]  # an int is a Link
         self._below: dict[Link, Peer] = {}
         self._live_below: list[Peer] | None = []
         """The validated ones of `_below`; None: one of them has come or gone since."""
         self._next_beat = 0.0
         self._next_silence = 0.0
         """Before this time nobody can have been silent for too long."""
+        self._reported_each = max(1, settings.credit // 4)
+        """Messages taken after which a peer is told so before the next beat."""
         self._busy: set[int] = set()
         """ids of peers that were refused for want of credit and wait for room."""
         self._complained: dict[Link, float] = {}
         """When a refusal was last logged, by link; cleared as peers go."""
-        self._paces = Paces(settings)
+        self._paces = Paces(settings, self.agenda)
         self._leaving = False
         self.quiet = False
         """The last transmission was a beat that told nothing new: no deadline has changed by it."""
@@ -226,9 +232,7 @@ class Shoset:
             {"uuid": fresh_uuid(self._rng), "command": "VALIDATE", "timestamp": now.wall},
             me.secret,
         )
-        uplink.peer = peer
-        uplink.state = UplinkState.GREETING
-        uplink.due = now.mono + self._settings.greeting
+        self._uplinks.greet(uplink, peer, now.mono + self._settings.greeting)
         return [Transmit(link, (Message(Kind.HELLO, hello), secret))]
 
     def link_lost(self, link: int, why: str, now: Instant) -> Actions:
@@ -241,7 +245,7 @@ class Shoset:
         self.quiet = False
         peer = self._current(link)
         theirs = peer is not None and peer.key != key
-        if isinstance(link, bytes):
+        if type(link) is bytes:
             count = len(frames) // 3 or 1
             if not self._paces.draw(link, key, count, now):
                 return self._flooded(link, None if theirs else peer, count, now)
@@ -272,7 +276,10 @@ class Shoset:
             elif not peer.upward:
                 actions += self._not_validated(peer, message, now)
         peer = self._current(link)
-        return actions if peer is None else actions + self._grant(peer, now)
+        if peer is None:
+            return actions
+        granted = self._grant(peer, now)
+        return actions + granted if granted else actions
 
     def _lone_beat(self, peer: Peer, beat: Message, now: Instant) -> Actions:
         """Most of what comes to an idle process, hence cheap: only who owes something has to be told more."""
@@ -299,12 +306,11 @@ class Shoset:
         if not self._paces.may_have_credit(peer, now):
             return []
         peer.granted = peer.received
-        return (
-            [self._beat(peer)] if peer.granted - peer.reported >= max(1, self._settings.credit // 4) else []
-        )
+        return [self._beat(peer)] if peer.granted - peer.reported >= self._reported_each else []
 
     def tick(self, now: Instant) -> Actions:
         """Drop the dead, open what is due, beat. Called before frames are read."""
+        self.agenda.doubt()
         actions: Actions = []
         for peer in self._paces.owing:
             actions += self._grant(peer, now)
@@ -337,6 +343,15 @@ class Shoset:
     def _silent(self, peer: Peer, now: Instant) -> bool:
         # The same sum as in `_next_silence`: rounding must not leave a deadline behind that its tick ignores.
         return peer.heard + self._settings.dead_after <= now.mono
+
+    def soon(self) -> float:
+        """Nothing is due earlier. Not later than `deadline`, and cheaper."""
+        at = self.agenda.at
+        return at if at > 0.0 else self.agenda.soon(self.deadline)
+
+    def due(self, now: Instant) -> bool:
+        """Whether `tick` has anything to do."""
+        return self.agenda.due(now.mono, self.deadline)
 
     def deadline(self) -> float | None:
         """When `tick` is due: the next beat, the next silence to notice, or the next uplink."""
@@ -377,10 +392,7 @@ class Shoset:
     # ---- messages
 
     def _current(self, link: Link) -> Peer | None:
-        if isinstance(link, bytes):
-            return self._below.get(link)
-        uplink = self._uplinks.find(link)
-        return None if uplink is None else uplink.peer
+        return self._below.get(link) if type(link) is bytes else self._above.get(link)
 
     def _about_session(self, peer: Peer, message: Message, now: Instant) -> Actions:
         if message.kind is _BEAT:
@@ -482,6 +494,7 @@ class Shoset:
         )
         room = self._make_room(now)
         self._below[link] = peer
+        self.agenda.doubt()
         return [*room, self._welcome(peer, {})]
 
     def _hello_refusal(self, hello: Message, key: str, now: Instant) -> Refusal | None:
@@ -546,8 +559,9 @@ class Shoset:
 
     def _heard_beat(self, peer: Peer, message: Message, now: Instant) -> Actions | None:
         """None: nothing has changed but counts."""
-        taken = message.number("received")
-        peer.acknowledged = max(peer.acknowledged, min(taken, peer.sent))
+        taken: int = message.header["received"]
+        if taken > peer.acknowledged:
+            peer.acknowledged = max(peer.acknowledged, min(taken, peer.sent))
         if not peer.validated:
             return []
         told = self._role.heard_beat(peer, message.header, now)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from zconnector.actions import Actions, Close, Open
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.settings import SessionSettings
 from zconnector.shoset.peers import Peer
@@ -64,11 +65,15 @@ class Uplink:
 class Uplinks:
     """All uplinks of a process, by target and by link."""
 
-    def __init__(self, settings: SessionSettings, rng: random.Random) -> None:
+    def __init__(self, settings: SessionSettings, rng: random.Random, agenda: Agenda) -> None:
+        """`agenda` is told when tries begin and end."""
+        self._agenda = agenda
         self._settings = settings
         self._rng = rng
         self._by_target: dict[Target, Uplink] = {}
         self._by_link: dict[int, Uplink] = {}
+        self.peers: dict[int, Peer] = {}
+        """Of the tries that have one, by their links."""
         self._live: list[Peer] | None = []
         """What `live` last said; None: a session has begun or ended since."""
         self._links = 0
@@ -90,6 +95,17 @@ class Uplinks:
         uplink.tries = 0
         self._live = None
 
+    def greet(self, uplink: Uplink, peer: Peer, until: float) -> None:
+        """Its connection stands: HELLO goes, and WELCOME has so long to come."""
+        uplink.peer = self.peers[uplink.link] = peer
+        uplink.state = UplinkState.GREETING
+        self.give_until(uplink, until)
+
+    def give_until(self, uplink: Uplink, due: float) -> None:
+        """What it does now ends at that time."""
+        uplink.due = due
+        self._agenda.by(due)
+
     def __len__(self) -> int:
         return len(self._by_target)
 
@@ -105,6 +121,7 @@ class Uplinks:
         self._live = None
         for target in sorted(wanted - self._by_target.keys(), key=lambda t: (t.instance, t.endpoint)):
             self._by_target[target] = Uplink(target, due=now.mono)
+            self._agenda.doubt()
         return gone
 
     def open_due(self, now: Instant) -> Actions:
@@ -115,7 +132,7 @@ class Uplinks:
                 self._links += 1
                 uplink.link = self._links
                 uplink.state = UplinkState.OPENING
-                uplink.due = now.mono + self._settings.greeting
+                self.give_until(uplink, now.mono + self._settings.greeting)
                 uplink.tries += 1
                 self._by_link[uplink.link] = uplink
                 actions.append(Open(uplink.link, uplink.target.endpoint, uplink.target.server_key))
@@ -129,11 +146,12 @@ class Uplinks:
         if close:
             actions.append(Close(uplink.link))
         self._by_link.pop(uplink.link, None)
+        self.peers.pop(uplink.link, None)
         if uplink.state is UplinkState.LIVE:
             uplink.tries = 0
         uplink.state = UplinkState.WAITING
         self._live = None
-        uplink.due = now.mono + self._backoff(uplink.tries)
+        self.give_until(uplink, now.mono + self._backoff(uplink.tries))
         uplink.peer = None
         uplink.last_error = why
         return actions

@@ -24,6 +24,7 @@ from zconnector.versions.states import (
     Actions,
     Advance,
     Answer,
+    Clean,
     Ended,
     Install,
     Keep,
@@ -443,6 +444,9 @@ class Manager:
                 actions.append(Answer(ask, numbers(about) if about else _result(plan), _fault(ended)))
             rolled = "" if back else f"too late: {plan.why} from {plan} is done"
             actions += [Answer(ask, _result(plan), rolled) for ask in self._asks.take(("rolled back", 0))]
+            keep = ordered((*plan.old, *plan.new))
+            if not back and keep:  # what ran before stays, for a rollback
+                actions.append(Clean(keep, tuple(rejected)))
             if back and self._passing and plan.why == "configuration":
                 self._again = later.mono + self._pause
                 self._pause = min(AGAIN_MAX, 2 * self._pause)

@@ -216,7 +216,18 @@ class Advance:
     """Of ROLLING_BACK: another try may succeed as it is."""
 
 
-Action = Keep | Install | Look | Start | Stop | Steer | Canary | Answer | Advance | Note
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """Installed versions that are older than all of `keep`, or `rejected`, may leave the disk."""
+
+    keep: Versions
+    rejected: Versions
+
+    def unwanted(self, version: Version) -> bool:
+        return version not in self.keep and (version in self.rejected or version < min(self.keep))
+
+
+Action = Clean | Keep | Install | Look | Start | Stop | Steer | Canary | Answer | Advance | Note
 Actions = list[Action]
 
 

@@ -167,7 +167,8 @@ def _address(given: Mapping[str, Any]) -> str:
 
 
 def _pinned(given: Mapping[str, Any]) -> tuple[str, ...]:
-    keys = _list(given, "repository_keys", "ed25519:...")
+    keys = given.get("repository_keys", [])
+    keys = keys.split() if isinstance(keys, str) else _list(given, "repository_keys", "ed25519:...")
     for index, key in enumerate(keys):
         if not isinstance(key, str):
             raise broken(f"repository_keys[{index}]", "a text, ed25519:...", key)

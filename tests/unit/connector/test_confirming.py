@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.support.transcript import START, at
 from zconnector.actions import Actions, Note
+from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.connector.confirming import WINDOW, Confirms
 from zconnector.messages.kinds import CONFIRMED_AT_ONCE
@@ -20,7 +21,7 @@ A, B = peer("a"), peer("b")
 class Sent:
     def __init__(self) -> None:
         self.said: list[tuple[str, str, list[str]]] = []
-        self.confirms = Confirms(self.send)
+        self.confirms = Confirms(self.send, Agenda())
 
     def send(self, to: Peer, source: str, uuids: list[str], now: Instant) -> Actions:
         self.said.append((to.instance, source, uuids))

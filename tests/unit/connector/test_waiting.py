@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zconnector.agenda import Agenda
 from zconnector.connector.waiting import Queued, Senders, WaitingRoom
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
@@ -16,7 +17,7 @@ def queued(uuid: str, ends: float = 100.0) -> Queued:
 
 
 def room_of(*uuids: str) -> WaitingRoom:
-    room = WaitingRoom()
+    room = WaitingRoom(Agenda())
     for uuid in uuids:
         room.add(queued(uuid))
     return room
@@ -51,7 +52,7 @@ def test_a_uuid_that_is_none_takes_nobody() -> None:
 
 
 def test_the_deadline_is_the_first_end_of_those_who_still_wait() -> None:
-    room = WaitingRoom()
+    room = WaitingRoom(Agenda())
     assert room.deadline() is None
     for uuid, ends in (("a", 3.0), ("b", 1.0), ("c", 2.0)):
         room.add(queued(uuid, ends))
@@ -64,7 +65,7 @@ def test_the_deadline_is_the_first_end_of_those_who_still_wait() -> None:
 
 
 def test_who_comes_again_with_a_later_end_is_not_over_at_the_earlier_one() -> None:
-    room = WaitingRoom()
+    room = WaitingRoom(Agenda())
     room.add(queued("a", 1.0))
     room.take("a")
     room.add(queued("a", 5.0))
@@ -85,7 +86,7 @@ def test_who_comes_back_is_before_those_that_came_later() -> None:
 
 
 def test_the_first_of_a_line_that_may_go_is_taken() -> None:
-    room = WaitingRoom()
+    room = WaitingRoom(Agenda())
     for uuid, name in (("a1", "A"), ("a2", "A"), ("b1", "B"), ("a3", "A"), ("b2", "B")):
         room.add(Queued(Message(Kind.COMMAND, {"uuid": uuid, "command": name}), Senders(), 100.0))
     room.take("b1")
@@ -109,7 +110,7 @@ def test_the_first_of_a_line_that_may_go_is_taken() -> None:
     )
 )
 def test_like_a_plain_list(steps: list[tuple[str, int, int]]) -> None:
-    room = WaitingRoom()
+    room = WaitingRoom(Agenda())
     model: list[Queued] = []
     now = 0
     for step, number, seconds in steps:

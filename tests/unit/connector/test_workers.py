@@ -385,11 +385,32 @@ def test_a_cancelled_wait_swallows_nothing() -> None:
     assert con.result(con.wait_command(worker="w2"))["uuid"] == "c1"
 
 
+@pytest.mark.parametrize("how", ["registers", "waits", "is silent and beats again"])
+def test_when_to_look_is_known_as_soon_as_there_is_somebody_to_look_at(how: str) -> None:
+    workers = Workers(4.0, at(0))
+    if how == "is silent and beats again":
+        workers.register("w", 1, 0, ["A"], at(0))
+    workers.tick(at(0.9))
+    for second in range(1, 10):
+        workers.tick(at(second))
+    workers.agenda.learn(workers.deadline())
+    assert workers.deadline() is None
+    if how == "registers":
+        workers.register("w", 1, 0, ["A"], at(9.5))
+    elif how == "waits":
+        workers.waits("w", 1, at(9.5))
+    else:
+        assert workers.beat("w", 1, 0, at(9.5))
+    deadline = workers.deadline()
+    assert deadline is not None
+    assert workers.agenda.at <= deadline
+
+
 def test_one_that_is_drained_need_not_beat_while_it_finishes() -> None:
     """Existing workers beat no more once SendStop says false; what they had was run by another as well."""
     workers = table()
     workers.register("w1", 1, 0, ["A"], at(0))
-    workers.drained = frozenset({"w1"})
+    workers.drain(frozenset({"w1"}), at(0))
     assert not workers.beat("w1", 1, 0, at(1))
     assert workers.passes(30) == [Gone("workers of before the restart", workers._left_behind)]
     assert workers.forget("w1").held(lease("w1"))
@@ -398,7 +419,7 @@ def test_one_that_is_drained_need_not_beat_while_it_finishes() -> None:
 def test_one_that_is_drained_no_more_has_to_beat_again() -> None:
     workers = table()
     workers.register("w1", 1, 0, ["A"], at(0))
-    workers.drained = frozenset({"w1"})
+    workers.drain(frozenset({"w1"}), at(0))
     workers.passes(10)
-    workers.drained = frozenset()
+    workers.drain(frozenset(), at(10))
     assert [gone.worker for gone in workers.passes(12)] == ["w1"]

@@ -327,9 +327,11 @@ def test_crash_points_are_reached_by_the_process_they_are_of() -> None:
 
 def operations() -> set[str]:
     """Every operation that the router of a connector compares a call with."""
-    tree = ast.parse((ROOT / "zconnector/connector/router.py").read_text(encoding="utf-8"))
+    files = ("router.py", "steering.py")
+    trees = [ast.parse((ROOT / "zconnector/connector" / name).read_text(encoding="utf-8")) for name in files]
     return {
         str(right.value)
+        for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id == "op"
         for right in node.comparators

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.subscribers import Subscribers
+from zconnector.queue.leases import Version
+from zconnector.queue.routing import Routing
 from zconnector.settings import QueueSettings
 
 if TYPE_CHECKING:
@@ -88,6 +90,29 @@ def wishes(bench: Bench, backlog: int) -> None:
 def take(bench: Bench, backlog: int) -> int:
     wishes(bench, backlog)
     return lines_of(lambda: bench.take())
+
+
+def take_by_share(bench: Bench, backlog: int) -> int:
+    """Of two versions, that with the smaller share; the backlog is sorted as far as it was asked for."""
+    names = frozenset({"BUILD"})
+    table = Routing({Version(1, 0): names, Version(1, 1): names}, shares={Version(1, 1): 10})
+    bench.do(bench.queue.route(table, bench.now))
+    wishes(bench, backlog)
+    bench.take(major=1, limit=5)
+    return lines_of(lambda: bench.take(major=1))
+
+
+def offer_by_share(bench: Bench, backlog: int) -> int:
+    """To a waiter, beside a backlog that goes to another version."""
+    names = frozenset({"BUILD"})
+    table = Routing({Version(1, 0): names, Version(2, 0): names})
+    bench.do(bench.queue.route(table, bench.now))
+    commands(bench, backlog)
+    waiting = bench.take(major=1)
+    message = bench.command("new", major=1)
+    cost = lines_of(lambda: bench.offer(message))
+    assert bench.got_one(waiting) == "new"
+    return cost
 
 
 def nak(bench: Bench, backlog: int) -> int:
@@ -180,6 +205,8 @@ def holder_gone_among_many(bench: Bench, holders: int) -> int:
         tick,
         lease_over,
         take,
+        take_by_share,
+        offer_by_share,
         nak,
         ack_in_a_chain,
         due,

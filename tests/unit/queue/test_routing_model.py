@@ -10,6 +10,7 @@ What must hold:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -89,13 +90,16 @@ def goes_to(table: Routing, command: Command) -> Version | None:
     return (rest or able or [None])[0]
 
 
+def barred(table: Routing, wait: Wait) -> bool:
+    """Whether a waiter gets nothing."""
+    if wait.worker in table.drained:
+        return True
+    return wait.worker in table.held and not set(wait.serves) & set(table.gated)
+
+
 def may(table: Routing, wait: Wait, command: Command) -> bool:
     """Whether a waiter may have a command."""
-    if command.name not in wait.names or not meet(wait.major, command.major):
-        return False
-    if wait.worker in table.drained:
-        return False
-    if wait.worker in table.held and not set(wait.serves) & set(table.gated):
+    if command.name not in wait.names or not meet(wait.major, command.major) or barred(table, wait):
         return False
     if command.name.startswith("ADMIN_") or not (table.active or table.gated):
         return True
@@ -154,6 +158,7 @@ class Tables(RuleBasedStateMachine):
 
     def responded(self, respond: Respond) -> None:
         assert respond.error is None
+        order = list(self.waiting)
         wait = self.waiting.pop(respond.caller)
         entries = respond.args.get("commands", [respond.args])
         for entry in entries:
@@ -168,6 +173,9 @@ class Tables(RuleBasedStateMachine):
                     key=lambda c: (-c.priority, c.key),
                 )
                 assert first is command, f"{first.uuid} is before {uuid}"
+                longer = itertools.takewhile(lambda caller: caller != respond.caller, order)
+                waited = [caller for caller in longer if may(self.table, self.waiting[caller], command)]
+                assert not waited, "somebody who may have it waits longer"
             self.held[uuid] = entry["token"] if "commands" in respond.args else ""
 
     # --- what others do ---
@@ -231,8 +239,24 @@ class Tables(RuleBasedStateMachine):
         del self.waiting[caller]
         self.bench.cancel(caller)
 
+    @rule(
+        share=st.integers(30, 70),
+        pins=st.dictionaries(st.sampled_from(CONTEXTS[1:]), st.sampled_from([V10, V11])),
+        salt=st.integers(0, 99),
+    )
+    def sort_a_backlog(self, share: int, pins: dict[str, Version], salt: int) -> None:
+        names = frozenset(NAMES)
+        self.route(table=Routing({V10: names, V11: names}, shares={V11: share}, pins=pins))
+        for number in range(10):
+            context = CONTEXTS[(number + salt) % 3]
+            self.offer("A", 1, context, "", 0, salt + number)
+        self.take(names=("A",), worker="w", version=V11, limit=2)
+
     @rule(table=tables)
     def route(self, table: Routing) -> None:
+        for caller, wait in list(self.waiting.items()):
+            if barred(self.table, wait) and not barred(table, wait):
+                self.waiting[caller] = self.waiting.pop(caller)  # it stands at the end from now on
         self.table = table
         self.bench.do(self.bench.queue.route(table, self.bench.now))
 

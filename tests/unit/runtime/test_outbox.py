@@ -50,7 +50,7 @@ def test_one_transmission_a_link_in_order() -> None:
         outbox.add(wire.transmit(link, event(name)))
     assert wire.settle(outbox.flush()) == []
     assert wire.sent == [(1, ["a", "c"]), (b"x", ["b", "d"])]
-    assert not outbox
+    assert not outbox.waiting
 
 
 def test_one_link_may_be_flushed_alone() -> None:
@@ -61,7 +61,7 @@ def test_one_link_may_be_flushed_alone() -> None:
     outbox.flush(2)
     outbox.flush(3)
     assert wire.sent == [(2, ["b"])]
-    assert outbox
+    assert outbox.waiting
 
 
 def test_limits_of_a_transmission_split_it() -> None:
@@ -112,5 +112,5 @@ def test_nothing_to_send_is_nothing() -> None:
     wire = Wire()
     outbox = Outbox(wire.send)
     outbox.add(Transmit(1, ()))
-    assert not outbox
+    assert not outbox.waiting
     assert wire.settle(outbox.flush()) == []

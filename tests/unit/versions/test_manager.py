@@ -11,7 +11,7 @@ from tests.unit.versions.world import V10, V11, V12, V20, World
 from zconnector.errors import DamagedError, Reason
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
-from zconnector.versions.states import Answer, Keep, Memory, Outcome, Start
+from zconnector.versions.states import Answer, Clean, Keep, Memory, Outcome, Start
 
 ALL = [V10, V11, V12, V20]
 
@@ -389,6 +389,23 @@ def test_each_step_is_committed_before_it_is_begun() -> None:
     steps = [i for i, action in enumerate(world.said) if isinstance(action, Keep)]
     assert steps[1] < starts[0]
     assert State.RUNNING is world.manager._states[V11]
+
+
+def test_what_nobody_goes_back_to_leaves_the_disk() -> None:
+    world = running("1.0")
+    world.broken[V12] = "crash"
+    for version in (V11, V12, V20):
+        world.ask(Verb.UPDATE, version)
+        world.settle()
+    cleans = [action for action in world.said if isinstance(action, Clean)]
+    assert [(action.keep, action.rejected) for action in cleans] == [
+        ((V10,), ()),
+        ((V10, V11), ()),
+        ((V11, V20), (V12,)),
+    ]
+    last = cleans[-1]
+    versions = (V10, V11, V12, V20, V20._replace(minor=1))
+    assert [version for version in versions if last.unwanted(version)] == [V10, V12]
 
 
 def test_who_stops_a_version_that_an_update_stops_is_answered_with_that_version() -> None:

@@ -34,6 +34,11 @@ def test_nothing_said_is_the_defaults() -> None:
     assert Wanted.from_values({"versions": None, "worker": None, "keys": None}) == wanted
 
 
+def test_keys_may_be_one_text_as_a_file_of_public_keys_has_them() -> None:
+    wanted = Wanted.from_values({"repository": "file:///w", "repository_keys": f"{PIN}\n"})
+    assert wanted.repository_keys == (PIN,)
+
+
 def test_every_name_is_read() -> None:
     wanted = Wanted.from_values(
         {
@@ -91,7 +96,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"repository": "https://user:pw@example.org"}, "(got 'https://***@example.org')"),
     ({"repository": "https://example.org"}, "repository_keys must be given with repository"),
     ({"repository": "https://example.org", "repository_keys": []}, "repository_keys must be given"),
-    ({"repository_keys": PIN}, 'repository_keys must be a list, such as ["ed25519:..."] (got \'ed25519:'),
+    ({"repository_keys": 7}, 'repository_keys must be a list, such as ["ed25519:..."] (got 7'),
     ({"repository_keys": [PIN, 7]}, "repository_keys[1] must be a text, ed25519:... (got 7)"),
     ({"repository_keys": ["ed25519:x"]}, "repository_keys[0]: a public key must be 'ed25519:' and base64"),
     ({"versions": "1.0"}, "versions must be a list, such as [\"1.0\"] (got '1.0')"),

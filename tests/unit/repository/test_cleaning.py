@@ -1,0 +1,63 @@
+"""Installed versions that nobody wants any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.repositories import JENKINS, FixedClock, publish, source, worker_folder
+from zconnector.configuration.pivot import Version
+from zconnector.errors import Refusal
+from zconnector.repository.cleaning import clean
+from zconnector.repository.install import install, installed_versions
+from zconnector.repository.root import Root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three versions, one of them twice, with another content."""
+    repository, root = tmp_path / "repository", tmp_path / "root"
+    for minor in range(3):
+        publish(repository, worker_folder(tmp_path / f"w{minor}", 1, minor, says=str(minor)))
+        install(source(repository), root, JENKINS, Version(1, minor), clock=FixedClock())
+    publish(repository, worker_folder(tmp_path / "again", 1, 0, says="again"), again=True)
+    install(source(repository), root, JENKINS, Version(1, 0), clock=FixedClock())
+    return root
+
+
+def left(root: Path) -> list[Version]:
+    return [installed.version for installed in installed_versions(root, JENKINS)]
+
+
+def test_what_is_unwanted_goes_whole(root: Path) -> None:
+    assert left(root) == [Version(1, 2), Version(1, 1), Version(1, 0), Version(1, 0)]
+    assert clean(root, JENKINS, lambda version: version.minor != 1) == [Version(1, 0), Version(1, 2)]
+    assert left(root) == [Version(1, 1)]
+    assert list((root / "fresh").iterdir()) == []
+
+
+def test_the_rest_stays_in_all_its_contents(root: Path) -> None:
+    assert clean(root, JENKINS, lambda version: version.minor > 0) == [Version(1, 1), Version(1, 2)]
+    assert left(root) == [Version(1, 0), Version(1, 0)]
+
+
+def test_what_is_no_installed_version_is_left_alone(root: Path) -> None:
+    strange = root / "installed" / "ci" / "jenkins" / "notes"
+    strange.mkdir()
+    clean(root, JENKINS, lambda version: True)
+    assert left_over(root) == ["notes"]
+
+
+def left_over(root: Path) -> list[str]:
+    return [path.name for path in (root / "installed" / "ci" / "jenkins").iterdir()]
+
+
+def test_nothing_is_removed_while_an_install_has_the_root(root: Path) -> None:
+    with Root(root), pytest.raises(Refusal, match="another install"):
+        clean(root, JENKINS, lambda version: True)
+    assert len(left(root)) == 4
+
+
+def test_of_a_worker_that_was_never_installed_there_is_nothing(tmp_path: Path) -> None:
+    assert clean(tmp_path / "root", JENKINS, lambda version: True) == []
