@@ -4,6 +4,7 @@
 #   scripts/simulate.sh [--seeds N] [--first-seed S] [--minutes M] [--jobs J] [--json]
 #   scripts/simulate.sh --seed N [--minutes M] [--watch TEXT]    one world; with a transcript if it fails
 #   scripts/simulate.sh --hunt [--mutant NAME]                   find a failing seed for each planted bug
+#   scripts/simulate.sh --versions [--seeds N] [--seed N]        small worlds of worker versions
 #   scripts/simulate.sh --speed                                  measure, on the standard topology without faults
 #   scripts/simulate.sh --help
 #
