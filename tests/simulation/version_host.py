@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.fields import WISHES
 from zconnector.messages.kinds import Outcome
 from zconnector.shoset.identity import fresh_uuid
+
+SPARED = 130 * SECOND
 
 
 class SimulatedDoor:
@@ -232,10 +235,19 @@ class Versioned:
         self.ended: dict[str, int] = {}
         self._host = host
         self._rng = rng
+        self._hurt: dict[str, deque[int]] = {}
 
     def _some(self) -> list[Any]:
         home = self._host.home
         return [process for process in home.processes if process.worker] if home is not None else []
+
+    def _spared(self) -> list[Any]:
+        """Those that one more crash would not make give up: five within 120 s are a crash loop by right."""
+        some = self._some()
+        return [p for p in some if len([at for at in self._hurt.get(p.name, ()) if p.now - at < SPARED]) < 3]
+
+    def _hurts(self, process: Any) -> None:
+        self._hurt.setdefault(process.name, deque(maxlen=3)).append(process.now)
 
     @property
     def ongoing(self) -> int:
@@ -245,14 +257,17 @@ class Versioned:
         return
 
     def die(self) -> None:
-        if some := self._some():
+        if some := self._spared():
             process = self._rng.choice(some)
+            self._hurts(process)
             self._host.rules.disturbed(process.now, self.node.name, process.name)
             process.die()
 
     def hang(self, duration: int) -> None:
-        if some := self._some():
-            self._rng.choice(some).hang(min(duration, 9 * SECOND))
+        if some := self._spared():
+            process = self._rng.choice(some)
+            self._hurts(process)
+            process.hang(min(duration, 9 * SECOND))
 
     def cancel_waits(self) -> None:
         if some := self._some():
