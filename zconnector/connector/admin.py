@@ -24,7 +24,7 @@ from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.supervision.states import LIVE
 from zconnector.versions.asks import Verb
 from zconnector.versions.manager import Manager
-from zconnector.versions.states import Answer
+from zconnector.versions.states import Answer, Memory, Versions
 from zconnector.versions.wanted import Wanted, parse_version
 
 VERBS = {
@@ -69,6 +69,7 @@ class AdminWorker:
             clock,
             answer=self._answered,
             changed=self._changed,
+            wrote=self._wake,
             ports=ports,
         )
         self._asks: dict[str, asyncio.Future[Told]] = {}
@@ -93,10 +94,10 @@ class AdminWorker:
         """What is wanted, then what was going on."""
         news = await self._heard({"first": True})
         _, kept = await self._door.call("admin_recall", {})
+        document, accepted = orjson.loads(kept)
         for each in news:
             if each[0] == "configuration":
-                await self._configured(each[2])
-        document = orjson.loads(kept)
+                await self._first_configured(each[2], accepted, document)
         try:
             actions = self._manager.restore(document, self._clock.now())
         except DamagedError as error:
@@ -119,7 +120,8 @@ class AdminWorker:
             except Refusal as refusal:
                 if refusal.reason is Reason.SHUTTING_DOWN:
                     return
-                raise
+                _log.warning("admin worker hears nothing", reason=str(refusal.reason))
+                await asyncio.sleep(_PAUSE)
 
     async def _hear(self, news: list[Any], begun: bool = True) -> None:
         now, manager, hands = self._clock.now(), self._manager, self._hands
@@ -127,8 +129,13 @@ class AdminWorker:
             case ["configuration", _, values]:
                 if begun:
                     await self._configured(values)
-            case ["registered", worker]:
-                hands.supervision.registered(worker, self._run(worker))
+            case ["registered", worker, text]:
+                version = hands.version(worker)
+                if version is not None and str(version) != text:
+                    wrong = f"the worker of version {version} says that it is version {text}"
+                    hands.feed(manager.refused(version, wrong, now))
+                else:
+                    hands.supervision.registered(worker, self._run(worker))
             case ["refused", worker, detail]:
                 version = hands.version(worker)
                 if version is not None:
@@ -150,18 +157,48 @@ class AdminWorker:
         """The run that a worker's name stands for now; 0: none."""
         return self._hands.supervision.view(worker).run if self._hands.version(worker) else 0
 
+    async def _first_configured(
+        self, values: Mapping[str, Any], accepted: Mapping[str, Any] | None, document: Mapping[str, Any] | None
+    ) -> None:
+        """At the start: where what the cluster says now is wrong, what was acted on before still holds."""
+        try:
+            running = Memory.from_dict(document).running if document else ()
+        except DamagedError:
+            running = ()
+        wanted = await self._read(values, running)
+        if isinstance(wanted, str) and accepted is not None:
+            before = await self._read(accepted, ())
+            self._hands.feed(self._manager.configured(before, self._clock.now()))
+        self._take(wanted, values)
+
     async def _configured(self, values: Mapping[str, Any]) -> None:
         """A configuration that is wrong changes nothing, and is told."""
-        manager = self._manager
-        wanted: Wanted | str
+        known = self._manager.wanted
+        running = () if known is None else self._manager.memory.running
+        self._take(await self._read(values, running), values)
+
+    async def _read(self, values: Mapping[str, Any], running: Versions) -> Wanted | str:
+        """What a configuration wants, or what is wrong with it: for these versions its keys must do."""
         try:
             wanted = Wanted.from_values(values)
-            if manager.wanted is not None and manager.wanted.keys != wanted.keys:
-                for version in manager.memory.running:
+            known = self._manager.wanted
+            if known is None or known.keys != wanted.keys:
+                for version in running:
                     await self._hands.readying.check(wanted, version)
         except ConfigError as error:
-            wanted = str(error)
-        self._hands.feed(manager.configured(wanted, self._clock.now()))
+            return str(error)
+        return wanted
+
+    def _take(self, wanted: Wanted | str, values: Mapping[str, Any]) -> None:
+        self._hands.feed(self._manager.configured(wanted, self._clock.now()))
+        if isinstance(wanted, Wanted):
+            self._hands.begin(self._keep_accepted(orjson.dumps(values)))
+
+    async def _keep_accepted(self, values: bytes) -> None:
+        try:
+            await self._door.call("admin_keep", {"name": "accepted"}, values)
+        except Refusal as refusal:  # the next one is kept again
+            _log.warning("accepted configuration not stored", error=refusal.detail)
 
     # ---- who asks
 
@@ -184,6 +221,9 @@ class AdminWorker:
 
     def _changed(self) -> None:
         self._revision += 1
+        self._wake()
+
+    def _wake(self) -> None:
         change, self._change = self._change, asyncio.Event()
         change.set()
 
@@ -255,6 +295,9 @@ class AdminWorker:
             answer |= {"code": str(Reason.BAD_ARGUMENT), "detail": str(error)}
         except Refusal as refusal:
             answer |= {"code": str(refusal.reason), "detail": refusal.detail}
+        except Exception as error:  # a defect: who asked is not left waiting
+            _log.error("defect: a question of an operator", verb=name, exc_info=error)
+            answer |= {"code": str(Reason.FAILED), "detail": "a defect; the connector's log has it"}
         await self._door.call("admin_answer", answer, content)
 
     async def _perform(self, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -265,9 +308,7 @@ class AdminWorker:
         if name == "changes":
             await self._until(lambda: self._revision > _number(args, "after"))
             return self.view()
-        text = args.get("version") or ""
-        if not isinstance(text, str):
-            raise ConfigError(f"version must be a text such as 1.0 (got {str(text)[:40]})")
+        text = _version_text(args)
         result, reason, code = await self._ask(Verb(name), parse_version(text) if text else None)
         if reason:
             raise Refusal(code, reason)
@@ -275,11 +316,12 @@ class AdminWorker:
 
     async def _logs(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
         after, limit = _number(args, "after"), _number(args, "limit") or 100
-        text = args.get("version") or ""
+        text = _version_text(args)
         worker = self._hands.name(parse_version(text)) if text else ""
         if args.get("follow"):
             await self._until(lambda: bool(self._hands.logs.read(worker, after, 1)))
-        return {"lines": self._hands.logs.read(worker, after, limit), "last": self._hands.logs.last}
+        lines = self._hands.logs.read(worker, after, limit)
+        return {"lines": lines, "last": lines[-1]["n"] if lines else max(after, self._hands.logs.last)}
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         """Wait until it is, or for so long that who asks should ask anew."""
@@ -330,6 +372,13 @@ def read_version(payload: bytes) -> Version | None:
     ):
         raise ConfigError(f'the payload must be {{"Major": 0..127, "Minor": 0..127}} (got {payload[:80]!r})')
     return Version(document["Major"], document["Minor"])
+
+
+def _version_text(args: Mapping[str, Any]) -> str:
+    text = args.get("version") or ""
+    if not isinstance(text, str):
+        raise ConfigError(f"version must be a text such as 1.0 (got {str(text)[:40]})")
+    return text
 
 
 def _number(args: Mapping[str, Any], name: str) -> int:

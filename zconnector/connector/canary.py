@@ -39,7 +39,7 @@ async def send_canary(door: Door, type_: str, version: Version, canary: Canary, 
         header, reply = await door.call("await_reply", {"uuid": ident, "timeout": timeout})
     except Refusal as refusal:
         if refusal.reason is Reason.TIMED_OUT:
-            await _withdraw(door, ident)
+            await withdraw(door, ident)
             return f"no answer within {canary.timeout:g} s"
         return f"{refusal.reason}: {refusal.detail}"
     if header.get("event") == Outcome.SUCCESS:
@@ -48,7 +48,8 @@ async def send_canary(door: Door, type_: str, version: Version, canary: Canary, 
     return f"{header.get('event')} {what}".strip()
 
 
-async def _withdraw(door: Door, ident: str) -> None:
+async def withdraw(door: Door, ident: str) -> None:
+    """End it, unless it has ended."""
     try:
         await door.call("operate", {"verb": "cancel", "uuid": ident})
     except Refusal:

@@ -20,7 +20,7 @@ import structlog
 from zconnector.actions import Note
 from zconnector.clock import Clock
 from zconnector.configuration.pivot import Version
-from zconnector.connector.canary import send_canary
+from zconnector.connector.canary import send_canary, withdraw
 from zconnector.connector.door import Door
 from zconnector.connector.logbook import LogBook
 from zconnector.connector.readying import DiskPackages, Packages, Ready, Readying
@@ -46,6 +46,8 @@ from zconnector.versions.states import (
 from zconnector.versions.traffic import steering
 
 _log = structlog.get_logger("zconnector.versions")
+ENDS = ("exited", "spawn_failed")
+"""What happens to a run when it is over, in the words of supervision."""
 _CLOSE = 0.7
 """Seconds that workers have to end when the connector does; then their guards end them."""
 
@@ -104,6 +106,7 @@ class Hands:
         *,
         answer: Callable[[Answer], None],
         changed: Callable[[], None],
+        wrote: Callable[[], None],
         ports: Ports = _PORTS,
     ) -> None:
         self._manager = manager
@@ -117,7 +120,7 @@ class Hands:
         packages = ports.packages(place.state_dir / "workers")
         self.readying = Readying(door, packages, place.type, place.strict)
         self.logs = LogBook()
-        processes = ports.processes(self._launch, clock, _Tee(self.logs, clock))
+        processes = ports.processes(self._launch, clock, _Tee(self.logs, clock, wrote))
         self.supervision = Supervision(processes, self, clock=clock, random=ports.random)
         self._ready: dict[Version, Ready] = {}
         self._servers: dict[Version, Server] = {}
@@ -127,6 +130,8 @@ class Hands:
         """Starts being prepared, by the number of the order; a stop takes it away."""
         self._orders = 0
         self._draining: set[str] = set()
+        self._canaries: dict[Version, str] = {}
+        """Uuids of those that are under way."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._closing = False
@@ -218,18 +223,15 @@ class Hands:
         error, passing = "", False
         try:
             ready = await self.readying.get(self._manager.wanted, version, known)
-            self._ready[version] = ready
             result = {"sha256": ready.sha256}
-        except ZConnectorError as failure:
+        except (ZConnectorError, OSError) as failure:
             error, passing = said(failure), _may_pass(failure)
-        except OSError as failure:
-            error, passing = str(failure), True
         self.feed(self._manager.installed(version, attempt, result, error, passing, self._clock.now()))
 
     async def _look(self, number: int) -> None:
         try:
             found = await self.readying.latest(self._manager.wanted)
-        except ZConnectorError as failure:
+        except (ZConnectorError, OSError) as failure:
             self.feed(self._manager.found(number, None, said(failure), self._clock.now()))
         else:
             self.feed(self._manager.found(number, found, "", self._clock.now()))
@@ -238,17 +240,24 @@ class Hands:
         """Have files, keys and a socket, then a process; unless it was stopped meanwhile."""
         name = self.name(version)
         try:
-            self._ready[version] = await self.readying.installed(self._manager.wanted, version)
+            ready = await self.readying.get(self._manager.wanted, version, known=True)
             await self._serve(version)
-        except ZConnectorError as failure:
+            first = name not in self._versions
+            self._supervise(name, version)
+            if first:  # whoever had that name before this process began is dead
+                await self._gone(name)
+            await self._steer()
+        except (ZConnectorError, OSError) as failure:
+            if isinstance(failure, Refusal) and failure.reason is Reason.SHUTTING_DOWN:
+                return
             if self._starts.get(version) == order:
+                del self._starts[version]
                 self.feed(self._manager.moved(version, State.FAILED, said(failure), self._clock.now()))
             return
         if self._starts.get(version) != order or self._closing:
             return
         del self._starts[version]
-        self._supervise(name, version)
-        await self._steer()
+        self._ready[version] = ready
         self.supervision.start(name)
 
     async def _serve(self, version: Version) -> None:
@@ -265,11 +274,10 @@ class Hands:
         wanted = self._manager.wanted
         policy = wanted.worker.policy() if wanted else Policy()
         if name in self._versions:
-            if self.supervision.view(name).state not in AT_REST:
-                return
-            self.supervision.remove(name)
-        self._versions[name] = version
+            self.supervision.set_policy(name, policy)
+            return
         self.supervision.add(name, policy)
+        self._versions[name] = version
 
     def _launch(self, name: str, run: int) -> Launch:
         version = self._versions[name]
@@ -287,7 +295,13 @@ class Hands:
         )
 
     async def _steer(self) -> None:
-        """Tell the router what is in force now, whatever was told before."""
+        """Tell the router what is in force now, whatever was told before.
+
+        A canary whose version is given up is withdrawn before its pin goes: no other version is to run it.
+        """
+        meant = self._manager.canary_of
+        for version in [version for version in self._canaries if version not in meant]:
+            await withdraw(self._door, self._canaries.pop(version))
         told = steering(self._manager, self.name, self._versions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
 
@@ -299,13 +313,30 @@ class Hands:
         else:
             if gone:
                 _log.info("old worker versions removed", versions=[str(version) for version in gone])
+        for name, version in list(self._versions.items()):
+            if version not in wish.keep and self.supervision.view(name).state in AT_REST:
+                await self._forget(name, version)
+
+    async def _forget(self, name: str, version: Version) -> None:
+        """Of a version that nobody goes back to by itself nothing is kept open."""
+        self.supervision.remove(name)
+        del self._versions[name]
+        self._ready.pop(version, None)
+        self._draining.discard(name)
+        server = self._servers.pop(version, None)
+        if server is not None:
+            await server.stop(0.1)
+        await self._steer()
 
     async def _canary(self, version: Version, attempt: int) -> None:
         wanted = self._manager.wanted
         canary = wanted.gate.canary if wanted else None
         error = ""
         if canary is not None:
-            error = await send_canary(self._door, self._place.type, version, canary, self._uuid())
+            ident = self._canaries[version] = self._uuid()
+            error = await send_canary(self._door, self._place.type, version, canary, ident)
+            if self._canaries.get(version) == ident:
+                del self._canaries[version]
         self.feed(self._manager.canaried(version, attempt, error, self._clock.now()))
 
     # ---- supervision's listener
@@ -319,7 +350,7 @@ class Hands:
         if moved.state is State.STARTING and name in self._draining:
             self._draining.discard(name)
             self.begin(self._steer())
-        if moved.was in LIVE and moved.state not in LIVE:
+        if moved.event in ENDS:
             self.begin(self._gone(name))
         version = self._versions[name]
         self.feed(self._manager.moved(version, moved.state, moved.reason, self._clock.now()))
@@ -350,23 +381,25 @@ class Hands:
 class _Tee:
     """The log of the workers' output, kept for `logs` as well."""
 
-    def __init__(self, logs: LogBook, clock: Clock) -> None:
+    def __init__(self, logs: LogBook, clock: Clock, wrote: Callable[[], None]) -> None:
         self._logs = logs
+        self._wrote = wrote
         self._clock = clock
         self._log = structlog.get_logger("zconnector.worker")
 
     def info(self, event: str, **fields: Any) -> None:
         self._logs.add(self._clock.now().wall, fields)
         self._log.info(event, **fields)
+        self._wrote()
 
 
-def said(error: ZConnectorError) -> str:
+def said(error: ZConnectorError | OSError) -> str:
     """What an error says, for a reason."""
     return error.detail if isinstance(error, Refusal) else str(error)
 
 
-def _may_pass(error: ZConnectorError) -> bool:
+def _may_pass(error: ZConnectorError | OSError) -> bool:
     """Whether another try may succeed as it is."""
     if isinstance(error, Refusal):
         return error.reason in (Reason.BUSY, Reason.NO_AGGREGATOR, Reason.NO_CLUSTER, Reason.STORAGE_FAILED)
-    return isinstance(error, FetchError | StorageError)
+    return isinstance(error, FetchError | StorageError | OSError)

@@ -25,6 +25,7 @@ class LogBook:
         self._lines.append({"n": self.last, "at": at, **fields})
 
     def read(self, worker: str, after: int, limit: int) -> list[dict[str, Any]]:
-        """The last lines, at most `limit`, of a worker ("": of all) that are newer than number `after`."""
+        """At most `limit` lines of a worker ("": of all): the first ones after number `after`, or the last."""
         found = [line for line in self._lines if line["n"] > after and worker in ("", line.get("worker"))]
-        return found[-min(limit, MAX_SHOWN) :]
+        limit = min(limit, MAX_SHOWN)
+        return found[:limit] if after else found[-limit:]

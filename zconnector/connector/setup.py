@@ -20,7 +20,7 @@ from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
 from zconnector.clock import Instant
 from zconnector.configuration.catalogue import Catalogue
 from zconnector.configuration.logical import LogicalConfiguration
-from zconnector.configuration.pivot import Pivot, ProductConnector
+from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.incoming import Incoming
 from zconnector.connector.initialisation import Initialisation, Step
 from zconnector.connector.requests import Requests
@@ -64,8 +64,8 @@ class Setup:
         self._settings = settings
         self.on_configuration: Callable[[Instant], Actions] = lambda now: []
         """Told of each logical configuration that comes into force."""
-        self.on_registered: Callable[[str, str, Instant], Actions] = lambda worker, refusal, now: []
-        """Told of each worker's command list, and why it was refused ("": it was not)."""
+        self.on_registered: Callable[[str, Version, str, Instant], Actions] = lambda *_: []
+        """Told of each worker's command list, of which version, and why it was refused ("": it was not)."""
         self._valid = False
         self._serving = False
         self._listed: dict[str, dict[Caller, str]] = {}
@@ -250,18 +250,18 @@ class Setup:
             missing = self._incoming.catalogue.missing(major, minor, names)
         except Refusal as refusal:
             told = Respond(caller, {"valid": False, "missing": [], "detail": refusal.detail})
-            return [*self.on_registered(worker, refusal.detail, now), told]
+            return [*self.on_registered(worker, Version(major, minor), refusal.detail, now), told]
         if missing:
             detail = f"version {major}.{minor} lacks {', '.join(missing)}"
             fields = {"worker": worker, "missing": missing}
             return [
                 Note("warning", "worker refused", fields),
-                *self.on_registered(worker, detail, now),
+                *self.on_registered(worker, Version(major, minor), detail, now),
                 Respond(caller, {"valid": False, "missing": missing, "detail": detail}),
             ]
         told = Respond(caller, {"valid": True, "missing": [], "boot": self._identity.boot})
         routed = self._versions.register(worker, major, minor, names, now)
-        return [told, *routed, *self.on_registered(worker, "", now)]
+        return [told, *routed, *self.on_registered(worker, Version(major, minor), "", now)]
 
     def _undeclared(self, major: int, minor: int, names: list[str]) -> bool:
         """Whether a pivot must be made, or an implicit one extended, for this list."""

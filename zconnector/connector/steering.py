@@ -29,8 +29,8 @@ BEAT = 1.0
 """Seconds between two looks at who was heard."""
 MAX_ASKS = 100
 """What operators have asked, and wait for."""
-DOCUMENT = "versions"
-"""Under which the admin worker's memory lies in the queue."""
+DOCUMENT, ACCEPTED = "versions", "accepted"
+"""Under which the admin worker's memory lies in the queue, and the configuration that it last acted on."""
 VERBS = ("ls", "start", "stop", "latest", "update", "rollback", "get", "logs", "changes")
 
 
@@ -83,10 +83,12 @@ class Steering:
 
     # ---- what the router tells
 
-    def _registered(self, worker: str, refusal: str, now: Instant) -> Actions:
+    def _registered(self, worker: str, version: Version, refusal: str, now: Instant) -> Actions:
         if worker not in self._watched:
             return []
-        return self._tell(["refused", worker, refusal] if refusal else ["registered", worker])
+        if refusal:
+            return self._tell(["refused", worker, refusal])
+        return self._tell(["registered", worker, str(version)])
 
     def _configured(self, now: Instant) -> Actions:
         self._news = [news for news in self._news if news[0] != "configuration"]
@@ -153,9 +155,10 @@ class Steering:
         if op == "admin_ended":
             return [*self._ended(arguments.text(args, "worker"), now), Respond(caller, {})]
         if op == "admin_keep":
-            return self._keep(caller, payload)
+            return self._keep(caller, args, payload)
         if op == "admin_recall":
-            return [Respond(caller, {}, orjson.dumps(self._queue.recall(DOCUMENT)))]
+            kept = [self._queue.recall(name) for name in (DOCUMENT, ACCEPTED)]
+            return [Respond(caller, {}, orjson.dumps(kept))]
         if op == "admin_describe":
             return self._describe(caller, args)
         if op == "admin_bring":
@@ -192,14 +195,14 @@ class Steering:
         actions += self._tidings.drain_workers(drained, now)
         return [*actions, *self._finished(), Respond(caller, {})]
 
-    def _keep(self, caller: Caller, payload: bytes) -> Actions:
+    def _keep(self, caller: Caller, args: Args, payload: bytes) -> Actions:
         document = orjson.loads(payload)
+        if arguments.text(args, "name") == ACCEPTED:
+            return self._queue.keep(ACCEPTED, document, lambda now, error: [_stored(caller, error)])
         before, after = CRASH_POINTS[document["step"] or "OVER"]
 
         def done(now: Instant, error: StorageError | None) -> Actions:
-            if error is None:
-                return [after, Respond(caller, {})]
-            return [Respond(caller, error=Refusal(Reason.STORAGE_FAILED, str(error)))]
+            return [after, _stored(caller, error)] if error is None else [_stored(caller, error)]
 
         return [
             before,
@@ -248,6 +251,12 @@ class Steering:
         if code:
             return [*done(now, Refusal(Reason(code), arguments.text(args, "detail"))), Respond(caller, {})]
         return [*done(now, Answer(orjson.loads(payload))), Respond(caller, {})]
+
+
+def _stored(caller: Caller, error: StorageError | None) -> Respond:
+    if error is None:
+        return Respond(caller, {})
+    return Respond(caller, error=Refusal(Reason.STORAGE_FAILED, str(error)))
 
 
 def describe(catalogue: Catalogue, version: Version, product: str) -> dict[str, Any]:

@@ -45,6 +45,10 @@ class Supervisor:
         self._lives[name] = Life(name, policy, self._random, now.mono)
         return []
 
+    def set_policy(self, name: str, policy: Policy) -> None:
+        """Be as patient as this from the next limit on. Raises Refusal: NOT_FOUND."""
+        self._life(name).policy = policy
+
     def remove(self, name: str) -> None:
         """Forget a worker.
 

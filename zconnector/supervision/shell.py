@@ -68,6 +68,9 @@ class Supervision:
     def add(self, name: str, policy: Policy | None = None) -> None:
         self._perform(self._core.add(name, policy or Policy(), self._clock.now()))
 
+    def set_policy(self, name: str, policy: Policy) -> None:
+        self._core.set_policy(name, policy)
+
     def remove(self, name: str) -> None:
         self._core.remove(name)
 

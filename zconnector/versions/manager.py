@@ -69,7 +69,7 @@ class Manager:
         self._thens: list[tuple[int, Then]] = []
         self._keep_again: float | None = None
         self._attempts = 0
-        self._passing = False
+        self._passing = self._restored = self._stale = False
         self._again: float | None = None
         self._pause = AGAIN
         self._schedule = Schedule()
@@ -105,6 +105,7 @@ class Manager:
         """Take up what was committed, once, after the first `configured`. Raises DamagedError."""
         if document is not None:
             self.memory = Memory.from_dict(document)
+        self._restored = True
         actions: Actions = [Steer(), *(Start(version) for version in self.memory.running)]
         plan, step = self.memory.plan, self.memory.step
         if plan is not None and step is not None:
@@ -123,16 +124,36 @@ class Manager:
         before, self._wanted, self.problem = self._wanted, wanted, ""
         self._schedule.set(wanted.update, now)
         self._again, self._pause = None, AGAIN
-        if before is None:
+        if not self._restored:
             return []
         actions: Actions = [Steer()]
-        if (before.keys, before.worker) != (wanted.keys, wanted.worker):
-            same = wanted.versions == before.versions
-            for version in (
-                v for v in self.memory.running if same or v in wanted.versions
-            ):  # what it reads at its start is another
-                actions += [Stop(version), Start(version)]
-        return actions + self._apply(now)
+        if before is None:  # the first one that can be understood
+            actions += [Start(version) for version in self.memory.running]
+        elif (before.keys, before.worker) != (wanted.keys, wanted.worker):
+            actions += self._start_anew(before.versions == wanted.versions)
+        return actions + self._apply(now, again=before != wanted and self._failed_before(wanted))
+
+    def _start_anew(self, same: bool) -> Actions:
+        """What a process reads at its start is another: those that stay are started again.
+
+        One that a rollout has started meanwhile is when that is over, lest it be taken for a crash.
+        """
+        rollout, wanted = self._rollout, self._wanted
+        if rollout is not None and not rollout.shifted:
+            self._stale = True
+        stays = (v for v in self.memory.running if same or (wanted is not None and v in wanted.versions))
+        return [action for version in stays for action in (Stop(version), Start(version))]
+
+    def _failed_before(self, wanted: Wanted) -> bool:
+        """Whether these versions were tried, and may do now that something else was changed."""
+        last = self.memory.last
+        return (
+            last is not None
+            and last.outcome is Outcome.ROLLED_BACK
+            and last.plan.why == "configuration"
+            and last.plan.new == wanted.versions
+            and self.memory.running != wanted.versions
+        )
 
     # ---- from those who perform
 
@@ -346,13 +367,15 @@ class Manager:
         return self._update(ask, alike[-1], uuid, now)
 
     def _update_found(self, found: Versions | None, error: str, now: Instant) -> Actions:
-        """By interval or plan: each running major to its newest minor that was not rolled back before."""
+        """By interval or plan: the newest of each running major to a newer minor that was not rolled back."""
         if found is None:
             return [Note("warning", "no update: the repository cannot be read", {"error": error})]
         if self._rollout is not None:
             return []
         newest = {v.major: v for v in found if v not in self.memory.rejected}
-        new = ordered(max(v, newest.get(v.major, v)) for v in self.memory.running)
+        running = self.memory.running
+        last = {v.major: v for v in running}  # what runs beside the newest of its major is somebody's wish
+        new = ordered(max(v, newest.get(v.major, v)) if last[v.major] == v else v for v in running)
         if new == self.memory.running:
             return []
         return self._roll(Plan(self.memory.running, new, "update"), now)
@@ -444,6 +467,10 @@ class Manager:
                 actions.append(Answer(ask, numbers(about) if about else _result(plan), _fault(ended)))
             rolled = "" if back else f"too late: {plan.why} from {plan} is done"
             actions += [Answer(ask, _result(plan), rolled) for ask in self._asks.take(("rolled back", 0))]
+            if self._stale:
+                self._stale = False
+                anew = [version for version in plan.added if version in self.memory.running]
+                actions += [action for version in anew for action in (Stop(version), Start(version))]
             keep = ordered((*plan.old, *plan.new))
             if not back and keep:  # what ran before stays, for a rollback
                 actions.append(Clean(keep, tuple(rejected)))
