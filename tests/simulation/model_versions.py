@@ -379,7 +379,8 @@ class VersionRules:
         wrong = ""
         if asked.name in ("ADMIN_START_WORKER", "ADMIN_UPDATE"):
             late = self._last_served(at, node, worker) < asked.at - SECOND
-            wrong = "it does not serve" if late and not self._troubled(node, at, 30) else ""
+            anew = connector.reconfigured > at - 30 * SECOND  # changed keys start it again
+            wrong = "it does not serve" if late and not anew and not self._troubled(node, at, 30) else ""
         elif asked.name == "ADMIN_STOP_WORKER":
             runs = connector.processes.get(worker, 0) and connector.absent.get(worker, -1) < asked.at
             wrong = "its process runs" if runs else ""
@@ -449,7 +450,8 @@ class VersionRules:
         failed = [row["version"] for row in view["versions"] if row["wanted"] and row["state"] == "FAILED"]
         self._book.checked["old or new"] += 1
         if view["rollout"] is not None:
-            self._broken(at, "old or new", node, node, f"a rollout still goes on: {view['rollout']}")
+            if connector.kept_at < at - RESTORED:  # one that failed for a passing reason begins anew by itself
+                self._broken(at, "old or new", node, node, f"a rollout still goes on: {view['rollout']}")
             return
         kept = connector.documents[0]
         if kept is not None and kept["plan"] is not None:

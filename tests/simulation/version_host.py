@@ -159,7 +159,8 @@ class AdminHost:
         if not self.fuse or process is None or not moment.endswith("admin_keep"):
             return
         where, _, step = self.fuse.partition(" ")
-        if where in moment and (orjson.loads(payload)["step"] or "OVER") == step:
+        kept = orjson.loads(payload)
+        if where in moment and "step" in kept and (kept["step"] or "OVER") == step:
             self.fuse = ""
             delay = 0 if where == "before" else self._rng.choice((0, 0, 150, 2_000, 300_000))
             self.node.around.scheduler.after(delay, self._kill, process)
@@ -178,7 +179,7 @@ class AdminHost:
             rules.steered(now, name, orjson.loads(payload))
         elif op == "admin_ended":
             rules.forgotten(name, str(args["worker"]))
-        elif op == "admin_keep":
+        elif op == "admin_keep" and not args:
             rules.keeping(name, orjson.loads(payload))
         elif op == "operate" and args["verb"] == "cancel":
             model.wants(name, str(args["uuid"]), Reason.CANCELLED)
@@ -200,8 +201,8 @@ class AdminHost:
         """As the router gives its answer, in the midst of a step."""
         now, name, rules, model = self.node.around.scheduler.now, self.node.name, self.rules, self._model
         if op == "admin_recall":
-            rules.recalled(now, name, orjson.loads(body))
-        elif op == "admin_keep":
+            rules.recalled(now, name, orjson.loads(body)[0])
+        elif op == "admin_keep" and not args:
             rules.kept(now, name, orjson.loads(payload))
             self.crash(f"after {op}", payload)
         elif op == "admin_watch":

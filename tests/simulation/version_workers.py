@@ -183,6 +183,7 @@ class VersionGandalf(Worker):
         return self.name
 
     def call(self, op: str, args: Args, answered: Any, payload: bytes = b"", given: Any = None) -> Any:
+        args = {**args, "own": True}  # as its own socket's door says
         return super().call(op, args, answered, payload, _watched(self, op, args, given))
 
     def _run(self, name: str, header: Args) -> None:
@@ -217,6 +218,7 @@ class VersionStream(StreamWorker):
         return self._home.router if self._home.router.alive and self._home.router.serving else None
 
     def call(self, op: str, args: Args, answered: Any, payload: bytes = b"", given: Any = None) -> Any:
+        args = {**args, "own": True}  # as its own socket's door says
         return super().call(op, args, answered, payload, _watched(self, op, args, given))
 
     def start(self) -> None:

@@ -564,7 +564,7 @@ def bounded(machine: Machine) -> Iterator[tuple[str, int, int]]:
         router, queue = machine.router, machine.router.queue
         shoset = router.shoset
         most = queue._register._settings.max_commands
-        canaries = CANARIES if router.steering._watched else 0
+        canaries = CANARIES if router.steering.watched else 0
         yield "commands", queue._register.room.count, most + canaries
         yield "ended commands", len(queue._register._ended), (REMEMBERED_PER_ROOM + 1) * most
         yield "dead letters", len(queue._dead), QUEUE.max_dead

@@ -158,7 +158,10 @@ class AdminWorker:
         return self._hands.supervision.view(worker).run if self._hands.version(worker) else 0
 
     async def _first_configured(
-        self, values: Mapping[str, Any], accepted: Mapping[str, Any] | None, document: Mapping[str, Any] | None
+        self,
+        values: Mapping[str, Any],
+        accepted: Mapping[str, Any] | None,
+        document: Mapping[str, Any] | None,
     ) -> None:
         """At the start: where what the cluster says now is wrong, what was acted on before still holds."""
         try:
@@ -295,9 +298,6 @@ class AdminWorker:
             answer |= {"code": str(Reason.BAD_ARGUMENT), "detail": str(error)}
         except Refusal as refusal:
             answer |= {"code": str(refusal.reason), "detail": refusal.detail}
-        except Exception as error:  # a defect: who asked is not left waiting
-            _log.error("defect: a question of an operator", verb=name, exc_info=error)
-            answer |= {"code": str(Reason.FAILED), "detail": "a defect; the connector's log has it"}
         await self._door.call("admin_answer", answer, content)
 
     async def _perform(self, name: str, args: Mapping[str, Any]) -> Mapping[str, Any]:

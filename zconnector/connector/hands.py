@@ -28,7 +28,7 @@ from zconnector.errors import FetchError, Reason, Refusal, StorageError, ZConnec
 from zconnector.supervision.launch import Launch, Processes
 from zconnector.supervision.process import GuardedProcesses, Prepare
 from zconnector.supervision.shell import Supervision
-from zconnector.supervision.states import AT_REST, LIVE, Moved, Policy, State
+from zconnector.supervision.states import AT_REST, Moved, Policy, State
 from zconnector.versions.manager import Manager
 from zconnector.versions.states import (
     Action,
@@ -331,13 +331,13 @@ class Hands:
     async def _canary(self, version: Version, attempt: int) -> None:
         wanted = self._manager.wanted
         canary = wanted.gate.canary if wanted else None
-        error = ""
+        error, passing = "", False
         if canary is not None:
             ident = self._canaries[version] = self._uuid()
-            error = await send_canary(self._door, self._place.type, version, canary, ident)
+            error, passing = await send_canary(self._door, self._place.type, version, canary, ident)
             if self._canaries.get(version) == ident:
                 del self._canaries[version]
-        self.feed(self._manager.canaried(version, attempt, error, self._clock.now()))
+        self.feed(self._manager.canaried(version, attempt, error, passing, self._clock.now()))
 
     # ---- supervision's listener
 

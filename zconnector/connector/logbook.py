@@ -25,7 +25,7 @@ class LogBook:
         self._lines.append({"n": self.last, "at": at, **fields})
 
     def read(self, worker: str, after: int, limit: int) -> list[dict[str, Any]]:
-        """At most `limit` lines of a worker ("": of all): the first ones after number `after`, or the last."""
+        """At most `limit` lines of a worker ("": of all): the first after number `after`, or the last."""
         found = [line for line in self._lines if line["n"] > after and worker in ("", line.get("worker"))]
         limit = min(limit, MAX_SHOWN)
         return found[:limit] if after else found[-limit:]

@@ -21,7 +21,6 @@ from zconnector.queue.sqlite import SqliteQueueStore
 from zconnector.queue.store import scan_all
 from zconnector.rpc.gandalf import ServiceSettings
 from zconnector.rpc.operators import OperatorServer
-from zconnector.rpc.own_door import OwnDoor
 from zconnector.rpc.server import WorkerServer
 from zconnector.rpc.token import TlsSettings
 from zconnector.runtime import enrol, garbage
@@ -181,7 +180,7 @@ class _Workers:
             heartbeat=OWN_HEARTBEAT,
             silence=OWN_SILENCE,
         )
-        return WorkerServer(OwnDoor(self._inner, worker), self._boot, service)
+        return WorkerServer(self._inner, self._boot, service)
 
     def _admin_ended(self, task: asyncio.Task[None]) -> None:
         """It serves until it is cancelled: anything else is a defect, and nobody would answer for it."""

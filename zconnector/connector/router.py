@@ -234,6 +234,8 @@ class ConnectorRouter:
     def _call(
         self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant
     ) -> Actions:
+        if self.steering.watched:
+            self.steering.check_name(op, args)
         if op == "send_command":
             if self.incoming.draining:
                 raise Refusal(Reason.DRAINING, "the connector is stopping")
@@ -388,7 +390,8 @@ class ConnectorRouter:
         """Hand nothing to the waits of a worker that is silent, until it is heard again."""
         for waiter in self.queue.pass_over(worker, now) if worker else ():
             args = {"iterator": waiter.iterator, "command": waiter.name, "major": waiter.major}
-            self.aside.put(worker, waiter.caller, {**args, "worker": worker})
+            # Who may have that name was looked at when the wait came.
+            self.aside.put(worker, waiter.caller, {**args, "worker": worker, "own": True})
 
     @property
     def deadlines(self) -> Deadlines:

@@ -31,6 +31,8 @@ MAX_ASKS = 100
 """What operators have asked, and wait for."""
 DOCUMENT, ACCEPTED = "versions", "accepted"
 """Under which the admin worker's memory lies in the queue, and the configuration that it last acted on."""
+NAMED = frozenset({"register", "beat", "wait_command", "take", "adopt", "tidings"})
+"""Calls by which one takes part as a worker."""
 VERBS = ("ls", "start", "stop", "latest", "update", "rollback", "get", "logs", "changes")
 
 
@@ -68,7 +70,8 @@ class Steering:
         self._ended = ended
         self._caller: Caller | None = None
         self._news: list[list[Any]] = []
-        self._watched: frozenset[str] = frozenset()
+        self.watched: frozenset[str] = frozenset()
+        """Names of supervised workers."""
         self._busy: frozenset[str] = frozenset()
         """Drained workers that have something left, as far as was told."""
         self._freed = False
@@ -84,7 +87,7 @@ class Steering:
     # ---- what the router tells
 
     def _registered(self, worker: str, version: Version, refusal: str, now: Instant) -> Actions:
-        if worker not in self._watched:
+        if worker not in self.watched:
             return []
         if refusal:
             return self._tell(["refused", worker, refusal])
@@ -119,7 +122,7 @@ class Steering:
     def _beats(self, now: Instant) -> Actions:
         if self._look is None or now.mono < self._look:
             return []
-        heard = [w for w in sorted(self._watched) if self._workers.heard_since(w, self._looked)]
+        heard = [w for w in sorted(self.watched) if self._workers.heard_since(w, self._looked)]
         self._looked, self._look = now.mono, now.mono + BEAT
         return self._tell(["beats", heard]) if heard else []
 
@@ -167,6 +170,13 @@ class Steering:
             return self._answer_ask(caller, args, payload, now)
         return None
 
+    def check_name(self, op: str, args: Args) -> None:
+        """A supervised worker's name is for who comes by its own socket. Raises Refusal: BAD_ARGUMENT."""
+        worker = args.get("worker")
+        if op in NAMED and isinstance(worker, str) and worker in self.watched and args.get("own") is not True:
+            detail = f"worker must not be {worker!r}: a supervised worker has that name, on its own socket"
+            raise Refusal(Reason.BAD_ARGUMENT, detail)
+
     def cancel(self, caller: Caller) -> None:
         if caller == self._caller:
             self._caller = None
@@ -182,12 +192,12 @@ class Steering:
     def _steer(self, caller: Caller, payload: bytes, now: Instant) -> Actions:
         told = orjson.loads(payload)
         watched, drained = frozenset(told["watched"]), frozenset(told["drained"])
-        if watched and not self._watched:
+        if watched and not self.watched:
             self._look, self._looked = now.mono + BEAT, now.mono
             self._queue.agenda.by(self._look)
         elif not watched:
             self._look = None
-        self._watched = watched
+        self.watched = watched
         self._busy = drained
         shares = {_version(text): share for text, share in told["shares"].items()}
         pins = {context: _version(text) for context, text in told["pins"].items()}

@@ -1,4 +1,4 @@
-"""The door as a supervised worker sees it: whatever it calls itself, it is whose socket it came by."""
+"""The door as workers see it: on its own socket one is whose socket it is, elsewhere nobody is the admin."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from zconnector.errors import Reason, Refusal
+from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.rpc.port import DoorPort
 
+TAKING = frozenset({"register", "beat", "wait_command", "take", "adopt", "tidings"})
+"""Calls by which one takes part as a worker."""
 NAMED = frozenset(
     {"register", "beat", "wait_command", "take", "adopt", "tidings", "send_command", "send_event"}
 )
@@ -32,4 +36,29 @@ class OwnDoor:
         return self._door.ask(op, self._named(op, args), payload)
 
     def _named(self, op: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**args, "worker": self._worker} if op in NAMED else args
+        return {**args, "worker": self._worker, "own": True} if op in NAMED else args
+
+
+class SharedDoor:
+    """A DoorPort for all who dial a shared socket: they name themselves, but not as what is ours."""
+
+    def __init__(self, door: DoorPort) -> None:
+        self._door = door
+
+    async def call(
+        self, op: str, args: Mapping[str, Any], payload: bytes = b""
+    ) -> tuple[dict[str, Any], bytes]:
+        _check(op, args)
+        return await self._door.call(op, args, payload)
+
+    def ask(
+        self, op: str, args: Mapping[str, Any], payload: bytes = b""
+    ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
+        _check(op, args)
+        return self._door.ask(op, args, payload)
+
+
+def _check(op: str, args: Mapping[str, Any]) -> None:
+    """Raises Refusal: BAD_ARGUMENT."""
+    if op in TAKING and args.get("worker") == ADMIN_WORKER:
+        raise Refusal(Reason.BAD_ARGUMENT, f"worker must not be {ADMIN_WORKER}: that is the connector's own")

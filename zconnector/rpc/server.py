@@ -15,6 +15,7 @@ from zconnector.messages.kinds import MAX_FRAME
 from zconnector.rpc import gandalf
 from zconnector.rpc.address import OwnedSocket, bind_unix
 from zconnector.rpc.gandalf import GandalfService
+from zconnector.rpc.own_door import OwnDoor, SharedDoor
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.token import TlsSettings, TokenInterceptor
@@ -52,6 +53,7 @@ class WorkerServer:
 
     def __init__(self, door: DoorPort, boot: str, settings: ServiceSettings | None = None) -> None:
         settings = settings or ServiceSettings()
+        door = OwnDoor(door, settings.worker) if settings.worker else SharedDoor(door)
         self._gandalf = GandalfService(door, boot, settings)
         self.v1 = V1Service(door, boot, settings) if settings.v1 else None
         self._names = (*gandalf.SERVICES, *(v1.SERVICES if settings.v1 else ()))

@@ -225,9 +225,11 @@ class Manager:
         """A version was heard."""
         return self._digest(self._rollout.beat(version, now), now) if self._rollout else []
 
-    def canaried(self, version: Version, attempt: int, error: str, now: Instant) -> Actions:
-        """How it answered its canary; "" for SUCCES."""
-        return self._digest(self._rollout.canaried(version, attempt, error), now) if self._rollout else []
+    def canaried(self, version: Version, attempt: int, error: str, passing: bool, now: Instant) -> Actions:
+        """How it answered its canary; "" for SUCCES. `passing`: it was not its doing."""
+        if self._rollout is None:
+            return []
+        return self._digest(self._rollout.canaried(version, attempt, error, passing), now)
 
     def found(self, number: int, versions: Versions | None, error: str, now: Instant) -> Actions:
         """What the repository has; None: `error` says why that is not known."""

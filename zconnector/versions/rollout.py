@@ -33,6 +33,7 @@ GATE_SLACK = 20.0
 
 _RUNS = frozenset({State.RUNNING})
 _BEGINNING = frozenset({State.STARTING, State.RUNNING})
+_TRIED = frozenset({State.RUNNING, State.BACKOFF, State.FAILED})
 _AGAIN = frozenset({State.STARTING, State.RUNNING, State.BACKOFF, State.STOPPING, State.KILLING})
 """Of one that hung or crashed and is started again."""
 
@@ -191,12 +192,12 @@ class Rollout:
         self._beats[version] = now.mono
         return self.tick(now)
 
-    def canaried(self, version: Version, attempt: int, error: str) -> Actions:
+    def canaried(self, version: Version, attempt: int, error: str, passing: bool) -> Actions:
         """How a version answered its canary command; "" for SUCCES."""
         if self.leaving or self.step is not Step.GATING or attempt != self._attempt:
             return []
         if error:
-            return self._fail(f"version {version} failed its canary: {error}")
+            return self._fail(f"version {version} failed its canary: {error}", passing)
         self._canaries.discard(version)
         return [] if self._canaries else self._next(Step.SHIFTING)
 
@@ -244,8 +245,10 @@ class Rollout:
         return self._over() if rest and run else []
 
     def _rolled_back(self) -> Actions:
+        """Over once the added rest, and of the old each runs again, or has shown that it does not."""
         rest = all(self._states.get(v, State.STOPPED) in AT_REST for v in self.plan.added)
-        return self._over() if rest else []
+        back = all(self._states.get(version) in _TRIED for version in self.plan.old)
+        return self._over() if rest and back else []
 
     def _next(self, step: Step) -> Actions:
         self.leaving = True

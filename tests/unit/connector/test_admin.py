@@ -38,8 +38,8 @@ class Door:
                 return {}, orjson.dumps([["configuration", 0, {}]])
             raise Refusal(Reason.SHUTTING_DOWN, "ending")
         if op == "admin_recall":
-            return {}, b"null"
-        if op == "admin_steer":
+            return {}, b"[null,null]"
+        if op in ("admin_steer", "admin_keep"):
             return {}, b""
         assert op == "wait_command"
         if any(earlier["command"] == args["command"] for earlier in self.waited):

@@ -11,7 +11,8 @@ from tests.unit.versions.world import V10, V11, V12, V20, World
 from zconnector.errors import DamagedError, Reason
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
-from zconnector.versions.states import Answer, Clean, Keep, Memory, Outcome, Start
+from zconnector.versions.manager import Manager
+from zconnector.versions.states import Answer, Canary, Clean, Keep, Memory, Outcome, Start
 
 ALL = [V10, V11, V12, V20]
 
@@ -301,6 +302,66 @@ def test_changed_keys_restart_what_runs() -> None:
     world.settle(1)
     assert [type(action).__name__ for action in world.said][:3] == ["Steer", "Stop", "Start"]
     assert list(world.running) == [V10]
+
+
+def test_keys_that_change_in_a_rollout_reach_what_it_started_when_it_is_over() -> None:
+    world = running("1.0")
+    world.ask(Verb.UPDATE, V11)
+    while world.manager.memory.step != "GATING":
+        world.step()
+    world.configure(keys={"token": "new"})
+    world.said.clear()
+    world.settle()
+    assert [action.version for action in world.said if isinstance(action, Start)] == [V11]
+    assert list(world.running) == [V11]
+
+
+def test_the_first_configuration_that_can_be_understood_starts_what_should_run() -> None:
+    world = running("1.0")
+    world.running.clear()
+    world.asked.clear()
+    world.manager = Manager()
+    world._take(world.manager.configured("versions must be a list", world.now))
+    assert world.disk is not None
+    world._take(world.manager.restore(orjson.loads(world.disk), world.now))
+    world.asked.clear()  # what was started without a configuration could not be
+    world.configure()
+    world.settle()
+    assert list(world.running) == [V10]
+
+
+def test_a_configuration_that_failed_is_tried_again_when_something_else_of_it_changes() -> None:
+    world = World({"versions": ["1.0"]}, ALL)
+    world.broken[V10] = "refuse"
+    world.settle()
+    assert world.running == {}
+    del world.broken[V10]
+    world.configure()  # the same again says nothing new
+    world.settle()
+    assert world.running == {}
+    world.configure(keys={"token": "x"})
+    world.settle()
+    assert list(world.running) == [V10]
+
+
+def test_an_update_by_itself_leaves_alone_what_runs_beside_the_newest() -> None:
+    world = running("1.0", "1.1", shares={"1.1": 10})
+    world.configure(update={"mode": "auto", "interval": 30})
+    world.settle(40)
+    assert list(world.running) == [V10, V12]
+
+
+def test_a_canary_that_could_not_be_sent_is_no_verdict_on_the_version() -> None:
+    world = running("1.0", gate={"seconds": 0, "canary": {"command": "PING"}})
+    world.ask(Verb.UPDATE, V11)
+    while not any(isinstance(action, Canary) for action in world.asked):
+        world.step()
+    (canary,) = (action for action in world.asked if isinstance(action, Canary))
+    world.asked.remove(canary)
+    world._take(world.manager.canaried(V11, canary.attempt, "QUEUE_FULL: no room", True, world.now))
+    world.settle()
+    assert list(world.running) == [V10]
+    assert world.manager.memory.rejected == {}
 
 
 def test_a_wrong_configuration_changes_nothing_and_is_told() -> None:

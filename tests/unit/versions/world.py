@@ -125,7 +125,7 @@ class World:
                     self._move(version, State.STOPPED)
             case Canary(version, attempt):
                 error = "FAIL" if self.broken.get(version) == "canary" else ""
-                self._take(self.manager.canaried(version, attempt, error, self.now))
+                self._take(self.manager.canaried(version, attempt, error, False, self.now))
             case Answer():
                 assert action.ask not in self.answers
                 self.answers[action.ask] = action
