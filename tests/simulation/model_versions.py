@@ -450,7 +450,9 @@ class VersionRules:
         failed = [row["version"] for row in view["versions"] if row["wanted"] and row["state"] == "FAILED"]
         self._book.checked["old or new"] += 1
         if view["rollout"] is not None:
-            if connector.kept_at < at - RESTORED:  # one that failed for a passing reason begins anew by itself
+            if (
+                connector.kept_at < at - RESTORED
+            ):  # one that failed for a passing reason begins anew by itself
                 self._broken(at, "old or new", node, node, f"a rollout still goes on: {view['rollout']}")
             return
         kept = connector.documents[0]

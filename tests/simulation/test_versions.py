@@ -29,7 +29,7 @@ FOUND = {
     "admin command answered before it is done": (1, "admin answer"),
     "held version gets traffic": (1, "version gated"),
     "drained version still served": (1, "version gated"),
-    "routing not recomputed after silence": (27, "version table"),
+    "routing not recomputed after silence": (122, "version table"),
     "registration of an ended process kept": (1, "version table"),
     "major 0 bound when stored": (1, "version routed"),
     "shares ignored": (1, "version routed"),

@@ -1,0 +1,98 @@
+"""What the router tells the admin worker of its workers, and whose names are whose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.support.connector import Connector
+from zconnector.errors import Reason
+
+TOLD: dict[str, Any] = {"watched": ["Git-1.0"], "held": [], "drained": [], "shares": {}, "pins": {}}
+
+
+@pytest.fixture
+def con() -> Connector:
+    con = Connector(["a", "b"])
+    con.ready()
+    news(con, con.call("admin_watch"))  # of the configuration that came while it became ready
+    return con
+
+
+def steer(con: Connector, **more: Any) -> None:
+    con.result(con.call("admin_steer", orjson.dumps({**TOLD, **more})))
+
+
+def news(con: Connector, watch: int) -> list[Any]:
+    found: list[Any] = orjson.loads(con.responses[watch].payload)
+    return found
+
+
+def register(con: Connector, minor: int = 0, **more: Any) -> int:
+    commands = ["CLONE", "PULL", "PUSH"]
+    return con.call("register", worker="Git-1.0", major=1, minor=minor, commands=commands, **more)
+
+
+def test_the_name_of_a_supervised_worker_is_its_sockets_alone(con: Connector) -> None:
+    steer(con)
+    assert con.refusal(register(con)).reason is Reason.BAD_ARGUMENT
+    iterator = con.iterator("command")
+    wait = con.call("wait_command", iterator=iterator, command="CLONE", major=1, worker="Git-1.0")
+    assert con.refusal(wait).reason is Reason.BAD_ARGUMENT
+    assert con.result(register(con, own=True))["valid"] is True
+    steer(con, watched=[])
+    assert con.result(register(con))["valid"] is True  # nobody's, then
+
+
+def test_a_registration_is_told_with_the_version_that_it_is_of(con: Connector) -> None:
+    steer(con)
+    watch = con.call("admin_watch")
+    assert not con.answered(watch)
+    register(con, own=True)
+    assert news(con, watch) == [["registered", "Git-1.0", "1.0"]]
+
+
+def test_a_drained_worker_is_idle_once_its_last_lease_is_over(con: Connector) -> None:
+    steer(con)
+    register(con, own=True)
+    con.wait(2)
+    steer(con, drained=["Git-1.0"])
+    told = news(con, con.call("admin_watch"))
+    assert ["idle", "Git-1.0"] in told
+
+
+def test_who_watches_hears_each_second_who_was_heard(con: Connector) -> None:
+    steer(con)
+    register(con, own=True)
+    news(con, con.call("admin_watch"))
+    watch = con.call("admin_watch")
+    con.wait(0.5)
+    con.call("beat", worker="Git-1.0", major=1, minor=0, own=True)
+    con.wait(0.7)
+    assert news(con, watch) == [["beats", ["Git-1.0"]]]
+
+
+def test_there_is_one_who_watches(con: Connector) -> None:
+    first = con.call("admin_watch")
+    assert con.refusal(con.call("admin_watch")).reason is Reason.BAD_ARGUMENT
+    con.cancel(first)
+    assert not con.answered(con.call("admin_watch"))
+
+
+def test_what_was_kept_comes_back_after_a_restart(con: Connector) -> None:
+    memory = {"step": None, "running": ["1.0"]}
+    con.result(con.call("admin_keep", orjson.dumps(memory)))
+    con.result(con.call("admin_keep", orjson.dumps({"product": "x"}), name="accepted"))
+    again = con.restart()
+    assert orjson.loads(again.responses[again.call("admin_recall")].payload) == [memory, {"product": "x"}]
+
+
+def test_a_question_of_an_operator_waits_for_the_admin_worker(con: Connector) -> None:
+    ask = con.call("operate", verb="worker.start", version="1.0")
+    (told,) = news(con, con.call("admin_watch"))
+    assert (told[0], told[2], told[3]) == ("ask", "start", {"version": "1.0"})
+    assert not con.answered(ask)
+    con.call("admin_answer", orjson.dumps({"Major": 1}), ask=told[1])
+    assert con.result(ask) == {"Major": 1}
