@@ -328,3 +328,18 @@ async def test_the_newest_minor_is_taken_by_itself(site: Site) -> None:
     await site.serving("1.13")
     await flowing
     assert (await site.view())["last"]["why"] == "update"
+
+
+async def test_workers_of_the_gandalf_api_are_updated_under_load_too(site: Site) -> None:
+    await site.configure(**site.releases.values("1.13"))
+    await site.serving("1.13")
+    site.releases.add(21, api="gandalf")
+    await site.ask("update", version="1.21")
+    await site.serving("1.21")
+    site.releases.add(22, api="gandalf")
+    flowing = asyncio.create_task(flow(site, 400, at_once=8))
+    await site.ask("update", version="1.22")
+    await site.serving("1.22")
+    answered = await flowing
+    assert set(answered.values()) <= {"1.21", "1.22"}
+    once_each(site, answered)
