@@ -300,8 +300,9 @@ class Hands:
         A canary whose version is given up is withdrawn before its pin goes: no other version is to run it.
         """
         meant = self._manager.canary_of
-        for version in [version for version in self._canaries if version not in meant]:
-            await withdraw(self._door, self._canaries.pop(version))
+        given_up = [self._canaries.pop(version) for version in [*self._canaries] if version not in meant]
+        for ident in given_up:
+            await withdraw(self._door, ident)
         told = steering(self._manager, self.name, self._versions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
 
@@ -314,7 +315,9 @@ class Hands:
             if gone:
                 _log.info("old worker versions removed", versions=[str(version) for version in gone])
         for name, version in list(self._versions.items()):
-            if version not in wish.keep and self.supervision.view(name).state in AT_REST:
+            if version in wish.keep or version in self._starts or name not in self._versions:
+                continue  # wanted again meanwhile, or forgotten by another rollout's end
+            if self.supervision.view(name).state in AT_REST:
                 await self._forget(name, version)
 
     async def _forget(self, name: str, version: Version) -> None:
@@ -323,9 +326,10 @@ class Hands:
         del self._versions[name]
         self._ready.pop(version, None)
         self._draining.discard(name)
-        server = self._servers.pop(version, None)
-        if server is not None:
-            await server.stop(0.1)
+        async with self._serving:  # a new start waits for the socket
+            server = self._servers.pop(version, None)
+            if server is not None:
+                await server.stop(0.1)
         await self._steer()
 
     async def _canary(self, version: Version, attempt: int) -> None:
