@@ -60,13 +60,10 @@ class WorkStream(Stream):
     """Invariant: a lease taken for this stream is in `_commands` (not yet written), in `_held` (the worker
     has it) or settled; all of the first two are given back when the stream ends."""
 
-    def __init__(
-        self, door: DoorPort, context: Context, settings: ServiceSettings, boot: str, own_worker: str = ""
-    ) -> None:
+    def __init__(self, door: DoorPort, context: Context, settings: ServiceSettings, boot: str) -> None:
         super().__init__(context, settings)
         self._door = door
         self._boot = boot
-        self._own_worker = own_worker
         self._holder = uuid.uuid4().hex
         self._settling = Settling(door, self._holder, self._told)
         self._tidings: Tidings | None = None
