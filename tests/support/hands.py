@@ -39,6 +39,11 @@ sys.exit(zconnector.cli.main.main(sys.argv[1:]))
 """
 
 
+def all_live(status: dict[str, Any]) -> bool:
+    """Whether a connector has a live session with each of its instances."""
+    return {up["state"] for up in status["sessions"]["up"]} == {"LIVE"}
+
+
 class Run:
     """One process of a component."""
 
@@ -211,7 +216,12 @@ class Hands:
         return status
 
     async def present(self, *names: str) -> None:
-        """Wait until the cluster sees exactly these connectors among others as present."""
+        """Wait until these connectors have their sessions, and the cluster sees them as present.
+
+        Their own word comes first: after a restart others still see the sessions of the dead.
+        """
+        for name in names:
+            await self.until(name, all_live)
         await self.until("cluster", lambda s: set(names) <= set(s["tenants"]["dev"]["present"]))
 
     async def working(self, name: str, command: str) -> None:
