@@ -5,38 +5,46 @@ from __future__ import annotations
 import asyncio
 import bisect
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tests.chaos.cast import Cast
+from tests.chaos.cast import MEMBER, Cast
 from tests.chaos.clients import Clients
 from tests.chaos.faults import Faults
 from tests.chaos.operators import Operator, Readers
 from tests.chaos.partitions import AUTO
 from tests.chaos.record import Record
+from tests.chaos.releases import Releases
 from tests.chaos.report import Done, Report
 from tests.chaos.schedule import KINDS, Fault, schedule
 from tests.chaos.senders import Senders
 from tests.chaos.stalls import Stalls
+from tests.chaos.version_faults import VersionFaults
+from tests.chaos.version_people import Chief
+from tests.chaos.version_schedule import ROUTER, TARGETS, VERSION_KINDS, Act, acts
+from tests.chaos.version_schedule import faults as version_faults
+from tests.chaos.version_senders import VersionSenders
 from tests.chaos.worker import AUDITED
-from zconnector.cli.traffic import CI, GIT, Side
+from zconnector.cli.traffic import CI, GIT
 
-COMMAND_PAUSE, EVENT_PAUSE, WISHED_PAUSE = 0.08, 0.3, 0.3
-"""Seconds between two commands, two events, and two commands with wishes, of one side."""
+COMMAND_PAUSE, EVENT_PAUSE, WISHED_PAUSE, VERSION_PAUSE = 0.08, 0.3, 0.3, 0.4
+"""Seconds between two commands, two events, two commands with wishes, and two to versions, of one side."""
 LONG_STALL = 1.0
 """Seconds in any four that the machine was not to be had: a worker's beats may have failed to come."""
 MOST_AT_ONCE = 4
 """Faults under way: with more, on a slow machine, nothing is ever up for long enough to be tormented."""
 SETTLED = 2.0
 """Seconds without any fault before one that is measured."""
+S = TypeVar("S")
 SETTLE = 90.0
 """Seconds after the traffic in which everything must come to its end."""
 
 
 class Chaos:
-    """One run. `kinds`: names of the kinds of faults (none: all); `partitions`: what makes them."""
+    """One run. `kinds`: names of the kinds of faults (none: all); `partitions`: what makes them; `versions`:
+    whether there is a connector whose workers are versions, and who changes them."""
 
     def __init__(
         self,
@@ -46,6 +54,7 @@ class Chaos:
         say: Callable[[str], None],
         kinds: Sequence[str] = (),
         partitions: str = AUTO,
+        versions: bool = True,
     ) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._seconds = seconds
@@ -53,7 +62,10 @@ class Chaos:
         self._say = say
         self._kinds = kinds
         self._record = Record(state_dir / "record.jsonl")
-        self._cast = Cast(state_dir, self._record, self._died, partitions)
+        self._cast = Cast(state_dir, self._record, self._died, partitions, versions)
+        self._state_dir = state_dir
+        self._versions = versions
+        self._chief: Chief | None = None
         self._stalls = Stalls(state_dir, self._answering)
         self._deaths: list[str] = []
         self._changed = asyncio.Event()
@@ -69,31 +81,44 @@ class Chaos:
         try:
             await self._cast.start()
             self._stalls.start()
-            return await self._torment()
+            times = await self._torment()
+            complaints = self._cast.complaints()
         finally:
             await self._cast.stop()
             await self._stalls.stop()
+        try:
+            return self._report(*times, complaints)
+        finally:
             self._record.close()
 
-    async def _torment(self) -> Report:
-        targets = self._cast.targets()
-        faults = schedule(self._seed, self._seconds, targets, self._kinds)
-        self._locks = {label: asyncio.Lock() for _, label in targets}
+    def _sides(self) -> list[str]:
+        return [GIT.name, CI.name, *([ROUTER] if self._versions else [])]
+
+    async def _torment(self) -> tuple[float, float, float | None]:
+        """When it began and ended, and `_settle`."""
         loop = asyncio.get_running_loop()
-        addresses = self._cast.addresses()
-        traffic = (self._record, self._stalls, addresses, self._seed, self._changed.set)
-        async with (
-            Clients(*traffic, self._died) as clients,
-            Senders(*traffic) as senders,
-            Readers(self._record, addresses[AUDITED], self._seed, clients.saw, self._died),
-        ):
-            doer = Faults(self._cast, clients, self._record, self._stalls)
-            floods = sum(fault.kind == "flood" for fault in faults)
-            doer.strangers = [await self._cast.declare(f"stranger-{n}") for n in range(floods + 1)]
+        async with AsyncExitStack() as stack:
+            beginning: asyncio.Task[None] | None = None
+            if self._versions:
+                chief = await stack.enter_async_context(self._make_chief())
+                beginning = asyncio.create_task(chief.begin())  # while the others start
+            await self._cast.start_front_ends()
+            addresses = self._cast.addresses()
+            traffic = (self._record, self._stalls, addresses, self._seed, self._changed.set)
+            clients = await stack.enter_async_context(Clients(*traffic, self._died))
+            senders = await stack.enter_async_context(Senders(*traffic))
+            readers = Readers(self._record, addresses[AUDITED], self._seed, clients.saw, self._died)
+            await stack.enter_async_context(readers)
+            doers, faults = await self._plan_faults(clients)
             await self._cast.start_workers(clients)
             names = [label.partition(" ")[2] for label in self._cast.workers]
             await clients.warm_up({s.name: [n for n in names if n.startswith(s.name)] for s in (GIT, CI)})
             await senders.warm_up()
+            callers: VersionSenders | None = None
+            if beginning is not None:
+                await beginning
+                callers = await stack.enter_async_context(self._make_callers(addresses))
+                await callers.warm_up()
             operator = Operator(self._record, self._cast.directories(), self._seed)
             begun = loop.time()
             give_up = begun + self._seconds + SETTLE
@@ -104,24 +129,87 @@ class Chaos:
                     group.create_task(self._send(clients.event, side, EVENT_PAUSE, begun, give_up))
                     group.create_task(self._send(senders.command, side, WISHED_PAUSE, begun, give_up))
                 group.create_task(operator.work(begun + self._seconds, give_up))
+                if callers is not None:
+                    self._change_versions(group, callers, begun, give_up)
                 for fault in faults:
-                    group.create_task(self._inject(doer, fault, begun))
+                    group.create_task(self._inject(doers[fault.kind], fault, begun))
                 group.create_task(self._progress(begun))
             settled = await self._settle(begun + self._seconds)
+            if self._chief is not None:
+                await self._chief.rest()
             ended = loop.time()
+        return begun, ended, settled
+
+    def _make_chief(self) -> Chief:
+        member = self._cast.directories()[MEMBER]
+        chief = Chief(self._record, Releases(self._state_dir / "releases"), self._state_dir, member)
+        self._chief = chief
+        return chief
+
+    def _make_callers(self, addresses: Mapping[str, tuple[str, str]]) -> VersionSenders:
+        """From git, and from the router itself."""
+        of = {GIT.name: ",".join(addresses[GIT.name]), ROUTER: self._cast.stage.grpc(ROUTER)}
+        return VersionSenders(self._record, self._stalls, of, self._seed, self._changed.set, self._died)
+
+    async def _plan_faults(self, clients: Clients) -> tuple[dict[str, Faults], list[Fault]]:
+        """Who does each kind, and what is to be done."""
+        kinds = [kind for kind in self._kinds if kind in KINDS]
+        targets = self._cast.targets()
+        doer = Faults(self._cast, clients, self._record, self._stalls)
+        doers = dict.fromkeys(KINDS, doer)
+        faults = schedule(self._seed, self._seconds, targets, kinds) if kinds or not self._kinds else []
+        floods = sum(fault.kind == "flood" for fault in faults)
+        doer.strangers = [await self._cast.declare(f"stranger-{n}") for n in range(floods + 1)]
+        if self._chief is not None:
+            kinds = [kind for kind in self._kinds if kind in VERSION_KINDS]
+            more = version_faults(self._seed, self._seconds, kinds) if kinds or not self._kinds else []
+            faults = sorted([*faults, *more], key=lambda fault: fault.at)
+            of_versions = VersionFaults(self._cast, clients, self._record, self._stalls, self._chief)
+            doers |= dict.fromkeys(VERSION_KINDS, of_versions)
+            targets += TARGETS
+        self._locks = {label: asyncio.Lock() for _, label in targets}
+        return doers, faults
+
+    def _change_versions(
+        self, group: asyncio.TaskGroup, callers: VersionSenders, begun: float, give_up: float
+    ) -> None:
+        """Commands to versions, and an operator who changes these."""
+        assert self._chief is not None
+        chief, loop = self._chief, asyncio.get_running_loop()
+
+        def say(what: str) -> None:
+            self._say(f"{loop.time() - begun:7.2f}  {what}")
+
+        async def at_its_time(act: Act) -> None:
+            await asyncio.sleep(max(0.0, begun + act.at - loop.time()))
+            await chief.act(act, callers.clients[GIT.name], give_up, say)
+
+        self._record.version(loop.time(), "flowing", True)
+        chief.keep()
+        for source in callers.clients:
+            group.create_task(self._send(callers.command, source, VERSION_PAUSE, begun, give_up))
+        for act in acts(self._seed, self._seconds):
+            group.create_task(at_its_time(act))
+
+    def _report(self, begun: float, ended: float, settled: float | None, complaints: list[str]) -> Report:
+        sides = self._sides()
+        if self._chief is not None:
+            self._record.version(begun + self._seconds, "flowing", False)
+            self._chief.left()
+            for entry in self._chief.releases.did():
+                self._record.version_did(entry, ROUTER)
         for at in self._stalls.long_ones(LONG_STALL, begun, ended):
-            for side in (GIT, CI):
-                self._record.leases_may_end(at, side.name)
-        judgement = self._record.judge(ended, [side.name for side in (GIT, CI)])
+            for name in sides:
+                self._record.leases_may_end(at, name)
         return Report(
             self._seed,
             self._seconds,
             self._record.verdict(),
-            judgement,
+            self._record.judge(ended, sides, self._stalls.within),
             tuple(self._recovered(begun)),
             settled,
             tuple(self._deaths),
-            tuple(self._cast.complaints()),
+            tuple(complaints),
             {
                 "partitions": self._cast.partitions.how,
                 "disks": ", ".join(sorted({disk.how for disk in self._cast.disks.values()})),
@@ -131,8 +219,8 @@ class Chaos:
 
     async def _send(
         self,
-        one: Callable[[Side, float, float], Coroutine[Any, Any, None]],
-        side: Side,
+        one: Callable[[S, float, float], Coroutine[Any, Any, None]],
+        side: S,
         pause: float,
         begun: float,
         give_up: float,
@@ -148,7 +236,7 @@ class Chaos:
         """Do it at its time, undo it later. A target of another fault is left until that is over."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, begun + fault.at - loop.time()))
-        alone = KINDS[fault.kind].alone
+        alone = fault.kind in KINDS and KINDS[fault.kind].alone
         async with self._locks[fault.target], self._turns(alone):
             at = loop.time()
             if at + fault.lasts > begun + self._seconds:
@@ -219,8 +307,7 @@ class Chaos:
 
     def _answering(self) -> list[int]:
         """Processes whose waiting for a processor delays what a sender hears: this one among them."""
-        sides = (GIT.name, CI.name)
-        return [os.getpid(), *(self._cast.pid(each) for each in (*sides, *self._cast.front_ends))]
+        return [os.getpid(), *(self._cast.pid(each) for each in (*self._sides(), *self._cast.front_ends))]
 
     def _died(self, what: str) -> None:
         self._deaths.append(what)
