@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -71,7 +72,8 @@ class Chaos:
         self._changed = asyncio.Event()
         self._locks: dict[str, asyncio.Lock] = {}
         self._turn = asyncio.Condition()
-        self._under_way = 0
+        self._under_way: Counter[bool] = Counter()
+        """Faults, by whether they are of versions."""
         self._patient = 0
         """Faults that are measured, or wait for that."""
         self._done: list[tuple[Fault, float, float, dict[str, object]]] = []
@@ -192,20 +194,19 @@ class Chaos:
             group.create_task(at_its_time(act))
 
     def _report(self, begun: float, ended: float, settled: float | None, complaints: list[str]) -> Report:
-        sides = self._sides()
         if self._chief is not None:
             self._record.version(begun + self._seconds, "flowing", False)
             self._chief.left()
             for entry in self._chief.releases.did():
                 self._record.version_did(entry, ROUTER)
         for at in self._stalls.long_ones(LONG_STALL, begun, ended):
-            for name in sides:
+            for name in self._sides():
                 self._record.leases_may_end(at, name)
         return Report(
             self._seed,
             self._seconds,
             self._record.verdict(),
-            self._record.judge(ended, sides, self._stalls.within),
+            self._record.judge(ended, [GIT.name, CI.name], self._stalls.within),
             tuple(self._recovered(begun)),
             settled,
             tuple(self._deaths),
@@ -236,8 +237,7 @@ class Chaos:
         """Do it at its time, undo it later. A target of another fault is left until that is over."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, begun + fault.at - loop.time()))
-        alone = fault.kind in KINDS and KINDS[fault.kind].alone
-        async with self._locks[fault.target], self._turns(alone):
+        async with self._locks[fault.target], self._turns(fault.kind):
             at = loop.time()
             if at + fault.lasts > begun + self._seconds:
                 return  # others before it took too long, on this machine: it is not done, nor counted
@@ -248,24 +248,30 @@ class Chaos:
                 self._say(f"{loop.time() - begun:7.2f}  {fault.kind} {fault.target} over: {told}")
 
     @asynccontextmanager
-    async def _turns(self, alone: bool) -> AsyncIterator[None]:
+    async def _turns(self, kind: str) -> AsyncIterator[None]:
         """What is measured waits until all else is over, and the other way round; nor are there too many.
 
-        The schedule sees to that, but not to how long a killed process takes to come back.
+        The schedule sees to that, but not to how long a killed process takes to come back. Those of versions
+        have room of their own.
         """
+        ours = kind in VERSION_KINDS
+        alone = not ours and KINDS[kind].alone
+        under_way = self._under_way
         async with self._turn:
             self._patient += alone
             await self._turn.wait_for(
-                lambda: not self._under_way if alone else not self._patient and self._under_way < MOST_AT_ONCE
+                lambda: (
+                    not under_way.total() if alone else not self._patient and under_way[ours] < MOST_AT_ONCE
+                )
             )
-            self._under_way += 1
+            under_way[ours] += 1
         try:
             if alone:
                 await asyncio.sleep(SETTLED)
             yield
         finally:
             async with self._turn:
-                self._under_way -= 1
+                under_way[ours] -= 1
                 self._patient -= alone
                 self._turn.notify_all()
 

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 TICK = 0.02
+BEFORE = 2.0
+"""Seconds before a deadline whose stalls may be why something is late: what they held up is done first."""
 LATE = 0.01
 """Seconds: what is less than this is no stall."""
 SYNC_EVERY, SYNC_QUICK = 0.2, 0.02
@@ -51,6 +53,10 @@ class Stalls:
     def within(self, begin: float, end: float) -> float:
         """Seconds of stalls that lie (in part) in a span of time; never more than that span."""
         return min(end - begin, _within(self._spans, begin, end) + _within(self._waits, begin, end))
+
+    def before(self, due: float, heard: float) -> float:
+        """Seconds of stalls that may be why what was due was heard later; 0: it was not late."""
+        return self.within(due - BEFORE, heard) if heard > due else 0.0
 
     def long_ones(self, seconds: float, begin: float, end: float) -> list[float]:
         """Times, half a second apart, that had stalls of so many seconds in the four before them."""

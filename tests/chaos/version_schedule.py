@@ -28,7 +28,7 @@ VERSION_KINDS: dict[str, Kind] = {
     )
 }
 FAULT_GAP = (2.0, 7.0)
-ACT_GAP = (2.0, 6.0)
+ACT_GAP = (1.5, 5.0)
 """Seconds between the beginnings of two."""
 FIRST_ACT = 0.5
 LAST_ACTS = 8.0
