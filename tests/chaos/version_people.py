@@ -242,7 +242,7 @@ class Chief:
                 texts = [f"{name}={json.dumps(value)}" for name, value in values.items()]
                 answer = await self._by_command_line(["config", "set", ROUTER, *texts], left)
             else:
-                args = {"tenant": TENANT, "name": ROUTER, "values": values}
+                args = {"tenant": TENANT, "name": ROUTER, "set": values}
                 answer = await self._by_control(self._member, "config_set", args, min(left, LOOK))
             if answer.outcome != SILENT or self.now() >= deadline:
                 return Answer(answer.outcome, why=answer.why)
