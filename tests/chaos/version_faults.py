@@ -23,7 +23,9 @@ from zconnector.errors import ZConnectorError
 
 GONE_WITHIN = 10.0
 """Seconds after a router's SIGKILL in which all that descends from it has ended."""
-LOOK_EVERY = 0.02
+LOOK_EVERY, LOOK_AGAIN = 0.02, 0.2
+THERE_WITHIN = 6.0
+"""Seconds that a fault at a version waits for one: the router may be dead."""
 GUARDS = 0.3
 """Share of the kills of a version that kill its guard."""
 RUNS = ("STARTING", "RUNNING")
@@ -117,7 +119,16 @@ class VersionFaults(Faults):
         return {"version": version}
 
     async def _chosen(self, fault: Fault) -> tuple[str, Process] | None:
-        """A version's process. None of those that were hit so often that once more is a crash loop."""
+        """A version's process, once there is one. None of those that were hit so often that once more is a
+        crash loop."""
+        until = self._now() + THERE_WITHIN
+        while True:
+            found = await self._there()
+            if found or self._now() >= until:
+                return found[int(fault.chance * len(found))] if found else None
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def _there(self) -> list[tuple[str, Process]]:
         view = await self._chief.view()
         now = self._now()
         found: list[tuple[str, Process]] = []
@@ -126,7 +137,7 @@ class VersionFaults(Faults):
             if row["pid"] and row["state"] in RUNS and len(recent) <= STOPPED_BY_FAULTS:
                 there = process(row["pid"])
                 found += [(row["version"], there)] if there is not None else []
-        return found[int(fault.chance * len(found))] if found else None
+        return found
 
     def _hit(self, version: str) -> None:
         self._hits[version].append(self._now())

@@ -243,7 +243,7 @@ class Chief:
                 answer = await self._by_command_line(["config", "set", ROUTER, *texts], left)
             else:
                 args = {"tenant": TENANT, "name": ROUTER, "set": values}
-                answer = await self._by_control(self._member, "config_set", args, min(left, LOOK))
+                answer = await self._by_control(self._member, "config_change", args, min(left, LOOK))
             if answer.outcome != SILENT or self.now() >= deadline:
                 return Answer(answer.outcome, why=answer.why)
             await asyncio.sleep(AGAIN)
