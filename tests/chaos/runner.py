@@ -24,7 +24,7 @@ from tests.chaos.senders import Senders
 from tests.chaos.stalls import Stalls
 from tests.chaos.version_faults import VersionFaults
 from tests.chaos.version_people import Chief
-from tests.chaos.version_schedule import ROUTER, TARGETS, VERSION_KINDS, Act, acts
+from tests.chaos.version_schedule import LAST_ACTS, ROUTER, TARGETS, VERSION_KINDS, Act, acts
 from tests.chaos.version_schedule import faults as version_faults
 from tests.chaos.version_senders import VersionSenders
 from tests.chaos.worker import AUDITED
@@ -100,10 +100,10 @@ class Chaos:
         """When it began and ended, and `_settle`."""
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
-            beginning: asyncio.Task[None] | None = None
+            chief: Chief | None = None
             if self._versions:
                 chief = await stack.enter_async_context(self._make_chief())
-                beginning = asyncio.create_task(chief.begin())  # while the others start
+                chief.begin()  # while the others start
             await self._cast.start_front_ends()
             addresses = self._cast.addresses()
             traffic = (self._record, self._stalls, addresses, self._seed, self._changed.set)
@@ -117,10 +117,8 @@ class Chaos:
             await clients.warm_up({s.name: [n for n in names if n.startswith(s.name)] for s in (GIT, CI)})
             await senders.warm_up()
             callers: VersionSenders | None = None
-            if beginning is not None:
-                await beginning
+            if chief is not None:
                 callers = await stack.enter_async_context(self._make_callers(addresses))
-                await callers.warm_up()
             operator = Operator(self._record, self._cast.directories(), self._seed)
             begun = loop.time()
             give_up = begun + self._seconds + SETTLE
@@ -131,14 +129,14 @@ class Chaos:
                     group.create_task(self._send(clients.event, side, EVENT_PAUSE, begun, give_up))
                     group.create_task(self._send(senders.command, side, WISHED_PAUSE, begun, give_up))
                 group.create_task(operator.work(begun + self._seconds, give_up))
-                if callers is not None:
-                    self._change_versions(group, callers, begun, give_up)
+                if chief is not None and callers is not None:
+                    group.create_task(self._change_versions(group, chief, callers, begun, give_up))
                 for fault in faults:
                     group.create_task(self._inject(doers[fault.kind], fault, begun))
                 group.create_task(self._progress(begun))
             settled = await self._settle(begun + self._seconds)
-            if self._chief is not None:
-                await self._chief.rest()
+            if chief is not None:
+                await chief.rest()
             ended = loop.time()
         return begun, ended, settled
 
@@ -172,26 +170,30 @@ class Chaos:
         self._locks = {label: asyncio.Lock() for _, label in targets}
         return doers, faults
 
-    def _change_versions(
-        self, group: asyncio.TaskGroup, callers: VersionSenders, begun: float, give_up: float
+    async def _change_versions(
+        self, group: asyncio.TaskGroup, chief: Chief, callers: VersionSenders, begun: float, give_up: float
     ) -> None:
-        """Commands to versions, and an operator who changes these."""
-        assert self._chief is not None
-        chief, loop = self._chief, asyncio.get_running_loop()
+        """Commands to versions, and an operator who changes these, from when the first one serves."""
+        loop = asyncio.get_running_loop()
+        await chief.began()
+        await callers.warm_up()
+        since = loop.time()
 
         def say(what: str) -> None:
             self._say(f"{loop.time() - begun:7.2f}  {what}")
 
         async def at_its_time(act: Act) -> None:
-            await asyncio.sleep(max(0.0, begun + act.at - loop.time()))
+            await asyncio.sleep(act.at)
             await chief.act(act, callers.clients[GIT.name], give_up, say)
 
-        self._record.version(loop.time(), "flowing", True)
+        say("the first version serves")
+        self._record.version(since, "flowing", True)
         chief.keep()
         for source in callers.clients:
             group.create_task(self._send(callers.command, source, VERSION_PAUSE, begun, give_up))
         for act in acts(self._seed, self._seconds):
-            group.create_task(at_its_time(act))
+            if since + act.at <= begun + self._seconds - LAST_ACTS:
+                group.create_task(at_its_time(act))
 
     def _report(self, begun: float, ended: float, settled: float | None, complaints: list[str]) -> Report:
         if self._chief is not None:

@@ -18,7 +18,7 @@ from tests.chaos.processes import commands
 from tests.chaos.record import Record
 from tests.chaos.releases import BASE, ROOT, TYPE, Releases
 from tests.chaos.version_promises import FAIL, SILENT, SUCCES
-from tests.chaos.version_schedule import ADMIN, CLI, ROUTER, Act
+from tests.chaos.version_schedule import ADMIN, CLI, CONTROL, ROUTER, Act
 from zconnector.cli.topology import TENANT
 from zconnector.errors import NotRunningError, Refusal, ZConnectorError
 from zconnector.runtime.control import request
@@ -76,15 +76,17 @@ class Chief:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="chief")
         self._asked = 0
         self._stopping = asyncio.Lock()
+        self._beginning: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Chief:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        tasks = [task for task in (self._beginning, self._keeper) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @staticmethod
@@ -166,12 +168,20 @@ class Chief:
 
     # ---- what it does
 
-    async def begin(self, within: float = 60.0) -> None:
-        """The first version, by the logical configuration. Raises NotRunningError."""
+    def begin(self) -> None:
+        """Have the first version run, by the logical configuration; `began` waits for it."""
+        self._beginning = asyncio.create_task(self._begin())
+
+    async def began(self) -> None:
+        """The first version is configured. Raises NotRunningError."""
+        if self._beginning is not None:
+            await self._beginning
+
+    async def _begin(self, within: float = 60.0) -> None:
         await self.publish(BASE, "good")
         deadline = self.now() + within
         while self.now() < deadline:
-            if await self._set(self.releases.values(BASE), CLI, LOOK) == Answer(SUCCES):
+            if await self._set(self.releases.values(BASE), CONTROL, LOOK) == Answer(SUCCES):
                 return
             await asyncio.sleep(AGAIN)
         raise NotRunningError(f"the versions could not be configured in {within:g} s")

@@ -28,7 +28,7 @@ VERSION_KINDS: dict[str, Kind] = {
     )
 }
 FAULT_GAP = (2.0, 7.0)
-ACT_GAP = (1.5, 5.0)
+ACT_GAP = (1.0, 4.5)
 """Seconds between the beginnings of two."""
 FIRST_ACT = 0.5
 LAST_ACTS = 8.0
@@ -45,7 +45,7 @@ class Act:
     """One thing that the operator does."""
 
     at: float
-    """Seconds since the traffic began."""
+    """Seconds since the first version serves."""
     kind: str
     way: str
     version: str
@@ -56,7 +56,9 @@ class Act:
     """Decides what is left open: 0 to 1."""
 
 
-_ASKED = {"publish": 5, "back": 2, "newest": 1, "beside": 2, "stop": 2, "latest": 1, "get": 1}
+PUBLISHED = 0.5
+"""Share of acts before which another version is published."""
+_ASKED = {"publish": 2, "back": 2, "newest": 1, "beside": 2, "stop": 2, "latest": 1, "get": 1}
 """Acts that have an admin command: publish a version and update to it, update to one that was good (which may
 be the one that runs), to the newest, start one beside, stop one, ask for the newest, install one."""
 _OPERATED = {"rollback": 2, "shares": 2, "keys": 1, "want": 1}
@@ -68,7 +70,7 @@ NEEDS_VERSION = frozenset({"publish", "back", "beside", "get", "want"})
 
 def acts(seed: int, seconds: float) -> list[Act]:
     """The operator's acts of one run. An update to a good version first; then each kind comes once, in random
-    order, before any comes again, and so do the qualities of what is published."""
+    order, before any comes again, with versions published in between, and so do the qualities of these."""
     rng = random.Random(f"versions {seed}")
     qualities = _each_first(rng, dict.fromkeys(QUALITIES, 1))
     good, published = [BASE], 0
@@ -99,7 +101,10 @@ def faults(seed: int, seconds: float, kinds: Sequence[str] = ()) -> list[Fault]:
 
 def _kinds(rng: random.Random) -> Iterator[str]:
     yield "publish"
-    yield from _each_first(rng, ACTS)
+    for kind in _each_first(rng, ACTS):
+        if rng.random() < PUBLISHED:
+            yield "publish"
+        yield kind
 
 
 def _each_first(rng: random.Random, weights: Mapping[str, int]) -> Iterator[str]:
