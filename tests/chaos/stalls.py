@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 TICK = 0.02
+CHAIN = 3
+"""Processes through which an answer goes, one after the other: a connector, its front end, the client's."""
 BEFORE = 2.0
 """Seconds before a deadline whose stalls may be why something is late: what they held up is done first."""
 LATE = 0.01
@@ -91,7 +93,7 @@ class Stalls:
                 process = path.split("/")[2]
                 waited = count - before.get(path, count)
                 longest[process] = max(longest.get(process, 0), waited)
-            waited_ns = max(longest.values(), default=0)
+            waited_ns = sum(sorted(longest.values())[-CHAIN:])
             if waited_ns > LATE * 1e9:
                 self._waits.append((now, waited_ns / 1e9))
             before = counts
