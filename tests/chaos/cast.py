@@ -409,6 +409,10 @@ class Worker:
         self._reader: asyncio.Task[None] | None = None
 
     @property
+    def started(self) -> bool:
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

@@ -11,6 +11,7 @@ from typing import Any
 from tests.chaos.promises import WISHED_RULES
 from tests.chaos.record import Judgement, tally
 from tests.chaos.schedule import Fault
+from tests.chaos.stalls import VOID
 from tests.chaos.version_promises import VERSION_RULES, as_json, as_text
 from tests.simulation.model import RULES
 from zconnector.cli.ledger import Verdict
@@ -22,8 +23,6 @@ RESUMED = 5.0
 FAILOVER = "one instance dead: p99 receipt over T/n + 200 ms"
 UNTYPED = frozenset({"LOST", "UNKNOWN"})
 """What a sender must not hear because a disk is full."""
-VOID = 1.0
-"""Seconds of stalls in a measurement that make it one of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +181,8 @@ class Report:
             f" {verdict.executed_again} executed again; {verdict.events} events,"
             f" {len(verdict.lost_events)} missing; settled after {_text(self.settled)} s",
             f"partitions: {self.means['partitions']}; small disks: {self.means['disks']};"
-            f" longest stall {self.stalls['longest']:.3f} s, all {self.stalls['total']:.1f} s",
+            f" longest stall {self.stalls['longest']:.3f} s, all {self.stalls['total']:.1f} s;"
+            f" {self.stalls.get('void deadlines', 0):.0f} deadlines void",
         ]
         lines += [f"BROKEN  {violation}" for violation in self.judgement.violations]
         lines += [f"DIED    {death}" for death in self.deaths]

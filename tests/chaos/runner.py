@@ -67,7 +67,7 @@ class Chaos:
         self._state_dir = state_dir
         self._versions = versions
         self._chief: Chief | None = None
-        self._stalls = Stalls(state_dir, self._answering)
+        self._stalls = Stalls(state_dir, self._answering, self._beating)
         self._deaths: list[str] = []
         self._changed = asyncio.Event()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -217,7 +217,11 @@ class Chaos:
                 "partitions": self._cast.partitions.how,
                 "disks": ", ".join(sorted({disk.how for disk in self._cast.disks.values()})),
             },
-            {"longest": round(self._stalls.longest, 3), "total": round(self._stalls.total, 3)},
+            {
+                "longest": round(self._stalls.longest, 3),
+                "total": round(self._stalls.total, 3),
+                "void deadlines": self._stalls.void,
+            },
         )
 
     async def _send(
@@ -316,6 +320,10 @@ class Chaos:
     def _answering(self) -> list[int]:
         """Processes whose waiting for a processor delays what a sender hears: this one among them."""
         return [os.getpid(), *(self._cast.pid(each) for each in (*self._sides(), *self._cast.front_ends))]
+
+    def _beating(self) -> list[int]:
+        """Workers: of who is not run there are no beats. One that is dead for the moment counts for nothing."""
+        return [worker.pid for worker in self._cast.workers.values() if worker.started]
 
     def _died(self, what: str) -> None:
         self._deaths.append(what)
