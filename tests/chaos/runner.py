@@ -322,7 +322,7 @@ class Chaos:
         return [os.getpid(), *(self._cast.pid(each) for each in (*self._sides(), *self._cast.front_ends))]
 
     def _beating(self) -> list[int]:
-        """Workers: of who is not run there are no beats. One that is dead for the moment counts for nothing."""
+        """Workers: of who is not run there are no beats. The dead count for nothing."""
         return [worker.pid for worker in self._cast.workers.values() if worker.started]
 
     def _died(self, what: str) -> None:
