@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.chaos.releases import SERVE
 from tests.simulation.model import Violation
+from tests.simulation.rules import MOST
 
 VERSION_RULES: dict[str, str] = {
     "bad version": "a version that is bad from its start, or within its gate, has its canary only",
@@ -90,6 +91,7 @@ class VersionPromises:
     def __init__(self) -> None:
         self.checked: Counter[str] = Counter()
         self._violations: list[Violation] = []
+        self._told: Counter[str] = Counter()
         self._qualities: dict[str, str] = {}
         self._latest: dict[str, int] = {}
         """Process of each version that began last."""
@@ -113,7 +115,8 @@ class VersionPromises:
         self._killed_with = 0
 
     def _broken(self, at: float, rule: str, subject: str, text: str) -> None:
-        if len(self._violations) < 50:
+        self._told[rule] += 1
+        if self._told[rule] <= MOST:
             self._violations.append(Violation(round(at * 1e6), rule, subject, text))
 
     # ---- facts: versions
