@@ -39,6 +39,8 @@ MOST_AT_ONCE = 4
 SETTLED = 2.0
 """Seconds without any fault before one that is measured."""
 S = TypeVar("S")
+PROBED = 60.0
+"""Seconds of a run after which there is time to look at which version commands go to."""
 SETTLE = 90.0
 """Seconds after the traffic in which everything must come to its end."""
 
@@ -137,6 +139,9 @@ class Chaos:
             settled = await self._settle(begun + self._seconds)
             if chief is not None:
                 await chief.rest()
+            if chief is not None and callers is not None and self._seconds >= PROBED:
+                why = await chief.probe(callers.clients[ROUTER])
+                self._say(f"         ways of commands looked at: {why or 'yes'}")
             ended = loop.time()
         return begun, ended, settled
 

@@ -10,6 +10,7 @@ from tests.chaos.version_promises import SERVES_WITHIN, WINDOW, VersionPromises,
 
 Facts = Callable[[VersionPromises], None]
 LATE = 10 * SERVES_WITHIN
+BOTH = ("1.0", "1.1")
 
 
 class Told(VersionPromises):
@@ -53,6 +54,9 @@ def test_all_is_well() -> None:
     told.asks("back", "1.0")
     told.asks("latest", "", about="1.1")
     told.rested(LATE, True, "1.0 RUNNING")
+    told.routed(LATE, "c", "", "1.1", BOTH, {}, {})
+    told.routed(LATE, "c", "x", "1.0", BOTH, {}, {"x": "1.0"})
+    told.routed(LATE, "c", "y", "1.0", BOTH, {"1.0": 100}, {"x": "1.1"})
     told.router_killed(90, "GATING", 3, [])
     told.process(92, "1.0", 12)
     told.left(LATE, [])
@@ -108,6 +112,9 @@ def two_processes(told: VersionPromises) -> None:
         ("old or new", lambda told: told.rested(LATE, False, "nothing")),
         ("old or new", lambda told: told.emptied(30, [])),
         ("old or new", lambda told: told.emptied(30, ["1.0"])),
+        ("version routed", lambda told: told.routed(LATE, "c", "", "1.0", ["1.0", "1.1"], {}, {})),
+        ("version routed", lambda told: told.routed(LATE, "c", "x", "1.1", BOTH, {}, {"x": "1.0"})),
+        ("version routed", lambda told: told.routed(LATE, "c", "", "1.1", BOTH, {"1.0": 100}, {})),
         ("orphan", lambda told: told.router_killed(30, "", 2, ["11"])),
         ("orphan", lambda told: told.left(LATE, ["11 worker"])),
     ],

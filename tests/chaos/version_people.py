@@ -31,6 +31,9 @@ AGAIN = 0.3
 """Seconds before somebody who does not answer is asked again."""
 RESTS_WITHIN = 45.0
 """Seconds after the end of all in which the last rollout comes to its end, and a version serves."""
+PROBES, PROBED_WITHIN = 40, 60.0
+"""Commands whose way is looked at in the end, and seconds that this may take."""
+SHARE, CONTEXT = 30, "probes"
 UNAVAILABLE = 69
 THREADS = 24
 ADMIN_NAMES = {
@@ -312,6 +315,50 @@ class Chief:
                     return
             await asyncio.sleep(AGAIN)
         self._note("rested", False, looks)
+
+    async def probe(self, client: Client) -> str:
+        """In the calm after the end, with two good versions: set a share and a pin, and note which version each
+        of `PROBES` commands goes to. Back with why that was not to be had, "" if it was.
+        """
+        try:
+            async with asyncio.timeout(PROBED_WITHIN):
+                return await self._probe(client)
+        except (TimeoutError, ZConnectorError, NotSent, OutcomeUnknown, Rejected, CallFailed) as error:
+            return f"{type(error).__name__}: {error}"
+
+    async def _probe(self, client: Client) -> str:
+        good = [version for version, quality in self.releases.qualities.items() if quality == "good"]
+        running = await self._running()
+        for version in good:
+            if len(running) < 2 and version not in running:
+                await self.ask("start", PROBED_WITHIN, version=version)
+                running = await self._running()
+        if len(running) < 2 or not set(running) <= set(good):
+            return f"these run: {', '.join(running)}"
+        pinned = running[0]
+        shares, pins = {pinned: SHARE}, {CONTEXT: pinned}
+        answer = await self._set({"shares": shares, "pins": pins}, CONTROL, LOOK)
+        if answer.outcome != SUCCES:
+            return answer.why
+        found: list[tuple[str, str, str]] = []
+        while not found:  # until the pin is in force, and the share that came with it
+            one = await self._went_to(client, CONTEXT)
+            found += [one] if one[2] == pinned else []
+        for number in range(PROBES):
+            found.append(await self._went_to(client, CONTEXT if number % 4 == 0 else ""))
+        if await self._running() != running:
+            return "something moved meanwhile"
+        for uuid, context, version in found:
+            self._note("routed", uuid, context, version, running, shares, pins)
+        return ""
+
+    async def _went_to(self, client: Client, context: str) -> tuple[str, str, str]:
+        """Uuid and context of a command, and the version that answered it. It is not in the record."""
+        uuid = str(uuid_module.uuid4())
+        self._record.warm(uuid)
+        payload = json.dumps({"body": "probe", "takes": 0})
+        reply = await client.send("", "PULL", payload, target="self", uuid=uuid, context=context, reply=True)
+        return uuid, context, str(json.loads(reply.payload)["version"])
 
     def left(self) -> None:
         """After the end of everything: which processes of versions are still there."""

@@ -17,11 +17,14 @@ from typing import Any
 
 from tests.chaos.releases import SERVE
 from tests.simulation.model import Violation
+from tests.simulation.model_versions import route
 from tests.simulation.rules import MOST
+from zconnector.configuration.pivot import Version
 
 VERSION_RULES: dict[str, str] = {
     "bad version": "a version that is bad from its start, or within its gate, has its canary only",
     "update twice": "where no process was killed or stood still nothing is run twice",
+    "version routed": "in the calm after the end each command goes to the version that pins and shares say",
     "old or new": "whatever was killed when, an old or a new version serves, within a bound",
     "admin answer": "SUCCES names the version asked for, and that has run (or has no process any more)",
     "admin answered": "whoever asks hears how it ended, unless the router died meanwhile",
@@ -215,6 +218,30 @@ class VersionPromises:
         if not serves:
             self._broken(at, "old or new", "", f"at the end: {looks}")
 
+    def routed(
+        self,
+        at: float,
+        uuid: str,
+        context: str,
+        version: str,
+        running: Sequence[str],
+        shares: Mapping[str, int],
+        pins: Mapping[str, str],
+    ) -> None:
+        """In a calm in which these served, with these shares and pins, a command went to that version."""
+        self.checked["version routed"] += 1
+        expected = route(
+            {_version(each) for each in running},
+            set(),
+            context,
+            uuid,
+            {_version(each): share for each, share in shares.items()},
+            {name: _version(each) for name, each in pins.items()},
+        )
+        if _version(version) != expected:
+            text = f"{uuid} of {context!r} went to {version}, and goes to {expected}"
+            self._broken(at, "version routed", uuid, text)
+
     # ---- facts: faults
 
     def fault(self, at: float, begins: bool) -> None:
@@ -322,6 +349,11 @@ class VersionPromises:
             tuple(recoveries),
             len(self._emptied),
         )
+
+
+def _version(text: str) -> Version:
+    major, _, minor = text.partition(".")
+    return Version(int(major), int(minor))
 
 
 def percentiles(values: Sequence[float]) -> tuple[float | None, float | None]:

@@ -105,9 +105,9 @@ class VersionSenders:
         self, source: str, uuid: str, name: str, payload: str, seconds: float, more: dict[str, Any]
     ) -> Handle:
         options: dict[str, Any] = {"uuid": uuid, "timeout": seconds, **more}
-        if source == ROUTER:
-            return await self.clients[source].send("", name, payload, target="self", **options)
-        return await self.clients[source].send(TYPE, name, payload, **options)
+        kind, options = ("", {**options, "target": "self"}) if source == ROUTER else (TYPE, options)
+        handle: Handle = await self.clients[source].send(kind, name, payload, **options)
+        return handle
 
     async def command(self, source: str, until: float, give_up: float) -> None:
         """Send one command until it is receipted, and wait for its reply; as `Clients.command`."""

@@ -52,7 +52,7 @@ def run(how: str, api: str, major: int, minor: int) -> None:
         if canary and how == "refuses":
             raise Fail("it does not sing")
         ledger.write("done", uuid=ctx.uuid)
-        return {"uuid": ctx.uuid}
+        return {"uuid": ctx.uuid, "version": f"{major}.{minor}"}
 
     for name in COMMANDS:
         if name == "PULL" or how != "lacks":
