@@ -202,7 +202,7 @@ class Senders:
                     heard, begun + timeout
                 )  # the reply was waited for: when the receipt came nobody saw
             due = begun + timeout
-            stalled = self._stalls.before(begun, due, heard)
+            stalled = self._stalls.excuse(begun, due, heard)
             record.outcome(heard, number, outcome, named, stalled)
             if outcome == "ACCEPTED":
                 record.receipted(uuid)

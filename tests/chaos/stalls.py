@@ -20,8 +20,6 @@ CHAIN = 3
 """Processes through which an answer goes, one after the other: a connector, its front end, the client's."""
 VOID = 1.0
 """Seconds of stalls in a measurement that make it one of the machine."""
-BEFORE = 2.0
-"""Seconds before a deadline whose stalls may be why something is late: what they held up is done first."""
 LATE = 0.01
 """Seconds: what is less than this is no stall."""
 SYNC_EVERY, SYNC_QUICK = 0.2, 0.02
@@ -69,17 +67,18 @@ class Stalls:
         """Seconds of stalls that lie (in part) in a span of time; never more than that span."""
         return min(end - begin, _within(self._spans, begin, end) + _within(self._waits, begin, end))
 
-    def before(self, begun: float, due: float, heard: float) -> float:
-        """Seconds of stalls that may be why what was due was heard later; 0: it was not late.
+    def excuse(self, begun: float, due: float, heard: float) -> float:
+        """Seconds that may be the machine's of what was begun, was due, and was heard later; 0: it was not late.
 
         Where more than `VOID` passed since it was begun, nothing was measured: all of its being late.
         """
         if heard <= due:
             return 0.0
-        if self.within(begun, heard) > VOID:
+        stalled = self.within(begun, heard)
+        if stalled > VOID:
             self.void += 1
             return heard - due
-        return self.within(due - BEFORE, heard)
+        return stalled
 
     def long_ones(self, seconds: float, begin: float, end: float) -> list[float]:
         """Times, half a second apart, that had stalls of so many seconds in the four before them."""

@@ -28,11 +28,11 @@ async def test_what_is_late_is_excused_by_what_stood_still(tmp_path: Path) -> No
     try:
         begun, ended = await held_up(stalls, 0.4)
         assert stalls.longest >= 0.3
-        assert stalls.before(begun, ended, ended) == 0.0
-        late = stalls.before(begun - 5, ended - 0.1, ended)
+        assert stalls.excuse(begun, ended, ended) == 0.0
+        late = stalls.excuse(begun - 5, ended - 0.1, ended)
         assert 0.3 <= late <= ended - begun + 2
         assert stalls.void == 0
-        assert stalls.before(ended - 60, ended - 50, ended - 40) == 0.0
+        assert stalls.excuse(ended - 60, ended - 50, ended - 40) == 0.0
     finally:
         await stalls.stop()
 
@@ -42,7 +42,7 @@ async def test_a_deadline_in_a_time_that_the_machine_took_is_void(tmp_path: Path
     stalls.start()
     try:
         begun, ended = await held_up(stalls, VOID + 0.2)
-        assert stalls.before(begun - 1, begun, ended + 30) == ended + 30 - begun
+        assert stalls.excuse(begun - 1, begun, ended + 30) == ended + 30 - begun
         assert stalls.void == 1
         assert stalls.long_ones(VOID, begun, ended + 1)
     finally:

@@ -317,7 +317,7 @@ class Chief:
         self._note("rested", False, looks)
 
     async def probe(self, client: Client) -> str:
-        """In the calm after the end, with two good versions: set a share and a pin, and note which version each
+        """In the calm after the end, with two good versions: set a share and a pin, and note which one each
         of `PROBES` commands goes to. Back with why that was not to be had, "" if it was.
         """
         try:

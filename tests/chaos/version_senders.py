@@ -152,7 +152,7 @@ class VersionSenders:
             except Rejected as refused:
                 outcome, named = f"final {refused.reason}", refused.uuid
             heard, due = self.now(), begun + timeout
-            stalled = self._stalls.before(begun, due, heard)
+            stalled = self._stalls.excuse(begun, due, heard)
             record.outcome(heard, number, outcome, named, stalled)
             if outcome == "ACCEPTED":
                 record.receipted(uuid)
