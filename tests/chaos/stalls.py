@@ -68,7 +68,7 @@ class Stalls:
         return min(end - begin, _within(self._spans, begin, end) + _within(self._waits, begin, end))
 
     def excuse(self, begun: float, due: float, heard: float) -> float:
-        """Seconds that may be the machine's of what was begun, was due, and was heard later; 0: it was not late.
+        """Seconds that are the machine's of what was begun, due, and heard later; 0: it was not late.
 
         Where more than `VOID` passed since it was begun, nothing was measured: all of its being late.
         """

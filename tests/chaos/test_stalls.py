@@ -29,10 +29,8 @@ async def test_what_is_late_is_excused_by_what_stood_still(tmp_path: Path) -> No
         begun, ended = await held_up(stalls, 0.4)
         assert stalls.longest >= 0.3
         assert stalls.excuse(begun, ended, ended) == 0.0
-        late = stalls.excuse(begun - 5, ended - 0.1, ended)
-        assert 0.3 <= late <= ended - begun + 2
-        assert stalls.void == 0
-        assert stalls.excuse(ended - 60, ended - 50, ended - 40) == 0.0
+        assert stalls.excuse(begun, begun, ended) >= 0.3
+        assert stalls.excuse(begun - 60, begun - 50, begun - 40) == 0.0
     finally:
         await stalls.stop()
 
