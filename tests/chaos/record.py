@@ -15,7 +15,8 @@ from typing import Any
 
 from tests.chaos.promises import Promises
 from tests.chaos.telling import Line, Seen, Telling, completes, node_of, us
-from tests.chaos.version_promises import VersionPromises, VersionStory
+from tests.chaos.version_promises import VersionPromises
+from tests.chaos.version_story import VersionStory
 from tests.simulation.model import Violation
 from zconnector.cli.ledger import Ledger
 from zconnector.settings import QueueSettings

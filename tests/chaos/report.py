@@ -12,7 +12,8 @@ from tests.chaos.promises import WISHED_RULES
 from tests.chaos.record import Judgement, tally
 from tests.chaos.schedule import Fault
 from tests.chaos.stalls import VOID
-from tests.chaos.version_promises import VERSION_RULES, as_json, as_text
+from tests.chaos.version_promises import VERSION_RULES
+from tests.chaos.version_story import as_json, as_text
 from tests.simulation.model import RULES
 from zconnector.cli.ledger import Verdict
 

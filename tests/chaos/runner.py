@@ -22,6 +22,8 @@ from tests.chaos.report import Done, Report
 from tests.chaos.schedule import KINDS, Fault, schedule
 from tests.chaos.senders import Senders
 from tests.chaos.stalls import Stalls
+from tests.chaos.version_asking import Asking
+from tests.chaos.version_calm import Calm
 from tests.chaos.version_faults import VersionFaults
 from tests.chaos.version_people import Chief
 from tests.chaos.version_schedule import LAST_ACTS, ROUTER, TARGETS, VERSION_KINDS, Act, acts
@@ -69,6 +71,7 @@ class Chaos:
         self._state_dir = state_dir
         self._versions = versions
         self._chief: Chief | None = None
+        self._calm: Calm | None = None
         self._stalls = Stalls(state_dir, self._answering, self._beating)
         self._deaths: list[str] = []
         self._changed = asyncio.Event()
@@ -137,19 +140,20 @@ class Chaos:
                     group.create_task(self._inject(doers[fault.kind], fault, begun))
                 group.create_task(self._progress(begun))
             settled = await self._settle(begun + self._seconds)
-            if chief is not None:
-                await chief.rest()
-            if chief is not None and callers is not None and self._seconds >= PROBED:
-                why = await chief.probe(callers.clients[ROUTER])
-                self._say(f"         ways of commands looked at: {why or 'yes'}")
+            if self._calm is not None and callers is not None:
+                await self._calm.rest()
+                if self._seconds >= PROBED:
+                    why = await self._calm.probe(callers.clients[ROUTER])
+                    self._say(f"         ways of commands looked at: {why or 'yes'}")
             ended = loop.time()
         return begun, ended, settled
 
     def _make_chief(self) -> Chief:
         member = self._cast.directories()[MEMBER]
-        chief = Chief(self._record, Releases(self._state_dir / "releases"), self._state_dir, member)
-        self._chief = chief
-        return chief
+        releases, asking = Releases(self._state_dir / "releases"), Asking(self._state_dir, member)
+        self._calm = Calm(self._record, releases, asking)
+        self._chief = Chief(self._record, releases, asking)
+        return self._chief
 
     def _make_callers(self, addresses: Mapping[str, tuple[str, str]]) -> VersionSenders:
         """From git, and from the router itself."""
@@ -201,9 +205,9 @@ class Chaos:
                 group.create_task(at_its_time(act))
 
     def _report(self, begun: float, ended: float, settled: float | None, complaints: list[str]) -> Report:
-        if self._chief is not None:
+        if self._chief is not None and self._calm is not None:
             self._record.version(begun + self._seconds, "flowing", False)
-            self._chief.left()
+            self._calm.left()
             for entry in self._chief.releases.did():
                 self._record.version_did(entry, ROUTER)
         for at in self._stalls.long_ones(LONG_STALL, begun, ended):

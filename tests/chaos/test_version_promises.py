@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chaos.version_promises import SERVES_WITHIN, WINDOW, VersionPromises, as_json, as_text
+from tests.chaos.version_promises import SERVES_WITHIN, WINDOW, VersionPromises
+from tests.chaos.version_story import as_json, as_text
 
 Facts = Callable[[VersionPromises], None]
 LATE = 10 * SERVES_WITHIN

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.releases import BASE, QUALITIES
+from tests.chaos.version_asking import ADMIN_NAMES, VERBS
 from tests.chaos.version_faults import VersionFaults
-from tests.chaos.version_people import ADMIN_NAMES, VERBS
 from tests.chaos.version_schedule import (
     ACTS,
     ADMIN,

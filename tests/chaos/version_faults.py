@@ -61,7 +61,7 @@ class VersionFaults(Faults):
         until, revision, step = self._now() + seconds, 0, ""
         while (left := until - self._now()) > 0.1:
             try:
-                view = await self._chief.ask("changes", left, after=revision)
+                view = await self._chief.asking.ask("changes", left, after=revision)
             except ZConnectorError:
                 await asyncio.sleep(min(LOOK_EVERY, left))
                 continue
@@ -129,7 +129,7 @@ class VersionFaults(Faults):
             await asyncio.sleep(LOOK_AGAIN)
 
     async def _there(self) -> list[tuple[str, Process]]:
-        view = await self._chief.view()
+        view = await self._chief.asking.view()
         now = self._now()
         found: list[tuple[str, Process]] = []
         for row in view["versions"] if view is not None else ():
