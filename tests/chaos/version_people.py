@@ -99,7 +99,7 @@ class Chief:
         answer: Answer | None
         if act.kind in ("shares", "keys", "want"):
             answer = await self.asking.set(self._values(act, version), act.way, seconds)
-        elif act.way == ADMIN or act.kind == "get":
+        elif act.way == ADMIN:
             answer = await self.asking.by_admin(client, act.kind, version, begun + seconds)
         elif act.way == CLI:
             argv = ["worker", VERBS[act.kind], *([version] if version else []), "--connector", ROUTER]
