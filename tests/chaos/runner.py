@@ -31,6 +31,7 @@ from tests.chaos.version_schedule import faults as version_faults
 from tests.chaos.version_senders import VersionSenders
 from tests.chaos.worker import AUDITED
 from zconnector.cli.traffic import CI, GIT
+from zconnector.errors import NotRunningError
 
 COMMAND_PAUSE, EVENT_PAUSE, WISHED_PAUSE, VERSION_PAUSE = 0.08, 0.3, 0.3, 0.4
 """Seconds between two commands, two events, two commands with wishes, and two to versions, of one side."""
@@ -184,8 +185,12 @@ class Chaos:
     ) -> None:
         """Commands to versions, and an operator who changes these, from when the first one serves."""
         loop = asyncio.get_running_loop()
-        await chief.began()
-        await callers.warm_up()
+        try:
+            await chief.began()
+            await callers.warm_up()
+        except NotRunningError as error:
+            self._died(f"the versions did not begin: {error}")
+            return
         since = loop.time()
 
         def say(what: str) -> None:

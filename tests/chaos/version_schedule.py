@@ -27,8 +27,8 @@ VERSION_KINDS: dict[str, Kind] = {
         Kind("half-archive", "archives of the repository are half there", {"repository": 1}, (2.0, 6.0), 2),
     )
 }
-FAULT_GAP = (2.0, 7.0)
-ACT_GAP = (1.0, 4.5)
+FAULT_GAP = (3.0, 9.0)
+ACT_GAP = (2.0, 5.5)
 """Seconds between the beginnings of two."""
 FIRST_ACT = 0.5
 LAST_ACTS = 8.0
