@@ -43,6 +43,8 @@ class Stalls:
         """(end, seconds) of each stall of this process or of the disk."""
         self._waits: list[tuple[float, float]] = []
         """(end, seconds) that processes that answer were ready and not run."""
+        self._wanted: float | None = None
+        """When this process is next to look at its clock: what woke before it after a stall is as late."""
         self._silences: list[tuple[float, float]] = []
         """The same of one that beats, or of one that hears beats."""
         self.void = 0
@@ -57,6 +59,7 @@ class Stalls:
 
     async def stop(self) -> None:
         self._stopping.set()
+        self._wanted = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -65,7 +68,10 @@ class Stalls:
 
     def within(self, begin: float, end: float) -> float:
         """Seconds of stalls that lie (in part) in a span of time; never more than that span."""
-        return min(end - begin, _within(self._spans, begin, end) + _within(self._waits, begin, end))
+        spans = self._spans
+        if self._wanted is not None and (late := time.monotonic() - self._wanted) > LATE:
+            spans = [*spans, (self._wanted + late, late)]
+        return min(end - begin, _within(spans, begin, end) + _within(self._waits, begin, end))
 
     def excuse(self, begun: float, due: float, heard: float) -> float:
         """Seconds that are the machine's of what was begun, due, and heard later; 0: it was not late.
@@ -100,7 +106,7 @@ class Stalls:
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            wanted = loop.time() + TICK
+            wanted = self._wanted = loop.time() + TICK
             await asyncio.sleep(TICK)
             now = loop.time()
             if now - wanted > LATE:
