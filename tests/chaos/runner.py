@@ -218,6 +218,9 @@ class Chaos:
         for at in self._stalls.long_ones(LONG_STALL, begun, ended):
             for name in self._sides():
                 self._record.leases_may_end(at, name)
+            for side in (GIT, CI):  # of versions their own judge knows the stalls
+                self._record.fault(at, side.name, True)
+                self._record.fault(at, side.name, False)
         return Report(
             self._seed,
             self._seconds,
