@@ -24,6 +24,8 @@ from tests.chaos.disk import SmallDisk
 from tests.chaos.partitions import Partitions, partitions
 from tests.chaos.proxy import Proxy
 from tests.chaos.record import Record
+from tests.chaos.releases import TYPE
+from tests.chaos.version_schedule import ROUTER, VERSIONS
 from zconnector.cli.child import Child, ChildFailedError, tethered
 from zconnector.cli.stage import Stage
 from zconnector.cli.topology import TENANT, Component
@@ -43,6 +45,7 @@ IN_VAIN = 5.0
 """Seconds that a component may take to find out that it cannot start."""
 ENDPOINTS = ("agg1/a", "agg1/b", "agg1/c", "cluster/1")
 """Those that are dialled, each behind a proxy."""
+MEMBER = "cluster/1"
 LOGS = "logs"
 """The disk of everybody's log files."""
 
@@ -53,8 +56,11 @@ class Cast:
     partitions: Partitions
     stage: Stage
 
-    def __init__(self, state_dir: Path, record: Record, died: Callable[[str], None], wanted: str) -> None:
-        """`wanted`: what makes partitions."""
+    def __init__(
+        self, state_dir: Path, record: Record, died: Callable[[str], None], wanted: str, versions: bool
+    ) -> None:
+        """`wanted`: what makes partitions; `versions`: whether there is a router with worker versions."""
+        self._versions = versions
         self._record = record
         self._died = died
         self._ours: set[str] = set()
@@ -72,7 +78,7 @@ class Cast:
 
         Raises ConfigError: namespaces are wanted, and not allowed.
         """
-        machines = (*ENDPOINTS, GIT.name, CI.name)
+        machines = (*ENDPOINTS, GIT.name, CI.name, *([ROUTER] if self._versions else []))
         self.partitions = partitions(self._wanted, machines, self._pids)
         for name in ENDPOINTS:
             proxy = Proxy(name, self.partitions.dialler, self.partitions.place(name))
@@ -81,7 +87,10 @@ class Cast:
         self.stage = Stage(
             self._state_dir,
             aggregators=3,
-            connectors=(f"{GIT.name}:{GIT.type}", f"{CI.name}:{CI.type}"),
+            connectors=(
+                *(f"{side.name}:{side.type}" for side in (GIT, CI)),
+                *([f"{ROUTER}:{TYPE}"] if self._versions else []),
+            ),
             arguments=["--log-level", "info"],
             own_arguments={
                 name: ["--advertise", f"tcp://{proxy.place.ip}:{proxy.port}"]
@@ -92,11 +101,13 @@ class Cast:
         )
         self.disks[LOGS] = SmallDisk(self._state_dir / "logs")
         for component in self.stage.plan.components:
-            if component.role in ("connector", "cluster"):
+            if component.role in ("connector", "cluster") and component.name != ROUTER:
                 self.disks[component.label] = SmallDisk(self._state_dir / component.directory)
             if component.label in self.proxies:
                 self.proxies[component.label].target = int(component.endpoint.rpartition(":")[2])
         await self.stage.start(BACK)
+
+    async def start_front_ends(self) -> None:
         for side in (GIT, CI):
             front = FrontEnd(side.name, self.stage, self.partitions.launcher(side.name), self._ended)
             self.front_ends[front.label] = front
@@ -142,8 +153,12 @@ class Cast:
     # ---- who there is
 
     def targets(self) -> list[tuple[str, str]]:
-        """(role, label) of everything that a fault may hit, in an order that is always the same."""
-        found = [(component.role, component.label) for component in self.stage.plan.components]
+        """(role, label) of everything that a fault may hit, in an order that is always the same.
+
+        Of the router with worker versions see `version_schedule.py`: a seed means the same with and without.
+        """
+        there = [component for component in self.stage.plan.components if component.name != ROUTER]
+        found = [(component.role, component.label) for component in there]
         found += [("frontend", label) for label in self.front_ends]
         found += [
             ("worker", f"worker {side.name}-{n + 1}") for side in (GIT, CI) for n in range(len(WORKERS))
@@ -152,7 +167,7 @@ class Cast:
 
     def links(self) -> list[str]:
         instances = [component.label for component in self.stage.plan.of("aggregator")]
-        ups = [f"{connector.label}>{i}" for connector in self.stage.plan.of("connector") for i in instances]
+        ups = [f"{side.name}>{instance}" for side in (GIT, CI) for instance in instances]
         return ups + [f"{instance}>cluster/1" for instance in instances]
 
     def link(self, label: str) -> tuple[Proxy, str]:
@@ -170,8 +185,10 @@ class Cast:
 
     def connector_of(self, label: str) -> tuple[str, bool]:
         """The connector whose workers a fault there touches ("": none), and whether its senders too."""
-        if label in (GIT.name, CI.name):
+        if label in (GIT.name, CI.name, ROUTER):
             return label, True
+        if label == VERSIONS:
+            return ROUTER, False
         role, _, name = label.partition(" ")
         if role in ("frontend", "worker"):
             return name.partition("-")[0], role == "frontend"
@@ -290,8 +307,9 @@ class Cast:
         return entries
 
     def directories(self) -> dict[str, Path]:
-        """State directory of each connector."""
-        return {c.name: self._state_dir / c.directory for c in self.stage.plan.of("connector")}
+        """State directory of each connector and of the member."""
+        found = {c.name: self._state_dir / c.directory for c in self.stage.plan.of("connector")}
+        return found | {MEMBER: self._state_dir / self.stage.plan.of("cluster")[0].directory}
 
     def complaints(self) -> list[str]:
         """Lines of the logs that no fault explains: tracebacks."""
@@ -389,6 +407,10 @@ class Worker:
         self.heard: Callable[[str, str], None] = lambda uuid, who: None
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:

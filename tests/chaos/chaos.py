@@ -16,6 +16,7 @@ from tests.chaos.partitions import AUTO, WAYS
 from tests.chaos.report import Report
 from tests.chaos.runner import Chaos
 from tests.chaos.schedule import KINDS
+from tests.chaos.version_schedule import VERSION_KINDS
 from zconnector.errors import ZConnectorError
 
 
@@ -29,27 +30,35 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--list-faults", action="store_true", help="show the kinds of faults, and end")
     parser.add_argument("--state-dir", type=Path, default=None, help="keep logs and the record here")
+    parser.add_argument(
+        "--versions",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a connector whose workers are versions, and an operator who changes them (default: there is)",
+    )
     given = parser.parse_args()
     if given.minutes <= 0:
         parser.error("--minutes must be above 0")
     given.kinds = [name for name in given.faults.split(",") if name]
-    if unknown := set(given.kinds) - set(KINDS):
-        parser.error(f"unknown faults: {', '.join(sorted(unknown))} (known: {', '.join(KINDS)})")
+    known = {**KINDS, **(VERSION_KINDS if given.versions else {})}
+    if unknown := set(given.kinds) - set(known):
+        parser.error(f"unknown faults: {', '.join(sorted(unknown))} (known: {', '.join(known)})")
     return given
 
 
 async def run(state_dir: Path, given: argparse.Namespace) -> Report:
     seed = random.SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
     say = lambda text: print(text, flush=True)  # noqa: E731
-    return await Chaos(state_dir, given.minutes * 60, seed, say, given.kinds, given.partitions).run()
+    wanted = (given.kinds, given.partitions, given.versions)
+    return await Chaos(state_dir, given.minutes * 60, seed, say, *wanted).run()
 
 
 def main() -> int:
     given = arguments()
     if given.list_faults:
-        for kind in KINDS.values():
+        for kind in (*KINDS.values(), *VERSION_KINDS.values()):
             print(
-                f"{kind.name:<10} {'(alone) ' if kind.alone else ''}{kind.what}; at: {', '.join(kind.roles)}"
+                f"{kind.name:<14} {'(alone) ' if kind.alone else ''}{kind.what}; at: {', '.join(kind.roles)}"
             )
         return 0
     try:

@@ -187,7 +187,7 @@ class Clients:
         outcome, named = await send(source, target, uuid, work, timeout)
         heard = self.now()
         due = begun + timeout
-        stalled = self._stalls.within(due - 0.5, heard) if heard > due else 0.0
+        stalled = self._stalls.excuse(begun, due, heard)
         self._record.outcome(heard, number, outcome, named, stalled)
         self.took.append((begun, heard - begun, timeout, outcome))
         return outcome

@@ -205,9 +205,9 @@ class Faults:
         logs = self._cast.disks[LOGS]
         member = fault.target.startswith("cluster")
         async with self._trouble(fault.target):
-            disk.fill(pid)
+            await asyncio.to_thread(disk.fill, pid)
             if fault.chance < 0.5:
-                logs.fill(pid)
+                await asyncio.to_thread(logs.fill, pid)
             end = self._now() + fault.lasts
             refused: list[str] = []
             taken = 0
@@ -232,7 +232,7 @@ class Faults:
         """Killed while its disk is full, and started in vain; there is room when it is started again."""
         disk = self._cast.disks[fault.target]
         async with self._trouble(fault.target):
-            disk.fill(self._cast.pid(fault.target))
+            await asyncio.to_thread(disk.fill, self._cast.pid(fault.target))
             await asyncio.sleep(fault.lasts)
             await self._cast.kill(fault.target)
             said = await self._cast.start_in_vain(fault.target)

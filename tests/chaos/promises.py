@@ -240,7 +240,9 @@ class Promises:
                 return ""
             return f"it had {tried} of {each.attempts} attempts"
         if reason == Reason.UNRECEIPTED:
-            return "" if each.accepted is None else "it was receipted"
+            # A connector that was restarted in between knows of no receipt until the reply is there.
+            lost = each.accepted is not None and self._fault_in(each.source, each.accepted, at)
+            return "" if each.accepted is None or lost else "it was receipted"
         return "nobody asked for that"
 
     def _judge_runs(self, each: Wished) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.promises import Promises
 from tests.chaos.telling import Line, Seen, Telling, completes, node_of, us
+from tests.chaos.version_promises import VersionPromises
+from tests.chaos.version_story import VersionStory
 from tests.simulation.model import Violation
 from zconnector.cli.ledger import Ledger
 from zconnector.settings import QueueSettings
@@ -27,6 +29,11 @@ class Judgement:
     violations: tuple[Violation, ...]
     checked: dict[str, int]
     counts: dict[str, int]
+    versions: VersionStory = field(default_factory=VersionStory)
+
+
+def _unstalled(begin: float, end: float) -> float:
+    return 0.0
 
 
 class Record(Ledger):
@@ -171,6 +178,29 @@ class Record(Ledger):
         """Replayed dead letters whose end the ear was not shown so far."""
         return sum(uuid not in self._finals for uuid in self._replays)
 
+    # ---- worker versions
+
+    def version(self, at: float, what: str, *facts: Any) -> None:
+        """A fact of `VersionPromises`."""
+        self._line(at, "version", what, *facts)
+
+    def version_did(self, entry: Mapping[str, Any], name: str) -> None:
+        """A line that a version of this connector wrote into its ledger."""
+        at, did, version, pid = entry["at"], entry["did"], entry["version"], entry["pid"]
+        uuid = entry.get("uuid", "")
+        if did == "process":
+            self.version(at, did, version, pid)
+        elif did == "crashed":
+            self.version(at, did, pid)
+            self.leases_may_end(at, name)
+        elif uuid not in self._warm:
+            if did == "done":
+                self.version(at, did, version, pid)
+                return
+            self.version(at, did, version, pid, uuid, entry["canary"])
+            if not entry["canary"]:
+                self.worked(at, name, f"{version}-{pid}", uuid, entry["body"], command=entry["name"])
+
     # ---- the runner
 
     def fault(self, at: float, name: str, begins: bool) -> None:
@@ -199,22 +229,30 @@ class Record(Ledger):
 
     # ---- the end
 
-    def judge(self, at: float, connectors: Iterable[str]) -> Judgement:
-        """Tell it all to the model."""
+    def judge(
+        self,
+        at: float,
+        connectors: Iterable[str],
+        stalled: Callable[[float, float], float] = _unstalled,
+    ) -> Judgement:
+        """Tell it all to the model. `stalled`: seconds, of a span of time, that the machine took."""
         settings = QueueSettings()
         model = Seen(lease_limit=settings.lease_limit, dedupe_window=settings.dedupe_window)
         promises = Promises()
-        telling = Telling(model, promises)
+        versions = VersionPromises()
+        telling = Telling(model, promises, versions)
         telling.all(sorted(self._lines, key=lambda line: line[:2]))
         for reader in telling.passing:
             model.unsubscribed(reader)
         model.finish(us(at), [node_of(name) for name in connectors])
-        violations = [*model.violations, *promises.judge()[:50]]
-        checked, counts = model.checked + promises.checked, model.counts + promises.counts
+        violations = [*model.violations, *promises.judge()[:50], *versions.judge(stalled)]
+        checked = model.checked + promises.checked + versions.checked
+        counts = model.counts + promises.counts
         return Judgement(
             tuple(sorted(violations, key=lambda violation: violation.at)),
             dict(sorted(checked.items())),
             dict(sorted(counts.items())),
+            versions.story(),
         )
 
 

@@ -11,6 +11,9 @@ from typing import Any
 from tests.chaos.promises import WISHED_RULES
 from tests.chaos.record import Judgement, tally
 from tests.chaos.schedule import Fault
+from tests.chaos.stalls import VOID
+from tests.chaos.version_promises import VERSION_RULES
+from tests.chaos.version_story import as_json, as_text
 from tests.simulation.model import RULES
 from zconnector.cli.ledger import Verdict
 
@@ -21,8 +24,6 @@ RESUMED = 5.0
 FAILOVER = "one instance dead: p99 receipt over T/n + 200 ms"
 UNTYPED = frozenset({"LOST", "UNKNOWN"})
 """What a sender must not hear because a disk is full."""
-VOID = 1.0
-"""Seconds of stalls in a measurement that make it one of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ class Report:
                 }
                 for goal in self.goals
             ],
+            "versions": as_json(self.judgement.versions),
             "settled_after": self.settled,
             "deaths": list(self.deaths),
             "complaints": list(self.complaints),
@@ -156,29 +158,32 @@ class Report:
 
     def table(self) -> str:
         """For people."""
-        lines = ["", f"{'fault':<12}{'times':>6}   {'next receipt after (s): p50':>28}{'p99':>8}   facts"]
+        lines = ["", f"{'fault':<14}{'times':>6}   {'next receipt after (s): p50':>28}{'p99':>8}   facts"]
         for kind in sorted({done.fault.kind for done in self.done}):
             mine = [done for done in self.done if done.fault.kind == kind]
             recovery = [done.recovery for done in mine if done.recovery is not None]
             p50, p99 = _text(percentile(recovery, 50)), _text(percentile(recovery, 99))
-            lines.append(f"{kind:<12}{len(mine):>6}   {p50:>28}{p99:>8}   {_facts(mine)}")
+            lines.append(f"{kind:<14}{len(mine):>6}   {p50:>28}{p99:>8}   {_facts(mine)}")
         lines += ["", f"{'promise':<22}{'checked':>9}{'broken':>8}   what"]
         broken = tally(self.judgement.violations)
-        for rule, what in {**RULES, **WISHED_RULES}.items():
+        for rule, what in {**RULES, **WISHED_RULES, **VERSION_RULES}.items():
             if checked := self.judgement.checked.get(rule, 0) + broken[rule]:
                 lines.append(f"{rule:<22}{checked:>9}{broken[rule]:>8}   {what}")
         lines += ["", f"{'goal':<52}{'measured':>10}{'limit':>7}   (machine stalls taken off)"]
         for goal in self.goals:
             value = "never" if goal.value is None else f"{goal.value:.3f}"
             lines.append(f"{goal.name:<52}{value:>10}{goal.limit:>7g}   {goal.verdict}")
-        verdict = self.verdict
+        verdict, versions = self.verdict, self.judgement.versions
+        if versions.versions:
+            lines += as_text(versions)
         lines += [
             "",
             f"{verdict.commands} commands, {verdict.receipts} receipts, {verdict.replies} replies,"
             f" {verdict.executed_again} executed again; {verdict.events} events,"
             f" {len(verdict.lost_events)} missing; settled after {_text(self.settled)} s",
             f"partitions: {self.means['partitions']}; small disks: {self.means['disks']};"
-            f" longest stall {self.stalls['longest']:.3f} s, all {self.stalls['total']:.1f} s",
+            f" longest stall {self.stalls['longest']:.3f} s, all {self.stalls['total']:.1f} s;"
+            f" {self.stalls.get('void deadlines', 0):.0f} deadlines void",
         ]
         lines += [f"BROKEN  {violation}" for violation in self.judgement.violations]
         lines += [f"DIED    {death}" for death in self.deaths]

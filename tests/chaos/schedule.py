@@ -74,17 +74,22 @@ class Fault:
 
 
 def schedule(
-    seed: int, seconds: float, targets: Sequence[tuple[str, str]], kinds: Sequence[str] = ()
+    seed: int | str,
+    seconds: float,
+    targets: Sequence[tuple[str, str]],
+    kinds: Sequence[str] = (),
+    table: Mapping[str, Kind] = KINDS,
+    gap: tuple[float, float] = GAP,
 ) -> list[Fault]:
-    """The faults of one run; `targets` are (role, label), `kinds` names of KINDS (none: all of them).
+    """The faults of one run; `targets` are (role, label), `kinds` names of the table (none: all of them).
 
     Each kind comes once, in random order, before any comes again. The last one is undone before the end.
     """
     rng = random.Random(seed)
     faults: list[Fault] = []
     end = max(seconds - LAST_CALM, seconds / 2)
-    at, over = rng.uniform(*GAP), 0.0
-    for kind in _kinds(rng, [KINDS[name] for name in kinds or KINDS]):
+    at, over = rng.uniform(*gap), 0.0
+    for kind in _kinds(rng, [table[name] for name in kinds or table]):
         roles = {role: weight for role, weight in kind.roles.items() if any(r == role for r, _ in targets)}
         role = rng.choices(list(roles), list(roles.values()))[0]
         label = rng.choice([label for found, label in targets if found == role])
@@ -97,7 +102,7 @@ def schedule(
             lasts = end - at
         faults.append(Fault(round(at, 3), kind.name, label, round(lasts, 3), round(chance, 6)))
         over = max(over, at + lasts)
-        at = over + CALM_AFTER if kind.alone else at + rng.uniform(*GAP)
+        at = over + CALM_AFTER if kind.alone else at + rng.uniform(*gap)
     return faults
 
 

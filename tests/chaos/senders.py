@@ -18,7 +18,7 @@ from tests.chaos.record import Record
 from tests.chaos.stalls import Stalls
 from tests.chaos.worker import WISHED
 from zconnector.cli.traffic import CI, GIT, Side, other
-from zconnector.errors import NotRunningError
+from zconnector.errors import NotRunningError, Reason
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2_grpc
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
 from zconnector.worker import (
@@ -202,7 +202,7 @@ class Senders:
                     heard, begun + timeout
                 )  # the reply was waited for: when the receipt came nobody saw
             due = begun + timeout
-            stalled = self._stalls.within(due - 0.5, heard) if heard > due else 0.0
+            stalled = self._stalls.excuse(begun, due, heard)
             record.outcome(heard, number, outcome, named, stalled)
             if outcome == "ACCEPTED":
                 record.receipted(uuid)
@@ -270,10 +270,15 @@ class Senders:
         return reason if passing else f"final {reason}", receipt.uuid, None
 
     async def _reply(self, one: _One) -> Reply:
-        """By an Await of zconnector.v1, or by an iterator of the Gandalf API."""
+        """By an Await of zconnector.v1, or by an iterator of the Gandalf API.
+
+        That begins with the oldest event, which may be the FAIL of an earlier try that nobody receipted.
+        """
         client = self._sdk[one.source.name]
         if self._rng.random() < 0.5:
-            return await client.handle(one.uuid, WISHED[one.target.name]).reply()
+            reply = await client.handle(one.uuid, WISHED[one.target.name]).reply()
+            if reply.reason != Reason.UNRECEIPTED:
+                return reply
         return await client.await_reply(one.uuid)
 
 

@@ -16,6 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 
 TICK = 0.02
+CHAIN = 3
+"""Processes through which an answer goes, one after the other: a connector, its front end, the client's."""
+VOID = 1.0
+"""Seconds of stalls in a measurement that make it one of the machine."""
 LATE = 0.01
 """Seconds: what is less than this is no stall."""
 SYNC_EVERY, SYNC_QUICK = 0.2, 0.02
@@ -24,14 +28,27 @@ SYNC_EVERY, SYNC_QUICK = 0.2, 0.02
 class Stalls:
     """Measures from `start` to `stop`. Loop times."""
 
-    def __init__(self, directory: Path, processes: Callable[[], Iterable[int]]) -> None:
-        """`directory` is on the disk that counts; `processes`: ids of those whose waiting counts."""
+    def __init__(
+        self,
+        directory: Path,
+        answering: Callable[[], Iterable[int]],
+        beating: Callable[[], Iterable[int]] = tuple,
+    ) -> None:
+        """`directory` is on the disk that counts; `answering`: ids of processes that an answer passes,
+        `beating`: of those that are given up when they are silent."""
         self._probe = directory / "sync-probe"
-        self._processes = processes
+        self._answering = answering
+        self._beating = beating
         self._spans: list[tuple[float, float]] = []
         """(end, seconds) of each stall of this process or of the disk."""
         self._waits: list[tuple[float, float]] = []
-        """(end, seconds) that a process was ready and not run."""
+        """(end, seconds) that processes that answer were ready and not run."""
+        self._wanted: float | None = None
+        """When this process is next to look at its clock: what woke before it after a stall is as late."""
+        self._silences: list[tuple[float, float]] = []
+        """The same of one that beats, or of one that hears beats."""
+        self.void = 0
+        """Deadlines that were passed in a time of which the machine took too much."""
         self._stopping = threading.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._thread = threading.Thread(target=self._sync, daemon=True)
@@ -42,6 +59,7 @@ class Stalls:
 
     async def stop(self) -> None:
         self._stopping.set()
+        self._wanted = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -50,12 +68,32 @@ class Stalls:
 
     def within(self, begin: float, end: float) -> float:
         """Seconds of stalls that lie (in part) in a span of time; never more than that span."""
-        return min(end - begin, _within(self._spans, begin, end) + _within(self._waits, begin, end))
+        spans = self._spans
+        if self._wanted is not None and (late := time.monotonic() - self._wanted) > LATE:
+            spans = [*spans, (self._wanted + late, late)]
+        return min(end - begin, _within(spans, begin, end) + _within(self._waits, begin, end))
+
+    def excuse(self, begun: float, due: float, heard: float) -> float:
+        """Seconds that are the machine's of what was begun, due, and heard later; 0: it was not late.
+
+        Where more than `VOID` passed since it was begun, nothing was measured: all of its being late.
+        """
+        if heard <= due:
+            return 0.0
+        stalled = self.within(begun, heard)
+        if stalled > VOID:
+            self.void += 1
+            return heard - due
+        return stalled
 
     def long_ones(self, seconds: float, begin: float, end: float) -> list[float]:
         """Times, half a second apart, that had stalls of so many seconds in the four before them."""
         times = [begin + half / 2 for half in range(round((end - begin) * 2) + 1)]
-        return [at for at in times if self.within(at - 4.0, at) >= seconds]
+        return [
+            at
+            for at in times
+            if max(self.within(at - 4.0, at), _within(self._silences, at - 4.0, at)) >= seconds
+        ]
 
     @property
     def longest(self) -> float:
@@ -68,7 +106,7 @@ class Stalls:
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            wanted = loop.time() + TICK
+            wanted = self._wanted = loop.time() + TICK
             await asyncio.sleep(TICK)
             now = loop.time()
             if now - wanted > LATE:
@@ -79,15 +117,18 @@ class Stalls:
         before: dict[str, int] = {}
         while True:
             now = loop.time()
-            counts = {path: count for pid in self._processes() for path, count in _waits_of(pid)}
-            longest: dict[str, int] = {}
+            answering = set(self._answering())
+            everybody = answering | set(self._beating())
+            counts = {path: count for pid in everybody for path, count in _waits_of(pid)}
+            longest: dict[int, int] = {}
             for path, count in counts.items():
-                process = path.split("/")[2]
+                process = int(path.split("/")[2])
                 waited = count - before.get(path, count)
                 longest[process] = max(longest.get(process, 0), waited)
-            waited_ns = max(longest.values(), default=0)
-            if waited_ns > LATE * 1e9:
-                self._waits.append((now, waited_ns / 1e9))
+            chain = sum(sorted(ns for process, ns in longest.items() if process in answering)[-CHAIN:])
+            for ns, spans in ((chain, self._waits), (max(longest.values(), default=0), self._silences)):
+                if ns > LATE * 1e9:
+                    spans.append((now, ns / 1e9))
             before = counts
             await asyncio.sleep(0.1)
 

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from tests.chaos.promises import OLD_HAND_OUTS, Promises
+from tests.chaos.version_promises import VersionPromises
+from tests.chaos.version_schedule import ROUTER
 from tests.simulation.model import Attempt, Model
 from zconnector.cli.topology import TENANT
 from zconnector.errors import Reason
@@ -55,9 +57,10 @@ class Seen(Model):
 class Telling:
     """Each sort of line as the model's events. A method for each."""
 
-    def __init__(self, model: Seen, promises: Promises) -> None:
+    def __init__(self, model: Seen, promises: Promises, versions: VersionPromises) -> None:
         self._model = model
         self._promises = promises
+        self._versions = versions
         self._tries: dict[int, tuple[float, str]] = {}
         """When each attempt was begun, and its uuid."""
         self._sent: set[str] = set()
@@ -112,6 +115,11 @@ class Telling:
 
     def _fault(self, at: float, name: str, begins: bool) -> None:
         self._promises.fault(at, name, begins)
+        if name == ROUTER:
+            self._versions.fault(at, begins)
+
+    def _version(self, at: float, what: str, *facts: Any) -> None:
+        getattr(self._versions, what)(at, *facts)
 
     def _outcome(self, at: float, attempt: int, outcome: str, uuid: str, stalled: float) -> None:
         begun, tried = self._tries[attempt]

@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.report import Report
 from tests.chaos.runner import Chaos
 
-SECONDS = 44.0
+SECONDS = 42.0
 """With start, settling and end it is about a minute."""
 SOAK_SECONDS = 300.0
 

@@ -15,7 +15,7 @@ from tests.chaos.namespaces import Machine, Network
 from tests.chaos.proxy import tcp_socket
 from zconnector.cli.child import READY_SOCKET, Child
 
-QUICK, LONG = 0.3, 10.0
+QUICK, LONG = 0.3, 40.0
 """Seconds: longer than TCP waits before it sends again, and longer than it then may wait once more."""
 A, B = "a", "b"
 CONTENT = 1000

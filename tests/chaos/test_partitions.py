@@ -19,7 +19,7 @@ from tests.chaos.proxy import DOWN, UP, Proxy
 from zconnector.errors import ConfigError
 
 ME, OTHER, ENDPOINT = "me", "somebody else", "endpoint"
-QUICK, LONG = 0.3, 10.0
+QUICK, LONG = 0.3, 40.0
 CHAOS = Path(__file__).with_name("chaos.py")
 
 

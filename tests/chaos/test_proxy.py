@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.chaos.proxy import DOWN, UP, Proxy, inode_of, owner_of
 
 ME = "me"
-QUICK, LONG = 0.15, 5.0
+QUICK, LONG = 0.15, 30.0
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

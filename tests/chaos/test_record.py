@@ -203,3 +203,13 @@ def test_what_was_for_warming_up_does_not_count(story: Story) -> None:
     story.replied(3, "w")
     story.observed(3, "git", "git-ear", "w")
     assert story.broken() == set()
+
+
+def test_many_of_one_sort_do_not_hide_another(story: Story) -> None:
+    """A run with 50 late answers said nothing of what else had been broken."""
+    for number in range(60):
+        story.tried(2, f"late-{number}", "UNKNOWN", took=3.5)
+    story.tried(3, "lost", "ACCEPTED")
+    found = tally(story.judge(1000.0, ["git", "ci"]).violations)
+    assert found["unanswered"] == 50
+    assert found["lost command"]

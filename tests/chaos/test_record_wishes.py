@@ -225,3 +225,17 @@ def test_an_event_that_a_subscription_never_had(wished: Wished) -> None:
     assert wished.verdict().lost_events == ("e",)
     wished.delivered(4, "ci", "audit", "ci-3", "e", 2, True)
     assert wished.verdict().lost_events == ()
+
+
+@pytest.mark.parametrize(("source", "broken"), [("ci", {"end without cause"}), ("git", set())])
+def test_a_connector_that_was_restarted_may_show_the_fail_of_an_earlier_try(
+    wished: Wished, source: str, broken: set[str]
+) -> None:
+    wished.wish(2, "c", "UNKNOWN", "ACCEPTED", took=1.0)
+    wished.observed_reply(2.9, "git", derived_uuid("c", "UNRECEIPTED"), "c", "DEPLOY", "FAIL")
+    wished.did(4.1, "c")
+    wished.fault(4.5, source, True)
+    wished.fault(5, source, False)
+    wished.ended_as(6, "c", False, "UNRECEIPTED")
+    wished.observed_reply(7, "git", derived_uuid("c", "SUCCES"), "c", "DEPLOY", "SUCCES")
+    assert wished.broken() == broken

@@ -271,6 +271,53 @@ async def test_a_uuid_sent_again_after_a_timeout_is_sent_anew_and_has_its_reply(
     assert client.sender._receipts == client.sender._replies == {}
 
 
+async def test_another_body_is_not_accepted_by_the_receipt_of_the_first(
+    connector: Connector, client: Client
+) -> None:
+    """A receipt names a uuid and no body: one left of the first tries told ACCEPTED of another command."""
+    door = connector.door
+    late: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+
+    async def answers_late(args: dict[str, object]) -> dict[str, object]:
+        return await late
+
+    door.answers["send_command"] = answers_late
+    first = asyncio.ensure_future(client.send("Git", "CREATE", "one", uuid="u-1"))
+    again = asyncio.ensure_future(client.send("Git", "CREATE", "one", uuid="u-1"))
+    await door.until(lambda: len(door.asked("send_command")) == 2)
+    with pytest.raises(Rejected) as caught:
+        await client.send("Git", "CREATE", "another", uuid="u-1")
+    assert caught.value.reason == Reason.CONFLICT
+    late.set_result({"uuid": "u-1", "outcome": "ACCEPTED"})
+    assert {(await first).uuid, (await again).uuid} == {"u-1"}
+    del door.answers["send_command"]
+    await client.send("Git", "CREATE", uuid="u-2")  # behind both receipts
+    door.refuse("send_command", Reason.CONFLICT)
+    with pytest.raises(Rejected):
+        await client.send("Git", "CREATE", "another", uuid="u-1")
+    assert len(door.asked("send_command")) == 4  # now it is the connector's to say
+    assert client.sender._owed == {}
+
+
+async def test_what_is_owed_ends_with_its_stream(connector: Connector, client: Client) -> None:
+    door = connector.door
+    never: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+
+    async def never_answers(args: dict[str, object]) -> dict[str, object]:
+        return await never
+
+    door.answers["send_command"] = never_answers
+    with pytest.raises(OutcomeUnknown):
+        await client.send("Git", "CREATE", "one", uuid="u-1", timeout=0.1)
+    assert set(client.sender._owed) == {"u-1"}
+    await connector.stop()
+    del door.answers["send_command"]
+    await connector.start()
+    await client.send("Git", "CREATE", "another", uuid="u-2")
+    assert client.sender._owed == {}
+    never.cancel()
+
+
 async def test_one_uuid_sent_twice_at_once_has_its_reply(connector: Connector, client: Client) -> None:
     sends = [client.send("Git", "CREATE", uuid="u-1", reply=reply) for reply in (False, True)]
     sending = asyncio.gather(*sends)

@@ -53,6 +53,8 @@ RULES: dict[str, str] = {
 """Each rule and the promise that it watches."""
 
 _INFINITE = 1 << 62
+MOST = 50
+"""Violations of one rule that are told: many of one sort must not hide another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Book:
 
     def __init__(self) -> None:
         self.violations: list[Violation] = []
+        self._told: Counter[str] = Counter()
         self.checked: Counter[str] = Counter()
         """How often each rule was applied."""
         self.counts: Counter[str] = Counter()
@@ -86,7 +89,8 @@ class Book:
         """By node: [begin, end] of the times when it was frozen or its disk was not well."""
 
     def _broken(self, at: int, rule: str, subject: str, text: str) -> None:
-        if len(self.violations) < 50:
+        self._told[rule] += 1
+        if self._told[rule] <= MOST:
             self.violations.append(Violation(at, rule, subject, text))
 
     def broken(self, at: int, rule: str, subject: str, text: str) -> None:

@@ -6,6 +6,9 @@
 | the command is refused, and no copy of it is out | why |
 | the time that the call gave is over | TIMED_OUT |
 
+A FAIL UNRECEIPTED says that nobody knows. Sent again under the same uuid after that the command may be
+receipted all the same: then the reply of that copy is waited for.
+
 Nothing here is stored: who waits asks again after a restart, and a reply that came meanwhile is retained. A
 command that was accepted once is not refused by what becomes of a further copy: its reply still comes. Of the
 last `REMEMBERED` that were this is known to a call that comes after that, too.
@@ -65,7 +68,7 @@ class Awaiting:
         if caller in self._uuids:
             raise Refusal(Reason.BAD_ARGUMENT, f"call {caller.call} is pending already", uuid)
         reply = self._retained.final(uuid)
-        if reply is not None:
+        if reply is not None and not self._is_outlived(reply):
             return [self._answer(caller, reply)]
         if len(self._uuids) >= MAX_AWAITING:
             raise Refusal(Reason.BUSY, f"{MAX_AWAITING} calls wait for replies", uuid)
@@ -83,9 +86,13 @@ class Awaiting:
     def arrived(self, event: Event) -> Actions:
         """An event has become visible: perhaps the reply that somebody waits for."""
         awaited = self._awaited.get(event.reference) if event.is_final else None
-        if awaited is None:
+        if awaited is None or self._is_outlived(event):
             return []
         return [self._answer(caller, event) for caller in self._let_go(event.reference)]
+
+    def _is_outlived(self, reply: Event) -> bool:
+        """A later copy of what was FAILed as unreceipted has been receipted: another reply comes."""
+        return reply.reference in self._accepted and reply.is_unreceipted
 
     def accepted(self, uuid: str) -> None:
         """Its target has the command: it has, or will have, a reply."""

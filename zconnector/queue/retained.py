@@ -15,7 +15,8 @@ from typing import Any
 
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
-from zconnector.messages import Message, Outcome, is_completion
+from zconnector.errors import Reason
+from zconnector.messages import Message, Outcome, derived_uuid, is_completion
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
 from zconnector.queue.lanes import Lane, LaneKey, lanes_of
@@ -53,6 +54,11 @@ class Event:
     @property
     def lanes(self) -> list[LaneKey]:
         return lanes_of(self.topic, self.event, self.reference)
+
+    @property
+    def is_unreceipted(self) -> bool:
+        """Whether it is the FAIL made here of a command that nobody receipted in time."""
+        return self.uuid == derived_uuid(self.reference, Reason.UNRECEIPTED)
 
     @property
     def is_final(self) -> bool:
@@ -154,7 +160,7 @@ class Retained:
         return self._events.get(key)
 
     def final(self, uuid: str) -> Event | None:
-        """The first final reply to what has this uuid."""
+        """The first final reply to what has this uuid; a FAIL UNRECEIPTED only while there is no other."""
         key = self._finals.get(uuid)
         return None if key is None else self._events[key]
 
@@ -306,7 +312,9 @@ class Retained:
                 keys = self._lanes[lane] = Lane()
             keys.append(event.key)
         if event.is_final:
-            self._finals.setdefault(event.reference, event.key)
+            known = self._finals.setdefault(event.reference, event.key)
+            if self._events[known].is_unreceipted:
+                self._finals[event.reference] = event.key
         if event.message is not None:
             self._announced.append(event.key)
         else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from zconnector.errors import Reason
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2, events_pb2
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
 from zconnector.worker.connection import Connection
@@ -38,15 +40,25 @@ class RetryPolicy:
         )
 
 
+@dataclass(slots=True)
+class _Owed:
+    """Receipts that will still come, of one uuid: a receipt names no more than that."""
+
+    body: bytes
+    count: int = 0
+
+
 class Sender:
     """Invariants: a future in `_receipts`, `_replies` or `_published` has its answer on the way, or gets the
     failure of the stream. One in `_receipts` or `_published` has somebody who waits for it: what comes after
-    the last one has given up answers nobody who asks later."""
+    the last one has given up answers nobody who asks later about something else: all submissions of one uuid
+    whose receipts are owed have one body."""
 
     def __init__(self, connection: Connection) -> None:
         self._submit = Exchange(connection, SUBMIT, _submissions, self._submitted, self._submit_lost)
         self._publish = Exchange(connection, PUBLISH, _publications, self._confirmed, self._publish_lost)
         self._receipts: dict[str, asyncio.Future[Any]] = {}
+        self._owed: dict[str, _Owed] = {}
         self._replies: dict[str, asyncio.Future[Any]] = {}
         self._published: dict[str, asyncio.Future[Any]] = {}
         self._askers: Counter[asyncio.Future[Any]] = Counter()
@@ -58,11 +70,17 @@ class Sender:
         await self._publish.close()
 
     async def submit(self, submission: Any) -> Any:
-        """The Receipt of a command.
+        """The Receipt of a command. Another body than what is on its way under that uuid is a CONFLICT.
 
         Raises:
             CallFailed: the stream was lost before it came.
         """
+        body = _body(submission)
+        owed = self._owed.setdefault(submission.uuid, _Owed(body))
+        if owed.body != body:
+            conflict = pb.Refusal(reason=Reason.CONFLICT, detail="the uuid is in use for another command")
+            return pb.Receipt(uuid=submission.uuid, outcome=pb.Receipt.REJECTED, refusal=conflict)
+        owed.count += 1
         return await self._say(self._receipts, submission.uuid, self._submit, submission)
 
     async def reply(self, uuid: str) -> Any:
@@ -136,6 +154,11 @@ class Sender:
     def _submitted(self, raw: bytes) -> None:
         frame = commands_pb2.SubmitReply.FromString(raw)
         for receipt in frame.receipts:
+            owed = self._owed.get(receipt.uuid)
+            if owed is not None:
+                owed.count -= 1
+                if not owed.count:
+                    del self._owed[receipt.uuid]
             _answer(self._receipts.get(receipt.uuid), receipt)
         for reply in frame.replies:
             _answer(self._replies.get(reply.uuid), reply)
@@ -145,6 +168,7 @@ class Sender:
             _answer(self._published.get(published.uuid), published)
 
     def _submit_lost(self, failed: CallFailed) -> None:
+        self._owed.clear()
         _fail(self._receipts, failed)
         _fail(self._replies, failed)
 
@@ -185,6 +209,13 @@ def _submissions(items: list[Any]) -> bytes:
 
 def _publications(items: list[Any]) -> bytes:
     return events_pb2.PublishRequest(events=together(items, FRAME, _size)).SerializeToString()
+
+
+def _body(submission: Any) -> bytes:
+    """What must be equal for two commands of one uuid to be the same."""
+    admin = "admin" if submission.admin else ""
+    parts = (submission.type, submission.command, str(submission.major), admin)
+    return hashlib.sha256("\0".join(parts).encode() + b"\0" + submission.payload).digest()
 
 
 def _size(item: Any) -> int:

@@ -105,6 +105,33 @@ def test_unreceipted_is_the_final_reply(bench: Bench) -> None:
     assert bench.responses[caller].args["event"] == "FAIL"
 
 
+def unreceipted(bench: Bench) -> None:
+    """c1 was sent, and its FAIL made here, as no receipt came."""
+    bench.do(bench.queue.remember_unknown(bench.command("c1"), bench.now, bench.hear()))
+    bench.passes(10 + GRACE_MS / 1000 + 1)
+
+
+def test_unreceipted_does_not_answer_for_a_later_copy_that_was_receipted(bench: Bench) -> None:
+    """It was told FAIL of a command that had just been receipted, and was being executed."""
+    unreceipted(bench)
+    bench.queue.awaiting.accepted("c1")
+    caller = ask(bench)
+    assert bench.got(caller) is None
+    bench.publish(reply(bench, "r1"))
+    assert bench.got(caller) == "r1"
+
+
+@pytest.mark.parametrize("event", ["SUCCES", "FAIL"])
+def test_the_reply_of_a_later_copy_answers_from_then_on(bench: Bench, event: str) -> None:
+    unreceipted(bench)
+    bench.publish(reply(bench, "r1", event=event))
+    assert bench.got(ask(bench)) == "r1"
+    bench.restart()
+    assert bench.got(ask(bench)) == "r1"
+    bench.publish(reply(bench, "r2"))
+    assert bench.got(ask(bench)) == "r1"
+
+
 def test_a_refusal_reaches_who_waits(bench: Bench) -> None:
     caller, other = ask(bench), ask(bench, "c2")
     bench.do(bench.queue.refused("BUILD", "c1", Refusal(Reason.INVALID_PAYLOAD, "no url", "c1")))
