@@ -240,7 +240,7 @@ def test_rollback_ends_a_rollout_and_goes_back_after_one() -> None:
     assert list(world.running) == [V10]
     assert world.answers[back].reason == ""
     world = running("1.0")
-    world.manager.memory = Memory(running=(V10,))
+    world.manager.commits.memory = Memory(running=(V10,))
     nothing = world.ask(Verb.ROLLBACK)
     world.settle(1)
     assert world.answers[nothing].reason == "there is nothing to go back to"
@@ -449,7 +449,7 @@ def test_each_step_is_committed_before_it_is_begun() -> None:
     starts = [i for i, action in enumerate(world.said) if isinstance(action, Start) and action.version == V11]
     steps = [i for i, action in enumerate(world.said) if isinstance(action, Keep)]
     assert steps[1] < starts[0]
-    assert State.RUNNING is world.manager._states[V11]
+    assert State.RUNNING is world.manager.rollouts.states[V11]
 
 
 def test_what_nobody_goes_back_to_leaves_the_disk() -> None:
