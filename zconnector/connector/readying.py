@@ -24,6 +24,7 @@ from zconnector.repository.latest import available
 from zconnector.repository.layout import WorkerName, read_address
 from zconnector.repository.signing import PublicKey
 from zconnector.repository.source import Source
+from zconnector.supervision.masking import Mask
 from zconnector.versions import keys
 from zconnector.versions.wanted import Wanted
 
@@ -38,7 +39,7 @@ class Ready:
     executable: Path
     directory: Path
     stdin: bytes = field(repr=False)
-    hide: Sequence[str] = field(repr=False)
+    hide: Mask = field(repr=False)
     sha256: str = ""
 
 
@@ -160,7 +161,7 @@ class Readying:
         stdin, hide = await self._stdin(wanted, installed.version)
         return Ready(installed.executable, installed.executable.parent, stdin, hide, installed.sha256)
 
-    async def _stdin(self, wanted: Wanted, version: Version) -> tuple[bytes, Sequence[str]]:
+    async def _stdin(self, wanted: Wanted, version: Version) -> tuple[bytes, Mask]:
         told = await self._describe(wanted, version)
         pivot = Pivot.from_dict(told["pivot"]) if told["pivot"] else None
         product = ProductConnector.from_dict(told["product"]) if told["product"] else None
@@ -169,7 +170,7 @@ class Readying:
                 f"version {version} has no configuration: neither the cluster nor the repository has "
                 f"a pivot of {self._type} {version} or a product connector of {wanted.product}"
             )
-        return keys.resolve(pivot, product, wanted.keys), keys.secrets(wanted.keys)
+        return keys.resolve(pivot, product, wanted.keys), keys.masked(wanted.keys)
 
     async def _describe(self, wanted: Wanted, version: Version) -> Mapping[str, Any]:
         args = {"major": version.major, "minor": version.minor, "product": wanted.product}
