@@ -18,11 +18,13 @@ from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
 from zconnector.versions.commits import Commits
+from zconnector.versions.editions import Edition, Editions, Values, edition_of, ordered, versions_of
 from zconnector.versions.requests import Looks, Requests
 from zconnector.versions.rollout import Gate
 from zconnector.versions.rollouts import Attempts, Over, Rollouts
 from zconnector.versions.schedule import Schedule
 from zconnector.versions.states import (
+    CONFIGURATION,
     CRASH_LOOP,
     Actions,
     Clean,
@@ -31,9 +33,7 @@ from zconnector.versions.states import (
     Plan,
     Start,
     Steer,
-    Stop,
     Versions,
-    ordered,
 )
 from zconnector.versions.view import view
 from zconnector.versions.wanted import Wanted
@@ -54,12 +54,14 @@ class Manager:
         """What is wrong with the configuration, for people."""
         self.commits = Commits()
         attempts = Attempts()
-        self.rollouts = Rollouts(self.commits, self._gate, attempts, self._over)
+        self.rollouts = Rollouts(self.commits, self._gate, attempts, self._values, self._over)
         self._looks = Looks(attempts)
         self.requests = Requests(self.commits, self.rollouts, self._looks, attempts, lambda: self._wanted)
         self._wanted: Wanted | None = None
-        self._restored = self._stale = False
+        self._restored = False
         self._again: float | None = None
+        self._tried: Versions = ()
+        """What that is."""
         self._pause = AGAIN
         self._schedule = Schedule()
 
@@ -74,18 +76,18 @@ class Manager:
     # ---- what the router is to be told
 
     @property
-    def held(self) -> Versions:
-        """Versions that get no traffic yet."""
+    def held(self) -> Editions:
+        """Those that get no traffic yet."""
         return self.rollouts.held
 
     @property
-    def drained(self) -> Versions:
-        """Versions that get nothing new."""
+    def drained(self) -> Editions:
+        """Those that get nothing new."""
         return self.rollouts.drained
 
     @property
-    def canary_of(self) -> Versions:
-        """Versions that a canary command is meant for now."""
+    def canary_of(self) -> Editions:
+        """Those that a canary command is meant for now."""
         return self.rollouts.canary_of
 
     # ---- what is wanted
@@ -95,11 +97,12 @@ class Manager:
         if document is not None:
             self.commits.memory = Memory.from_dict(document)
         self._restored = True
-        actions: Actions = [Steer(), *(Start(version) for version in self.memory.running)]
+        self._begin_values()
+        actions: Actions = [Steer(), *(Start(edition) for edition in self.memory.running)]
         plan, step = self.memory.plan, self.memory.step
         if plan is not None and step is not None:
             return actions + self.rollouts.take_up(plan, step, now)
-        return actions + self._apply(now)
+        return actions + self._apply()
 
     def configured(self, wanted: Wanted | str, now: Instant) -> Actions:
         """The logical configuration in force; a text says why it is wrong: nothing changes then."""
@@ -113,49 +116,89 @@ class Manager:
         self._again, self._pause = None, AGAIN
         if not self._restored:
             return []
+        self._begin_values()
         actions: Actions = [Steer()]
         if before is None:  # the first one that can be understood
-            actions += [Start(version) for version in self.memory.running]
-        elif (before.keys, before.worker) != (wanted.keys, wanted.worker):
-            actions += self._start_anew(before.versions == wanted.versions)
-        return actions + self._apply(now, again=before != wanted and self._failed_before(wanted))
+            actions += [Start(edition) for edition in self.memory.running]
+        return actions + self._apply(self._failed_before() if before != wanted else None)
 
-    def _start_anew(self, same: bool) -> Actions:
-        """What a process reads at its start is another: those that stay are started again.
+    def wanted_for(self, edition: Edition) -> Wanted | None:
+        """The configuration that an edition is started by: its own values, all else as it is now."""
+        values = self.memory.values.get(edition.number)
+        if self._wanted is None or values is None:
+            return self._wanted
+        return replace(self._wanted, keys=values.keys, worker=values.worker)
 
-        One that a rollout has started meanwhile is when that is over, lest it be taken for a crash.
-        """
-        rollout, wanted = self.rollouts.going, self._wanted
-        if rollout is not None and not rollout.shifted:
-            self._stale = True
-        stays = (v for v in self.memory.running if same or (wanted is not None and v in wanted.versions))
-        return [action for version in stays for action in (Stop(version), Start(version))]
+    def content(self, edition: Edition) -> str:
+        """The archive that an edition is started from, by its SHA-256; "": whatever is on the disk."""
+        return self.rollouts.content(edition)
 
-    def _failed_before(self, wanted: Wanted) -> bool:
-        """Whether these versions were tried, and may do now that something else was changed."""
+    def _begin_values(self) -> None:
+        """What runs since before there were editions has the values that are in force."""
+        memory = self.memory
+        if memory.running and not memory.values and self._wanted is not None:
+            self.commits.memory = replace(memory, values={memory.number: self._values()})
+
+    def _values(self) -> Values:
+        return Values() if self._wanted is None else Values.of(self._wanted)
+
+    def _number(self) -> int:
+        """Of the values in force: one that was given to such before, else the next."""
+        memory, values = self.memory, self._values()
+        if not memory.values:
+            return memory.number
+        known = [number for number, of in memory.values.items() if of == values]
+        return memory.number if memory.number in known else max(known, default=memory.given + 1)
+
+    def _failed_before(self) -> Versions | None:
+        """What was tried in vain, where the last rollout did; it may do now that something was changed."""
         last = self.memory.last
-        return (
-            last is not None
-            and last.outcome is Outcome.ROLLED_BACK
-            and last.plan.why == "configuration"
-            and last.plan.new == wanted.versions
-            and self.memory.running != wanted.versions
-        )
+        if last is None or last.outcome is Outcome.DONE or last.plan.why != CONFIGURATION:
+            return None
+        return versions_of(last.plan.new)
 
-    def _apply(self, now: Instant, again: bool = False) -> Actions:
-        """Act on the configuration's `versions` where they changed (or could not be had for the moment)."""
+    def _apply(self, again: Versions | None = None) -> Actions:
+        """Act on the configuration's versions, keys and worker settings where they changed.
+
+        Where they did not, `again` is tried: versions that could not be had before and may be now.
+        """
         wanted, memory = self._wanted, self.memory
         if wanted is None or self.rollouts.going is not None:
             return []
-        if not again and wanted.versions == (memory.applied or ()):
+        number = self._number()
+        changed, anew = wanted.versions != (memory.applied or ()), number != memory.number
+        if not (changed or anew) and again is None:
             return []
-        if wanted.versions == memory.running:
-            return self.commits.commit(replace(memory, applied=wanted.versions), lambda later: [])
-        return self.rollouts.roll(Plan(memory.running, wanted.versions, "configuration"))
+        versions = wanted.versions if changed else again
+        if versions is None:
+            versions = versions_of(memory.running)
+        new = self._editions(versions, number, anew or again is not None)
+        more: dict[str, Any] = {"applied": wanted.versions, "number": number}
+        if anew:
+            more |= {"unfit": "", "values": {**memory.values, number: self._values()}}
+            more["given"] = max(memory.given, number)
+        if new == memory.running:
+            if memory == replace(memory, **more):
+                return []
+            return self.commits.commit(replace(memory, **more), lambda later: [])
+        return self.rollouts.roll(Plan(memory.running, new, CONFIGURATION), **more)
+
+    def _editions(self, versions: Versions, number: int, anew: bool) -> Editions:
+        """Of these versions. What runs stays; where the values are `anew`, not what has others."""
+        memory, values = self.memory, self._values()
+        found = []
+        for version in versions:
+            runs = edition_of(version, memory.running)
+            stays = runs is not None and (not anew or memory.values.get(runs.number) == values)
+            found.append(runs if runs is not None and stays else Edition(*version, number))
+        return ordered(found)
 
     def _gate(self) -> Gate:
         wanted = self._wanted
-        return Gate() if wanted is None else Gate(wanted.gate.seconds, wanted.gate.canary is not None)
+        if wanted is None:
+            return Gate()
+        start = wanted.gate.start or 2 * wanted.worker.start + 60
+        return Gate(wanted.gate.seconds, wanted.gate.canary is not None, start)
 
     # ---- from those who perform
 
@@ -165,63 +208,73 @@ class Manager:
 
     def installed(
         self,
-        version: Version,
+        edition: Edition,
         attempt: int,
         result: Mapping[str, Any],
         error: str,
         passing: bool,
         now: Instant,
     ) -> Actions:
-        """A version can be started (`result`: what there is to tell), or `error` says why not."""
-        actions = self.requests.installed(version, attempt, result, error)
+        """An edition can be started (`result`: what there is to tell), or `error` says why not."""
+        if not error:
+            self.rollouts.settle(edition, str(result.get("sha256", "")))
+        actions: Actions = []
         if (rollout := self.rollouts.going) is not None:
-            actions += self.rollouts.digest(rollout.installed(version, attempt, error, passing), now)
-        return actions
+            actions += self.rollouts.digest(rollout.installed(edition, attempt, error, passing), now)
+        return self.requests.installed(edition, attempt, result, error) + actions
 
-    def moved(self, version: Version, state: State, reason: str, now: Instant) -> Actions:
-        """A version's process is in another state."""
-        self.rollouts.states[version] = state
+    def moved(self, edition: Edition, state: State, reason: str, now: Instant) -> Actions:
+        """An edition's process is in another state."""
+        self.rollouts.states[edition] = state
         if reason:
-            self.rollouts.reasons[version] = reason
+            self.rollouts.reasons[edition] = reason
         elif state is State.RUNNING:
-            self.rollouts.reasons.pop(version, None)
-        actions = self.requests.moved(version, state, reason)
+            self.rollouts.reasons.pop(edition, None)
+        actions = self.requests.moved(edition, state, reason)
         if (rollout := self.rollouts.going) is not None:
-            actions += self.rollouts.digest(rollout.moved(version, state, now), now)
+            actions += self.rollouts.digest(rollout.moved(edition, state, now), now)
         elif state is State.FAILED:
-            actions += self._gave_up(version, reason, now)
+            actions += self._gave_up(edition, now)
         return actions
 
-    def _gave_up(self, version: Version, reason: str, now: Instant) -> Actions:
-        """A version that took another's place a while ago has crashed too often: that one takes it back."""
-        memory = self.memory
-        last = memory.last
-        if last is None or last.outcome is not Outcome.DONE or last.plan.back or not last.plan.removed:
+    def _gave_up(self, edition: Edition, now: Instant) -> Actions:
+        """One that took another's place a while ago has crashed too often: that one takes it back.
+
+        What has come or gone beside it since stays as it is.
+        """
+        memory, trial = self.memory, self.memory.trial
+        if trial is None or now.wall - trial.at > ON_TRIAL * 1000:
             return []
-        late = now.wall - last.at > ON_TRIAL * 1000
-        if late or version not in last.plan.added or memory.running != last.plan.new:
+        added, removed = trial.plan.added, trial.plan.removed
+        if edition not in added or edition not in memory.running:
             return []
-        rejected = {**memory.rejected, version: f"version {version} {reason}"}
-        self.commits.memory = replace(memory, rejected=rejected)
-        return self.rollouts.roll(Plan(memory.running, last.plan.old, CRASH_LOOP))
+        reason = f"version {edition} {self.rollouts.reasons.get(edition, State.FAILED)}"
+        stay = [one for one in memory.running if one not in added]
+        back = [one for one in removed if edition_of(one.version, tuple(stay)) is None]
+        more: dict[str, Any] = {"trial": None}
+        if edition.version in versions_of(removed):
+            more["unfit"] = reason
+        else:
+            more["rejected"] = {**memory.rejected, edition.version: reason}
+        return self.rollouts.roll(Plan(memory.running, ordered((*stay, *back)), CRASH_LOOP), **more)
 
-    def refused(self, version: Version, detail: str, now: Instant) -> Actions:
-        """The router refused a version's command list."""
-        self.rollouts.reasons[version] = detail
+    def refused(self, edition: Edition, detail: str, now: Instant) -> Actions:
+        """The router refused its command list."""
+        self.rollouts.reasons[edition] = detail
         rollout = self.rollouts.going
-        return self.rollouts.digest(rollout.refused(version, detail), now) if rollout else []
+        return self.rollouts.digest(rollout.refused(edition, detail), now) if rollout else []
 
-    def beat(self, version: Version, now: Instant) -> Actions:
-        """A version was heard."""
+    def beat(self, edition: Edition, now: Instant) -> Actions:
+        """An edition was heard."""
         rollout = self.rollouts.going
-        return self.rollouts.digest(rollout.beat(version, now), now) if rollout else []
+        return self.rollouts.digest(rollout.beat(edition, now), now) if rollout else []
 
-    def canaried(self, version: Version, attempt: int, error: str, passing: bool, now: Instant) -> Actions:
+    def canaried(self, edition: Edition, attempt: int, error: str, passing: bool, now: Instant) -> Actions:
         """How it answered its canary; "" for SUCCES. `passing`: it was not its doing."""
         rollout = self.rollouts.going
         if rollout is None:
             return []
-        return self.rollouts.digest(rollout.canaried(version, attempt, error, passing), now)
+        return self.rollouts.digest(rollout.canaried(edition, attempt, error, passing), now)
 
     def found(self, number: int, versions: Versions | None, error: str, now: Instant) -> Actions:
         """What the repository has; None: `error` says why that is not known."""
@@ -233,7 +286,7 @@ class Manager:
             actions += self.rollouts.digest(rollout.tick(now), now)
         if self._again is not None and self._again <= now.mono:
             self._again = None
-            actions += self._apply(now, again=True)
+            actions += self._apply(self._tried)
         if self._schedule.due(now):
             actions += self._looks.look(self._update_found)
         return actions
@@ -250,18 +303,17 @@ class Manager:
 
     def _over(self, over: Over, now: Instant) -> Actions:
         """A rollout has ended."""
-        plan, actions = over.plan, self.requests.over(over)
-        if self._stale:
-            self._stale = False
-            anew = [version for version in plan.added if version in self.memory.running]
-            actions += [action for version in anew for action in (Stop(version), Start(version))]
-        keep = ordered((*plan.old, *plan.new))
+        plan, memory, actions = over.plan, self.memory, self.requests.over(over)
+        keep = ordered((*plan.old, *plan.new, *(memory.trial.plan.old if memory.trial else ())))
         if not over.back and keep:  # what ran before stays, for a rollback
-            actions.append(Clean(keep, tuple(self.memory.rejected)))
-        if over.back and over.passing and plan.why == "configuration":
-            self._again = now.mono + self._pause
+            actions.append(Clean(keep, tuple(memory.rejected)))
+        if over.back and over.passing and plan.why == CONFIGURATION:
+            self._again, self._tried = now.mono + self._pause, versions_of(plan.new)
             self._pause = min(AGAIN_MAX, 2 * self._pause)
-        return actions + self._apply(now)
+        for edition in memory.running:  # while it went on, nobody could give its place back
+            if self.rollouts.going is None and self.rollouts.states.get(edition) is State.FAILED:
+                actions += self._gave_up(edition, now)
+        return actions + self._apply()
 
     # ---- who asks
 
@@ -285,10 +337,15 @@ class Manager:
             return [Note("warning", "no update: the repository cannot be read", {"error": error})]
         if self.rollouts.going is not None:
             return []
-        newest = {v.major: v for v in found if v not in self.memory.rejected}
-        running = self.memory.running
+        memory = self.memory
+        newest = {v.major: v for v in found if v not in memory.rejected}
+        running = memory.running
         last = {v.major: v for v in running}  # what runs beside the newest of its major is somebody's wish
-        new = ordered(max(v, newest.get(v.major, v)) if last[v.major] == v else v for v in running)
-        if new == self.memory.running:
+        new = []
+        for one in running:
+            best = newest.get(one.major, one.version)
+            newer = best > one.version and last[one.major] == one
+            new.append(Edition(*best, memory.number) if newer else one)
+        if ordered(new) == running:
             return []
-        return self.rollouts.roll(Plan(self.memory.running, new, "update"))
+        return self.rollouts.roll(Plan(running, ordered(new), "update"))

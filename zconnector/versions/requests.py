@@ -11,6 +11,7 @@ from zconnector.errors import Reason
 from zconnector.supervision.states import AT_REST, State
 from zconnector.versions.asks import AskBook, Verb
 from zconnector.versions.commits import Commits
+from zconnector.versions.editions import Edition, edition_of, ordered, versions_of
 from zconnector.versions.rollouts import Attempts, Over, Rollouts
 from zconnector.versions.states import (
     Actions,
@@ -24,7 +25,6 @@ from zconnector.versions.states import (
     Step,
     Versions,
     numbers,
-    ordered,
 )
 from zconnector.versions.wanted import Wanted
 
@@ -67,6 +67,9 @@ class Requests:
         self._attempts = attempts
         self._wanted = wanted
         self._asks = AskBook()
+        self._updates: dict[int, tuple[str, Edition, str]] = {}
+        """Of updates to a version that runs, by the attempt that looks for another content: who asked, what
+        runs, and the command's uuid."""
         self._about: dict[str, Version] = {}
         """Of asks that wait for a rollout: the version that they are about, which may be one of several."""
 
@@ -85,14 +88,14 @@ class Requests:
         if verb is Verb.GET:
             attempt = self._attempts.next()
             self._asks.add(("get", attempt), ask)
-            return [Install(version, attempt)]
+            return [Install(Edition(*version, self._commits.memory.number), attempt)]
         running = self._commits.memory.running
         if verb is Verb.START:
             return self._start(ask, version, uuid)
         if verb is Verb.STOP:
-            if version not in running and not self._concerns(version):
+            if edition_of(version, running) is None and not self._concerns(version):
                 return [Answer(ask, numbers(version), f"version {version} does not run")]
-            new = ordered(v for v in running if v != version)
+            new = ordered(edition for edition in running if edition.version != version)
             return self._want(ask, version, Plan(running, new, verb, uuid))
         return self._update(ask, version, uuid)
 
@@ -103,13 +106,16 @@ class Requests:
 
     # ---- what some wait for
 
-    def installed(self, version: Version, attempt: int, result: Mapping[str, Any], error: str) -> Actions:
-        """A version can be started, or `error` says why not."""
+    def installed(self, edition: Edition, attempt: int, result: Mapping[str, Any], error: str) -> Actions:
+        """An edition can be started, or `error` says why not."""
         asks = self._asks.take(("get", attempt))
-        return [Answer(ask, {**numbers(version), **result}, error) for ask in asks]
+        actions: Actions = [Answer(ask, {**numbers(edition), **result}, error) for ask in asks]
+        if (update := self._updates.pop(attempt, None)) is not None:
+            actions += self._seen(*update, str(result.get("sha256", "")), error)
+        return actions
 
-    def moved(self, version: Version, state: State, reason: str) -> Actions:
-        """A version's process is in another state."""
+    def moved(self, version: Edition, state: State, reason: str) -> Actions:
+        """An edition's process is in another state."""
         if state is not State.RUNNING and state not in AT_REST:
             return []
         why = "" if state is State.RUNNING else f"version {version} {reason or f'is {state}'}"
@@ -140,20 +146,54 @@ class Requests:
 
     def _start(self, ask: str, version: Version, uuid: str) -> Actions:
         running = self._commits.memory.running
-        if version in running and self._rollouts.going is None:
-            if self._rollouts.states.get(version) is State.RUNNING:
-                return [Answer(ask, numbers(version))]
-            self._asks.add(_runs(version), ask)
-            return [Start(version)]  # it begins anew where it had given up
-        return self._want(ask, version, Plan(running, ordered((*running, version)), Verb.START, uuid))
+        edition = edition_of(version, running)
+        if edition is not None and self._rollouts.going is None:
+            return self._run(ask, edition)
+        if edition is None:
+            running_too = ordered((*running, Edition(*version, self._commits.memory.number)))
+        else:
+            running_too = running
+        return self._want(ask, version, Plan(running, running_too, Verb.START, uuid))
+
+    def _run(self, ask: str, edition: Edition) -> Actions:
+        """Of one that should run: it is answered when it does."""
+        if self._rollouts.states.get(edition) is State.RUNNING:
+            return [Answer(ask, numbers(edition))]
+        self._asks.add(_runs(edition), ask)
+        return [Start(edition)]  # it begins anew where it had given up
 
     def _update(self, ask: str, version: Version, uuid: str) -> Actions:
         running = self._commits.memory.running
-        if version in running and self._rollouts.going is None:
-            return self._start(ask, version, uuid)  # nothing is replaced; it is answered when it runs
+        edition = edition_of(version, running)
+        if edition is not None and self._rollouts.going is None:
+            if not self._named_source():
+                return self._run(ask, edition)
+            attempt = self._attempts.next()
+            self._updates[attempt] = (ask, edition, uuid)
+            return [Install(edition, attempt)]
         alike = [v for v in running if v.major == version.major] or list(running)
-        new = ordered((*(v for v in running if v not in alike[-1:]), version))
+        added = edition or Edition(*version, self._commits.memory.number)
+        new = ordered((*(v for v in running if v not in alike[-1:]), added))
         return self._want(ask, version, Plan(running, new, Verb.UPDATE, uuid))
+
+    def _seen(self, ask: str, edition: Edition, uuid: str, sha256: str, error: str) -> Actions:
+        """What the repository has of a version that runs: another content is an update."""
+        memory = self._commits.memory
+        if error:
+            return [Answer(ask, numbers(edition), error)]
+        if edition not in memory.running or self._rollouts.going is not None:
+            return self._update(ask, edition.version, uuid)  # something else has happened meanwhile
+        if sha256 == self._rollouts.content(edition):
+            return self._run(ask, edition)
+        fresh = edition._replace(number=memory.given + 1)
+        new = ordered((*(one for one in memory.running if one != edition), fresh))
+        values = {**memory.values, fresh.number: memory.values[edition.number]}
+        contents = {**memory.contents, fresh: sha256}
+        number = fresh.number if memory.number == edition.number else memory.number
+        plan = Plan(memory.running, new, Verb.UPDATE, uuid)
+        self._asks.add(("rollout", 0), ask)
+        self._about[ask] = edition.version
+        return self._rollouts.roll(plan, values=values, contents=contents, number=number)
 
     def _want(self, ask: str, version: Version, plan: Plan) -> Actions:
         """Begin this rollout for who asked, or say why not."""
@@ -166,7 +206,7 @@ class Requests:
                 return []
             reason = f"{going.why} from {going} goes on ({rollout.step})"
             return [Answer(ask, numbers(version), reason, Reason.BUSY)]
-        if not self._named_source(plan):
+        if plan.added and not self._named_source():
             reason = "no repository is configured (zconnector config set CONNECTOR repository=...)"
             return [Answer(ask, numbers(version), reason)]
         self._asks.add(("rollout", 0), ask)
@@ -176,11 +216,11 @@ class Requests:
     def _concerns(self, version: Version) -> bool:
         """Whether the rollout that goes on starts or stops a version."""
         going = self._rollouts.going
-        return going is not None and version in (*going.plan.old, *going.plan.new)
+        return going is not None and version in versions_of((*going.plan.old, *going.plan.new))
 
-    def _named_source(self, plan: Plan) -> bool:
+    def _named_source(self) -> bool:
         wanted = self._wanted()
-        return not plan.added or (wanted is not None and bool(wanted.repository))
+        return wanted is not None and bool(wanted.repository)
 
     def _roll_back(self, ask: str) -> Actions:
         if self._rollouts.going is not None:
@@ -206,9 +246,9 @@ class Requests:
         return self._update(ask, alike[-1], uuid)
 
 
-def _runs(version: Version) -> tuple[str, int]:
-    """What somebody waits for who wants a version to run."""
-    return (f"runs {version}", 0)
+def _runs(edition: Edition) -> tuple[str, int]:
+    """What somebody waits for who wants an edition to run."""
+    return (f"runs {edition}", 0)
 
 
 def _result(plan: Plan) -> dict[str, Any]:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from zconnector.actions import Note
 from zconnector.clock import Instant
-from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import State
 from zconnector.versions.commits import Commits, Then
+from zconnector.versions.editions import Edition, Editions, Values, ordered, versions_of
 from zconnector.versions.rollout import Gate, Rollout
 from zconnector.versions.states import (
     BEFORE_SHIFT,
+    CONFIGURATION,
     Actions,
     Advance,
     Ended,
+    Forget,
     Memory,
     Outcome,
     Plan,
     Steer,
     Step,
-    Versions,
 )
 
 
@@ -64,45 +66,60 @@ class Rollouts:
         commits: Commits,
         gate: Callable[[], Gate],
         attempts: Attempts,
+        values: Callable[[], Values],
         over: Callable[[Over, Instant], Actions],
     ) -> None:
-        """`gate` says what it is now."""
+        """`gate` says what it is now; `values` what the configuration has new processes read."""
         self.going: Rollout | None = None
-        self.states: dict[Version, State] = {}
-        """Of each version's process."""
-        self.reasons: dict[Version, str] = {}
+        self.states: dict[Edition, State] = {}
+        """Of each edition's process."""
+        self.reasons: dict[Edition, str] = {}
         """Why it last ended."""
         self._commits = commits
         self._gate = gate
         self._attempts = attempts
+        self._values = values
         self._over = over
         self._passing = False
 
     # ---- what it means for traffic
 
     @property
-    def held(self) -> Versions:
-        """Versions that get no traffic yet."""
+    def held(self) -> Editions:
+        """Those that get no traffic yet."""
         return self.going.held if self.going else ()
 
     @property
-    def drained(self) -> Versions:
-        """Versions that get nothing new."""
+    def drained(self) -> Editions:
+        """Those that get nothing new."""
         return self.going.drained if self.going else ()
 
     @property
-    def canary_of(self) -> Versions:
-        """Versions that a canary command is meant for now."""
+    def canary_of(self) -> Editions:
+        """Those that a canary command is meant for now."""
         return self.going.canary_of if self.going else ()
 
     # ---- from its beginning to its end
 
-    def roll(self, plan: Plan) -> Actions:
-        """Begin this one; none goes on."""
-        memory = self._commits.memory
-        applied = plan.new if plan.why == "configuration" else memory.applied
+    def roll(self, plan: Plan, **more: Any) -> Actions:
+        """Begin this one; none goes on. `more`: what else of the memory changes with it.
+
+        What is added of a version that runs has its content, unless `more` says another.
+        """
+        memory = replace(self._commits.memory, **more)
+        values = {number: memory.values.get(number, self._values()) for number in _numbers(plan.new)}
+        old = {edition.version: memory.contents.get(edition, "") for edition in plan.old}
+        same = {edition: old[edition.version] for edition in plan.added if old.get(edition.version)}
+        memory = replace(
+            memory,
+            plan=plan,
+            step=Step.FETCHING,
+            reason="",
+            values={**memory.values, **values},
+            given=max(memory.given, *_numbers(plan.new), 0),
+            contents={**same, **memory.contents},
+        )
         self._begin(plan)
-        memory = replace(memory, applied=applied, plan=plan, step=Step.FETCHING, reason="")
         note = Note("info", "rollout begins", {"why": plan.why, "rollout": str(plan)})
         return [note, Steer(), *self._commit(memory, lambda later: self.entered(Step.FETCHING, later))]
 
@@ -110,6 +127,17 @@ class Rollouts:
         """The one that went on when the router ended."""
         self._begin(plan)
         return self.digest(self.entered(Step.FETCHING if step in BEFORE_SHIFT else step, now), now)
+
+    def content(self, edition: Edition) -> str:
+        """The archive that an edition is started from, by its SHA-256; "": that is not settled."""
+        return self._commits.memory.contents.get(edition, "")
+
+    def settle(self, edition: Edition, sha256: str) -> None:
+        """The content of an edition that is added; kept with the next step."""
+        memory = self._commits.memory
+        if sha256 and self.going is not None and edition in self.going.plan.added:
+            contents = {edition: sha256, **memory.contents}
+            self._commits.memory = replace(memory, contents=contents)
 
     def entered(self, step: Step, now: Instant) -> Actions:
         """A step was committed."""
@@ -127,7 +155,7 @@ class Rollouts:
 
     def _begin(self, plan: Plan) -> None:
         self._passing = False
-        self.going = Rollout(plan, self._gate, self._attempts.next, self.states, self.reasons)
+        self.going = Rollout(plan, self._gate, self._attempts.next, self.states, self.reasons, self.content)
         self.going.leaving = True  # until its first step is committed
 
     def _commit(self, memory: Memory, then: Then) -> Actions:
@@ -158,17 +186,74 @@ class Rollouts:
     def _end(self, rollout: Rollout, now: Instant) -> Actions:
         plan, memory = rollout.plan, self._commits.memory
         back = rollout.step is Step.ROLLING_BACK
-        ended = Ended(plan, Outcome.ROLLED_BACK if back else Outcome.DONE, memory.reason, now.wall)
-        rejected = {v: why for v, why in memory.rejected.items() if back or v not in plan.new}
+        reason = memory.reason or self._remark(plan)
+        ended = Ended(plan, Outcome.ROLLED_BACK if back else Outcome.DONE, reason, now.wall)
+        new, old = versions_of(plan.new), versions_of(plan.old)
+        rejected = {v: why for v, why in memory.rejected.items() if back or v not in new}
+        unfit = memory.unfit
         if back and not self._passing:
-            rejected |= dict.fromkeys(plan.added, memory.reason)
-        previous = memory.previous if back else plan.old
+            rejected |= dict.fromkeys((v for v in versions_of(plan.added) if v not in old), reason)
+        if back and plan.why == CONFIGURATION:
+            unfit = reason
         memory = replace(
-            memory, plan=None, step=None, reason="", previous=previous, last=ended, rejected=rejected
+            memory,
+            plan=None,
+            step=None,
+            reason="",
+            previous=memory.previous if back else plan.old,
+            last=ended,
+            trial=_trial(memory.trial, ended),
+            rejected=rejected,
+            unfit=unfit,
         )
+        memory = _pruned(memory)
 
         def committed(later: Instant) -> Actions:
             self.going = None
-            return [Steer(), *self._over(Over(ended, self._passing), later)]
+            forget = self._forgotten(plan, memory)
+            return [Steer(), *forget, *self._over(Over(ended, self._passing), later)]
 
         return self._commit(memory, committed)
+
+    def _remark(self, plan: Plan) -> str:
+        """Of a rollout that is done: what stayed, and has failed meanwhile."""
+        failed = [v for v in plan.new if v not in plan.added and self.states.get(v) is State.FAILED]
+        return "; ".join(f"version {v}, which stayed, has failed: {self.reasons.get(v, '')}" for v in failed)
+
+    def _forgotten(self, plan: Plan, memory: Memory) -> Actions:
+        """Editions that nobody goes back to, of versions that stay: they are not to be seen any more."""
+        stay = {*memory.running, *(memory.previous or ()), *(memory.trial.plan.old if memory.trial else ())}
+        gone = [v for v in ordered((*self.states, *plan.old, *plan.new)) if v not in stay]
+        gone = [v for v in gone if v.version in versions_of(stay)]
+        for edition in gone:
+            self.states.pop(edition, None)
+            self.reasons.pop(edition, None)
+        return [Forget(edition) for edition in gone]
+
+
+def _numbers(editions: Editions) -> list[int]:
+    return [edition.number for edition in editions]
+
+
+def _trial(before: Ended | None, ended: Ended) -> Ended | None:
+    """What is on trial after a rollout: what took a place in it, else what did before and still has it."""
+    plan = ended.plan
+    if ended.outcome is Outcome.ROLLED_BACK:
+        return before
+    if plan.removed and plan.added and not plan.back:
+        return ended
+    if before is None or any(edition not in plan.new for edition in before.plan.added):
+        return None
+    return before
+
+
+def _pruned(memory: Memory) -> Memory:
+    """Without the values and contents of editions that nobody goes back to."""
+    trial = memory.trial.plan.old if memory.trial else ()
+    named = {*memory.running, *(memory.previous or ()), *trial}
+    numbers = {memory.number, *(edition.number for edition in named)}
+    return replace(
+        memory,
+        values={number: values for number, values in memory.values.items() if number in numbers},
+        contents={edition: sha256 for edition, sha256 in memory.contents.items() if edition in named},
+    )
