@@ -12,7 +12,8 @@ from zconnector.actions import Actions as QueueActions
 from zconnector.clock import Instant
 from zconnector.connector.admin import AdminWorker
 from zconnector.connector.machine import ConnectorMachine
-from zconnector.connector.versions import Versions
+from zconnector.connector.readying import Ready, Readying
+from zconnector.connector.versions import NONE, Versions
 from zconnector.connector.workers import Gone, Workers
 from zconnector.messages.message import Message
 from zconnector.queue.leases import Command
@@ -144,14 +145,38 @@ class AnsweredBeforeItIsDone(Variant):
         become(admin._manager, _AnswersEarly)
 
 
+class _TakesTheLatest(Readying):
+    async def start(self, wanted: Any, version: Any, content: str) -> Ready:
+        return await super().start(wanted, version, "")
+
+
+class LatestContentStarted(Variant):
+    """A start takes what lies on the disk last, whatever was gated."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._hands.readying, _TakesTheLatest)
+
+
+class _OneForAll(Manager):
+    def wanted_for(self, edition: Any) -> Any:
+        return self.wanted
+
+
+class LatestValuesStarted(Variant):
+    """A start has the keys of the configuration, whether they passed the gate or not."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _OneForAll)
+
+
 # ---- which version a command goes to
 
 
 class _HoldsNobody(Versions):
     def steer(
-        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant
+        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant, *rest: Any
     ) -> QueueActions:
-        return super().steer(shares, pins, (), drained, now)
+        return super().steer(shares, pins, (), drained, now, *rest)
 
 
 class HeldVersionGetsTraffic(Variant):
@@ -163,9 +188,9 @@ class HeldVersionGetsTraffic(Variant):
 
 class _DrainsNobody(Versions):
     def steer(
-        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant
+        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant, *rest: Any
     ) -> QueueActions:
-        return super().steer(shares, pins, held, (), now)
+        return super().steer(shares, pins, held, (), now, *rest)
 
 
 class DrainedStillServed(Variant):
@@ -173,6 +198,27 @@ class DrainedStillServed(Variant):
 
     def connector(self, machine: ConnectorMachine) -> None:
         become(machine.router.versions, _DrainsNobody)
+
+
+class _AimsAtNobody(Versions):
+    def steer(
+        self,
+        shares: Any,
+        pins: Any,
+        held: Iterable[str],
+        drained: Iterable[str],
+        now: Instant,
+        aims: Any = NONE,
+        beside: Iterable[str] = (),
+    ) -> QueueActions:
+        return super().steer(shares, pins, held, drained, now, NONE, beside)
+
+
+class CanaryOfAnEditionNotAimed(Variant):
+    """The canary of new values goes by its version: to the edition that has the old ones."""
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.versions, _AimsAtNobody)
 
 
 class _SilenceIsNoChange(Workers):
@@ -239,6 +285,9 @@ VERSION_MUTANTS: Mapping[str, type[Variant]] = {
     "rollout forgotten at restart": RolloutForgottenAtRestart,
     "no gate": NoGate,
     "admin command answered before it is done": AnsweredBeforeItIsDone,
+    "latest content started": LatestContentStarted,
+    "latest values started": LatestValuesStarted,
+    "canary of an edition not aimed": CanaryOfAnEditionNotAimed,
     "held version gets traffic": HeldVersionGetsTraffic,
     "drained version still served": DrainedStillServed,
     "routing not recomputed after silence": SilentVersionStillRouted,

@@ -27,6 +27,9 @@ FOUND = {
     "rollout forgotten at restart": (56, "old or new"),
     "no gate": (1, "bad version"),
     "admin command answered before it is done": (1, "admin answer"),
+    "latest content started": (1, "edition kept"),
+    "latest values started": (1, "edition kept"),
+    "canary of an edition not aimed": (1, "version routed"),
     "held version gets traffic": (1, "version gated"),
     "drained version still served": (1, "version gated"),
     "routing not recomputed after silence": (122, "version table"),
@@ -61,7 +64,10 @@ def test_promises_hold_for_versions_whatever_happens_to_them(cores: Pool) -> Non
         seen |= {rule for rule, count in outcome.checked.items() if count}
         seen |= {f"fault {kind}" for kind, count in outcome.injected.items() if count}
     rules = {"version declares", "version gated", "version routed", "version table", "bad version"}
-    assert rules | {"update twice", "rollout state", "old or new", "admin answer", "one process"} <= seen
+    assert (
+        rules | {"update twice", "rollout state", "old or new", "admin answer", "one process", "edition kept"}
+        <= seen
+    )
     assert {f"fault {kind}" for kind in ("kill in a rollout", "version dies", "version hangs")} <= seen
     assert all(kind.removeprefix("fault ") in ALL for kind in seen if kind.startswith("fault "))
 

@@ -203,7 +203,8 @@ class Steering:
         shares = {_version(text): share for text, share in told["shares"].items()}
         pins = {context: _version(text) for context, text in told["pins"].items()}
         held, aims = frozenset(told["held"]), told.get("aims", {})
-        actions = self._versions.steer(shares, pins, held, drained, now, aims)
+        beside = frozenset(told.get("beside", ()))
+        actions = self._versions.steer(shares, pins, held, drained, now, aims, beside)
         actions += self._tidings.drain_workers(drained, now)
         return [*actions, *self._finished(), Respond(caller, {})]
 

@@ -34,6 +34,7 @@ class Versions:
         self._pins: dict[str, Version] = {}
         self._aims: dict[str, Aim] = {}
         self._held: frozenset[str] = frozenset()
+        self._beside: frozenset[str] = frozenset()
 
     def steer(
         self,
@@ -43,13 +44,15 @@ class Versions:
         drained: Iterable[str],
         now: Instant,
         aims: Mapping[str, str] = NONE,
+        beside: Iterable[str] = (),
     ) -> Actions:
         """All that is said about traffic, in the place of what was: percent of it by version, versions by
         application context, the names of workers held back and of those drained, and the one worker among
-        those held back that a context is aimed at."""
+        those held back that a context is aimed at. `beside`: held back ones whose version others are to serve,
+        so that no pin of it is for them, whoever falls silent."""
         self._shares, self._pins = dict(shares), dict(pins)
         self._aims = {context: Aim(worker) for context, worker in aims.items()}
-        self._held = frozenset(held)
+        self._held, self._beside = frozenset(held), frozenset(beside)
         self._workers.drain(frozenset(drained), now)
         return self._route(now)
 
@@ -80,7 +83,7 @@ class Versions:
         drained = self._workers.drained
         serving = [known for known in self._workers.known() if known.worker not in drained]
         active = _declared(known for known in serving if known.worker not in self._held)
-        held = _declared(known for known in serving if known.worker in self._held)
+        held = _declared(known for known in serving if known.worker in self._held - self._beside)
         gated = {version: names for version, names in held.items() if version not in active}
         routing = Routing(active, gated, self._shares, self._pins, self._held, drained, self._aims)
         return [] if routing == self._queue.routing else self._queue.route(routing, now)

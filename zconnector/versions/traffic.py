@@ -38,4 +38,5 @@ def steering(
         "shares": {str(version): share for version, share in (wanted.shares if wanted else {}).items()},
         "pins": pins,
         "aims": aims,
+        "beside": [name(edition) for edition in held if edition.version in served],
     }
