@@ -76,9 +76,7 @@ class Chief(Agent):
         elif what < 0.75:
             self._values["worker"] = {**self._values["worker"], "timeout": rng.randrange(1_000, 9_000)}
         elif what < 0.82:
-            again = self._host.repository.republished
-            version = rng.choice(GOOD)
-            again[version] = again.get(version, 0) + 1
+            self._publish_again()
             return
         elif what < 0.91:
             self.publish()
@@ -86,6 +84,22 @@ class Chief(Agent):
         else:
             self._operate(rng.choice(("worker.rollback", "worker.rollback", "worker.ls")))
             return
+        self._set()
+
+    def _publish_again(self) -> None:
+        """A version that runs, mostly; somebody may fetch that, or update to it."""
+        rng, again, admin = self.rng, self._host.repository.republished, self._host.admin
+        rows = admin.view()["versions"] if admin is not None else []
+        good = [version for version in GOOD if str(version) in {row["version"] for row in rows}]
+        version = rng.choice(good or GOOD)
+        again[version] = again.get(version, 0) + 1
+        verb = rng.choice(("worker.get", "worker.get", "worker.update", ""))
+        if verb:
+            self._operate(verb, version=str(version))
+
+    def says(self, **values: Any) -> None:
+        """One change, beside those of its own."""
+        self._values |= values
         self._set()
 
     def publish(self) -> None:
@@ -99,11 +113,11 @@ class Chief(Agent):
             versions.add(rng.choice(GOOD))
         return sorted(versions)
 
-    def _operate(self, verb: str) -> None:
+    def _operate(self, verb: str, **args: Any) -> None:
         def answered(_: Args, __: bytes, ___: Refusal | None) -> None:
             return
 
-        self.call("operate", {"verb": verb}, answered)
+        self.call("operate", {"verb": verb, **args}, answered)
 
     def _set(self) -> None:
         self._number += 1

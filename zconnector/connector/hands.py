@@ -262,6 +262,7 @@ class Hands:
             return
         del self._starts[edition]
         self._ready[edition] = ready
+        self.feed(self._manager.pin(edition, ready.sha256))
         self.supervision.start(name)
 
     async def _serve(self, edition: Edition) -> None:

@@ -48,8 +48,8 @@ class Versions:
     ) -> Actions:
         """All that is said about traffic, in the place of what was: percent of it by version, versions by
         application context, the names of workers held back and of those drained, and the one worker among
-        those held back that a context is aimed at. `beside`: held back ones whose version others are to serve,
-        so that no pin of it is for them, whoever falls silent."""
+        those held back that a context is aimed at. `beside`: held back ones whose version others should
+        serve, so that no pin of it is for them, whoever falls silent."""
         self._shares, self._pins = dict(shares), dict(pins)
         self._aims = {context: Aim(worker) for context, worker in aims.items()}
         self._held, self._beside = frozenset(held), frozenset(beside)

@@ -133,6 +133,14 @@ class Manager:
         """The archive that an edition is started from, by its SHA-256; "": whatever is on the disk."""
         return self.rollouts.content(edition)
 
+    def pin(self, edition: Edition, sha256: str) -> Actions:
+        """What an edition is started from whose content was not settled: since before contents were kept."""
+        memory = self.memory
+        if not sha256 or edition not in memory.running or self.content(edition) or self.rollouts.going:
+            return []
+        contents = {**memory.contents, edition: sha256}
+        return self.commits.commit(replace(memory, contents=contents), lambda later: [])
+
     def _begin_values(self) -> None:
         """What runs since before there were editions has the values that are in force."""
         memory = self.memory

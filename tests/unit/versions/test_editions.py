@@ -201,6 +201,12 @@ def test_what_ran_before_there_were_editions_goes_on_with_the_values_in_force() 
     world.begin()
     world.settle()
     assert list(world.running) == [V10]
+    world._take(world.manager.pin(V10, "what lay there"))
+    world.settle()
+    world.begin()
+    assert world.manager.content(V10) == "what lay there"
+    assert world.manager.pin(V10, "other") == []
+    world.settle()
     world.broken[NEW10] = "crash"
     world.configure(keys=KEYS)
     world.settle()
