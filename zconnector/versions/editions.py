@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from zconnector.configuration.pivot import Version
-from zconnector.versions.wanted import Wanted, WorkerSettings, keys_of, worker_of
+from zconnector.versions.wanted import Wanted, WorkerSettings, keys_of, product_of, worker_of
 
 MARK = "~"
 
@@ -40,18 +40,24 @@ class Values:
     keys: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Secrets among them."""
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    product: str = ""
+    """Whose worker it is: of another product the same version has another content."""
 
     @classmethod
     def of(cls, wanted: Wanted) -> Values:
-        return cls(wanted.keys, wanted.worker)
+        return cls(wanted.keys, wanted.worker, wanted.product)
+
+    def into(self, wanted: Wanted) -> Wanted:
+        """A configuration with these in the place of its own."""
+        return replace(wanted, keys=self.keys, worker=self.worker, product=self.product)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"keys": dict(self.keys), "worker": self.worker.to_dict()}
+        return {"keys": dict(self.keys), "worker": self.worker.to_dict(), "product": self.product}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Values:
         """Raises ConfigError."""
-        return cls(keys_of(document), worker_of(document))
+        return cls(keys_of(document), worker_of(document), product_of(document))
 
 
 def read_edition(text: str) -> Edition:

@@ -127,7 +127,7 @@ class Manager:
         values = self.memory.values.get(edition.number)
         if self._wanted is None or values is None:
             return self._wanted
-        return replace(self._wanted, keys=values.keys, worker=values.worker)
+        return values.into(self._wanted)
 
     def content(self, edition: Edition) -> str:
         """The archive that an edition is started from, by its SHA-256; "": whatever is on the disk."""
@@ -166,7 +166,7 @@ class Manager:
         return versions_of(last.plan.new)
 
     def _apply(self, again: Versions | None = None) -> Actions:
-        """Act on the configuration's versions, keys and worker settings where they changed.
+        """Act on the configuration's versions, product, keys and worker settings where they changed.
 
         Where they did not, `again` is tried: versions that could not be had before and may be now.
         """

@@ -230,7 +230,8 @@ class Requests:
         if memory.previous is None or memory.previous == memory.running:
             return [Answer(ask, {}, "there is nothing to go back to")]
         self._asks.add(("rollout", 0), ask)
-        return self._rollouts.roll(Plan(memory.running, memory.previous, Verb.ROLLBACK))
+        plan = Plan(memory.running, memory.previous, Verb.ROLLBACK)
+        return self._rollouts.roll(plan, unfit="an operator went back to what ran before")
 
     def _told_latest(self, ask: str, found: Versions | None, error: str) -> Actions:
         if not found:

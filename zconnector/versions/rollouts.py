@@ -10,7 +10,7 @@ from zconnector.actions import Note
 from zconnector.clock import Instant
 from zconnector.supervision.states import State
 from zconnector.versions.commits import Commits, Then
-from zconnector.versions.editions import Edition, Editions, Values, ordered, versions_of
+from zconnector.versions.editions import Edition, Editions, Values, edition_of, ordered, versions_of
 from zconnector.versions.rollout import Gate, Rollout
 from zconnector.versions.states import (
     BEFORE_SHIFT,
@@ -104,18 +104,23 @@ class Rollouts:
     def roll(self, plan: Plan, **more: Any) -> Actions:
         """Begin this one; none goes on. `more`: what else of the memory changes with it.
 
-        What is added of a version that runs has its content, unless `more` says another.
+        What is added of a version (and product) that runs has its content, unless `more` says another.
         """
         memory = replace(self._commits.memory, **more)
-        values = {number: memory.values.get(number, self._values()) for number in _numbers(plan.new)}
-        old = {edition.version: memory.contents.get(edition, "") for edition in plan.old}
-        same = {edition: old[edition.version] for edition in plan.added if old.get(edition.version)}
+        fresh = {number: self._values() for number in _numbers(plan.new) if number not in memory.values}
+        values = {**memory.values, **fresh}
+        same = {}
+        for edition in plan.added:
+            old = edition_of(edition.version, plan.old)
+            content = memory.contents.get(old) if old is not None else None
+            if old and content and values[old.number].product == values[edition.number].product:
+                same[edition] = content
         memory = replace(
             memory,
             plan=plan,
             step=Step.FETCHING,
             reason="",
-            values={**memory.values, **values},
+            values=values,
             given=max(memory.given, *_numbers(plan.new), 0),
             contents={**same, **memory.contents},
         )

@@ -146,7 +146,7 @@ class Wanted:
                 'a list of the keys that may sign it, such as ["ed25519:..."]'
             )
         return cls(
-            product=_product(given),
+            product=product_of(given),
             repository=address,
             repository_keys=pinned,
             versions=_versions(given),
@@ -159,7 +159,8 @@ class Wanted:
         )
 
 
-def _product(given: Mapping[str, Any]) -> str:
+def product_of(given: Mapping[str, Any]) -> str:
+    """The product that a logical configuration names. Raises ConfigError."""
     product = given.get("product", "")
     if not isinstance(product, str):
         raise broken("product", "a text", product)

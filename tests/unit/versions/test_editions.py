@@ -111,6 +111,7 @@ def test_rollback_goes_back_to_the_keys_of_before() -> None:
     assert world.answers[back].reason == ""
     assert list(world.running) == [V10]
     assert keys_of(world, V10) == {"token": "old"}
+    assert world.manager.view()["unfit"] == "an operator went back to what ran before"
     world.configure(shares={"1.0": 10})  # and stays there until the keys change
     world.settle()
     assert list(world.running) == [V10]
@@ -287,6 +288,24 @@ def test_changed_keys_do_not_bring_another_content() -> None:
     (install,) = (one for one in world.installs if one.edition == NEW10)
     assert isinstance(install, Install)
     assert install.content == "sha of 1.0"
+
+
+def test_another_product_is_rolled_out_with_a_content_of_its_own() -> None:
+    """At the next start of the router that product's worker ran, without a gate."""
+    world = running("1.0")
+    world.contents[V10] = "of the other product"
+    world.broken[NEW10] = "crash"
+    world.configure(product="other")
+    world.settle()
+    wanted = world.manager.wanted_for(V10)
+    assert list(world.running) == [V10]
+    assert wanted is not None
+    assert wanted.product == "jenkins"
+    world.broken.clear()
+    world.configure(gate={"seconds": 1})
+    world.settle()
+    assert list(world.running) == [NEW10]
+    assert world.manager.content(NEW10) == "of the other product"
 
 
 def test_an_update_to_what_runs_tells_when_the_repository_cannot_say() -> None:
