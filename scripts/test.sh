@@ -51,8 +51,10 @@ check "generated code" generated_code_is_fresh
 
 check "tests that compute" \
     "$PYTHON" -m pytest -q -m "not quiet" -n "$(nproc)" --dist worksteal --ignore tests/integration --ignore tests/chaos
-# One after the other: side by side the times that tests of real processes watch would be the machine's.
-check "tests with real processes" "$PYTHON" -m pytest -q -m "not quiet" tests/integration tests/chaos
+# Whole files side by side: one waits for a process to be up, or gone, while another computes. What watches
+# times to the tenth of a second is among the quiet ones.
+check "tests with real processes" \
+    "$PYTHON" -m pytest -q -m "not quiet" -n "$(nproc)" --dist loadfile tests/integration tests/chaos
 check "tests that need the machine to themselves" "$PYTHON" -m pytest -q -m quiet
 
 say ""

@@ -53,7 +53,7 @@ class Town:
             await self.hands.until(connector, lambda s: s["queue"]["outbox"]["count"] == 0, 40)
         await self.hands.end(name)
         armed = await self.hands.start(name, crash_at=point)
-        await self.hands.present("git", "ci")
+        await self.hands.connected("git", "ci")
         return armed
 
 

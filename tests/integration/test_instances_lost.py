@@ -23,7 +23,7 @@ from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
 from zconnector.rpc._gen.gandalf import gandalf_pb2_grpc as stubs
 from zconnector.worker import Client, NotSent, OutcomeUnknown
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.quiet, pytest.mark.asyncio(loop_scope="module")]
 
 INSTANCES = ("agg1/a", "agg1/b", "agg1/c")
 SLACK = 0.1

@@ -93,6 +93,7 @@ class Connector:
                     return
 
 
+@pytest.mark.quiet
 async def test_with_everything_up_it_is_ready_in_under_a_second(scene: Scene, tmp_path: Path) -> None:
     declared = await scene.declare("quick", "Quick")
     first = await Connector(tmp_path / "quick", declared.encode()).start()

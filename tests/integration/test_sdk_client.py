@@ -124,6 +124,7 @@ async def test_an_unknown_outcome_keeps_its_uuid(door: ScriptedDoor, client: Cli
     assert (await client.handle("u-7", "CREATE").reply(5)).ok
 
 
+@pytest.mark.quiet
 async def test_a_connector_that_says_nothing_is_unknown_in_time(door: ScriptedDoor, client: Client) -> None:
     silence = asyncio.Event()
 
@@ -139,6 +140,7 @@ async def test_a_connector_that_says_nothing_is_unknown_in_time(door: ScriptedDo
     assert 0.3 <= loop.time() - began < 0.4
 
 
+@pytest.mark.quiet
 async def test_no_connector_at_all_is_not_sent_in_time(tmp_path: Path) -> None:
     async with Client(f"unix:{tmp_path}/nobody.sock") as client:
         loop = asyncio.get_running_loop()

@@ -229,10 +229,11 @@ async def test_a_handler_sends_on_its_own(connector: Connector) -> None:
 
 async def test_a_drain_finishes_what_runs_and_takes_nothing_more(connector: Connector) -> None:
     worker = Worker(major=1)
-    go_on = asyncio.Event()
+    began, go_on = asyncio.Event(), asyncio.Event()
 
     @worker.command("A")
     async def handle(ctx: Context, payload: str) -> str:
+        began.set()
         await go_on.wait()
         return "done"
 
@@ -244,6 +245,7 @@ async def test_a_drain_finishes_what_runs_and_takes_nothing_more(connector: Conn
     door = connector.door
     await door.command("A", uuid="u-1")
     await door.until(lambda: not door.commands and door.waiting == 1)
+    await asyncio.wait_for(began.wait(), 10)  # else the drain may cancel the wait that brings it
     runner.stop()
     await door.until(lambda: door.cancelled == 1)
     await door.command("B")

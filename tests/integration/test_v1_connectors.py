@@ -257,7 +257,7 @@ async def test_a_router_that_dies_under_a_worker_takes_its_result_when_it_is_bac
 
 
 async def test_a_late_outcome_is_fenced_and_a_token_of_before_the_restart_is_not(town: Town) -> None:
-    await town.hands.present("ci")
+    await town.hands.connected("ci")
     v1 = V1(town.ci)
     work = WorkClient(v1)
     await work.register("RUN", worker="raw-1")
@@ -311,7 +311,7 @@ async def test_a_subscription_hears_of_other_connectors_and_keeps_its_place(town
 
 
 async def test_poll_and_complete_on_a_real_queue(town: Town) -> None:
-    await town.hands.present("ci")
+    await town.hands.connected("ci")
     v1 = V1(town.ci)
     waiting = asyncio.ensure_future(town.send("RUN", b"p", uuid="poll-1"))
     polled = await v1.worker.Poll(w.PollRequest(worker="curl", major=1, commands=["RUN"]), timeout=SECONDS)
@@ -327,7 +327,7 @@ async def test_poll_and_complete_on_a_real_queue(town: Town) -> None:
 
 
 async def test_clients_that_vanish_leave_nothing_at_a_real_queue(town: Town) -> None:
-    await town.hands.present("ci")
+    await town.hands.connected("ci")
 
     async def left(count: int) -> tuple[int, int]:
         """Files and live streams of the connector after so many clients."""

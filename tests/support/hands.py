@@ -216,13 +216,17 @@ class Hands:
         return status
 
     async def present(self, *names: str) -> None:
+        """Wait until the cluster sees these connectors among others as present."""
+        await self.until("cluster", lambda s: set(names) <= set(s["tenants"]["dev"]["present"]))
+
+    async def connected(self, *names: str) -> None:
         """Wait until these connectors have their sessions, and the cluster sees them as present.
 
         Their own word comes first: after a restart others still see the sessions of the dead.
         """
         for name in names:
             await self.until(name, all_live)
-        await self.until("cluster", lambda s: set(names) <= set(s["tenants"]["dev"]["present"]))
+        await self.present(*names)
 
     async def working(self, name: str, command: str) -> None:
         """Wait until a worker for that command has registered."""
