@@ -301,10 +301,10 @@ async def test_changed_keys_take_over_without_losing_a_command_and_wrong_ones_do
         (row,) = (row for row in view["versions"] if row["state"] == "RUNNING")
         return int(row["edition"])
 
-    await site.view()
+    began = await edition(-1)
     flowing = asyncio.create_task(flow(site, 300))
     await site.configure(**values | {"keys": first | {"token": "another-token"}})
-    second = await edition(0)
+    second = await edition(began)
     answered = await flowing
     once_each(site, answered)
     await site.configure(**values | {"keys": first | {"token": "wrong-token"}})

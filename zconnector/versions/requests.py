@@ -200,7 +200,7 @@ class Requests:
         rollout = self._rollouts.going
         if rollout is not None:
             going = rollout.plan
-            if going.new == plan.new and rollout.step is not Step.ROLLING_BACK:
+            if _alike(going, plan) and rollout.step is not Step.ROLLING_BACK:
                 self._asks.add(("rollout", 0), ask)
                 self._about[ask] = version
                 return []
@@ -245,6 +245,12 @@ class Requests:
         if not alike:
             return [Answer(ask, {}, error or "the repository has no version to update to")]
         return self._update(ask, alike[-1], uuid)
+
+
+def _alike(going: Plan, plan: Plan) -> bool:
+    """Whether a rollout ends with the versions that another one wants, and changes which run."""
+    wanted = versions_of(plan.new)
+    return wanted == versions_of(going.new) and wanted != versions_of(going.old)
 
 
 def _runs(edition: Edition) -> tuple[str, int]:

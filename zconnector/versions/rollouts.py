@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,24 +106,18 @@ class Rollouts:
 
         What is added of a version (and product) that runs has its content, unless `more` says another.
         """
-        memory = replace(self._commits.memory, **more)
+        before, memory = self._commits.memory, replace(self._commits.memory, **more)
         fresh = {number: self._values() for number in _numbers(plan.new) if number not in memory.values}
-        values = {**memory.values, **fresh}
-        same = {}
-        for edition in plan.added:
-            old = edition_of(edition.version, plan.old)
-            content = memory.contents.get(old) if old is not None else None
-            if old and content and values[old.number].product == values[edition.number].product:
-                same[edition] = content
         memory = replace(
             memory,
-            plan=plan,
             step=Step.FETCHING,
             reason="",
-            values=values,
+            values={**memory.values, **fresh},
             given=max(memory.given, *_numbers(plan.new), 0),
-            contents={**same, **memory.contents},
         )
+        if not plan.back:
+            memory, plan = _settled(memory, plan, before.contents)
+        memory = replace(memory, plan=plan)
         self._begin(plan)
         note = Note("info", "rollout begins", {"why": plan.why, "rollout": str(plan)})
         return [note, Steer(), *self._commit(memory, lambda later: self.entered(Step.FETCHING, later))]
@@ -234,6 +228,37 @@ class Rollouts:
             self.states.pop(edition, None)
             self.reasons.pop(edition, None)
         return [Forget(edition) for edition in gone]
+
+
+def _settled(memory: Memory, plan: Plan, before: Mapping[Edition, str]) -> tuple[Memory, Plan]:
+    """With the content of what runs for what is added of the same version and product.
+
+    An edition that has another content, since it ran `before`, keeps that for a rollback: what is added is
+    another one, with a number of its own.
+    """
+    values, contents = dict(memory.values), dict(memory.contents)
+    given, others = memory.given, dict[int, int]()
+    new = []
+    for edition in plan.new:
+        if edition in plan.added:
+            content = _content_of_old(memory, plan, edition)
+            if edition in before and before[edition] != content:
+                if edition.number not in others:
+                    given += 1
+                    others[edition.number], values[given] = given, values[edition.number]
+                edition = edition._replace(number=others[edition.number])
+            if content:
+                contents.setdefault(edition, content)
+        new.append(edition)
+    plan = replace(plan, new=ordered(new))
+    return replace(memory, values=values, contents=contents, given=given), plan
+
+
+def _content_of_old(memory: Memory, plan: Plan, edition: Edition) -> str:
+    old = edition_of(edition.version, plan.old)
+    if old is None or memory.values[old.number].product != memory.values[edition.number].product:
+        return ""
+    return memory.contents.get(old, "")
 
 
 def _numbers(editions: Editions) -> list[int]:

@@ -290,6 +290,41 @@ def test_changed_keys_do_not_bring_another_content() -> None:
     assert install.content == "sha of 1.0"
 
 
+def test_an_update_back_to_what_was_published_again_takes_that_and_keeps_what_ran() -> None:
+    world = running("1.0")
+    world.ask(Verb.UPDATE, V11)
+    world.settle()
+    world.contents[V10], world.broken[NEW10] = "again", "crash"
+    update, same = world.ask(Verb.UPDATE, V10), world.ask(Verb.UPDATE, V10)
+    world.settle()
+    assert world.answers[update].reason == world.answers[same].reason != ""
+    assert list(world.running) == [V11]
+    world.ask(Verb.ROLLBACK)
+    world.settle()
+    assert list(world.running) == [V10]
+    assert world.manager.content(V10) == "sha of 1.0"
+    world.ask(Verb.UPDATE, V11)
+    world.settle()
+    world.broken.clear()
+    world.ask(Verb.UPDATE, V10)
+    world.settle()
+    assert [world.manager.content(edition) for edition in world.running] == ["again"]
+
+
+def test_keys_that_are_set_back_do_not_bring_back_a_content() -> None:
+    world = running("1.0", keys={"token": "old"})
+    world.configure(keys=KEYS)
+    world.settle()
+    world.contents[V10] = "again"
+    world.ask(Verb.UPDATE, V10)
+    world.settle()
+    world.configure(keys={"token": "old"})
+    world.settle()
+    ((edition, _),) = world.running.items()
+    assert world.manager.content(edition) == "again"
+    assert keys_of(world, edition) == {"token": "old"}
+
+
 def test_another_product_is_rolled_out_with_a_content_of_its_own() -> None:
     """At the next start of the router that product's worker ran, without a gate."""
     world = running("1.0")
