@@ -3,7 +3,8 @@
 Inputs take the time and return what to do, in order. What must outlive a restart is committed (`Keep`) before
 what follows from it is asked for; a commit that fails is tried again, and all waits for it.
 
-`commits.py` keeps, `rollouts.py` changes what runs, `requests.py` answers who asks, `view.py` shows.
+`applying.py` acts on the configuration, `commits.py` keeps, `rollouts.py` changes what runs, `requests.py`
+answers who asks, `view.py` shows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from zconnector.actions import Note
 from zconnector.clock import Instant, earliest
 from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import State
+from zconnector.versions.applying import Applying, values_of
 from zconnector.versions.asks import Verb
 from zconnector.versions.commits import Commits
 from zconnector.versions.editions import Edition, Editions, Values, edition_of, ordered, versions_of
@@ -29,7 +31,6 @@ from zconnector.versions.states import (
     Actions,
     Clean,
     Memory,
-    Outcome,
     Plan,
     Start,
     Steer,
@@ -37,10 +38,6 @@ from zconnector.versions.states import (
 )
 from zconnector.versions.view import view
 from zconnector.versions.wanted import Wanted
-
-AGAIN = 5.0
-AGAIN_MAX = 300.0
-"""Seconds until a configuration that could not be applied for a passing reason is tried again; doubling."""
 
 ON_TRIAL = 600.0
 """Seconds after an update in which a crash loop of the new version brings the old one back."""
@@ -54,15 +51,14 @@ class Manager:
         """What is wrong with the configuration, for people."""
         self.commits = Commits()
         attempts = Attempts()
-        self.rollouts = Rollouts(self.commits, self._gate, attempts, self._values, self._over)
+        self.rollouts = Rollouts(
+            self.commits, self._gate, attempts, lambda: values_of(self._wanted), self._over
+        )
+        self._applying = Applying(self.commits, self.rollouts, lambda: self._wanted)
         self._looks = Looks(attempts)
         self.requests = Requests(self.commits, self.rollouts, self._looks, attempts, lambda: self._wanted)
         self._wanted: Wanted | None = None
         self._restored = False
-        self._again: float | None = None
-        self._tried: Versions = ()
-        """What that is."""
-        self._pause = AGAIN
         self._schedule = Schedule()
 
     @property
@@ -97,12 +93,12 @@ class Manager:
         if document is not None:
             self.commits.memory = Memory.from_dict(document)
         self._restored = True
-        self._begin_values()
+        self._applying.begin_values()
         actions: Actions = [Steer(), *(Start(edition) for edition in self.memory.running)]
         plan, step = self.memory.plan, self.memory.step
         if plan is not None and step is not None:
             return actions + self.rollouts.take_up(plan, step, now)
-        return actions + self._apply()
+        return actions + self._applying.apply()
 
     def configured(self, wanted: Wanted | str, now: Instant) -> Actions:
         """The logical configuration in force; a text says why it is wrong: nothing changes then."""
@@ -113,21 +109,18 @@ class Manager:
             return [Note("error", "logical configuration refused", {"error": wanted})]
         before, self._wanted, self.problem = self._wanted, wanted, ""
         self._schedule.set(wanted.update, now)
-        self._again, self._pause = None, AGAIN
+        self._applying.new_word()
         if not self._restored:
             return []
-        self._begin_values()
+        self._applying.begin_values()
         actions: Actions = [Steer()]
         if before is None:  # the first one that can be understood
             actions += [Start(edition) for edition in self.memory.running]
-        return actions + self._apply(self._failed_before() if before != wanted else None)
+        return actions + self._applying.apply(self._applying.failed_before() if before != wanted else None)
 
     def wanted_for(self, edition: Edition) -> Wanted | None:
         """The configuration that an edition is started by: its own values, all else as it is now."""
-        values = self.memory.values.get(edition.number)
-        if self._wanted is None or values is None:
-            return self._wanted
-        return values.into(self._wanted)
+        return self._applying.wanted_for(edition)
 
     def content(self, edition: Edition) -> str:
         """The archive that an edition is started from, by its SHA-256; "": whatever is on the disk."""
@@ -141,65 +134,8 @@ class Manager:
         contents = {**memory.contents, edition: sha256}
         return self.commits.commit(replace(memory, contents=contents), lambda later: [])
 
-    def _begin_values(self) -> None:
-        """What runs since before there were editions has the values that are in force."""
-        memory = self.memory
-        if memory.running and not memory.values and self._wanted is not None:
-            self.commits.memory = replace(memory, values={memory.number: self._values()})
-
     def _values(self) -> Values:
-        return Values() if self._wanted is None else Values.of(self._wanted)
-
-    def _number(self) -> int:
-        """Of the values in force: one that was given to such before, else the next."""
-        memory, values = self.memory, self._values()
-        if not memory.values:
-            return memory.number
-        known = [number for number, of in memory.values.items() if of == values]
-        return memory.number if memory.number in known else max(known, default=memory.given + 1)
-
-    def _failed_before(self) -> Versions | None:
-        """What was tried in vain, where the last rollout did; it may do now that something was changed."""
-        last = self.memory.last
-        if last is None or last.outcome is Outcome.DONE or last.plan.why != CONFIGURATION:
-            return None
-        return versions_of(last.plan.new)
-
-    def _apply(self, again: Versions | None = None) -> Actions:
-        """Act on the configuration's versions, product, keys and worker settings where they changed.
-
-        Where they did not, `again` is tried: versions that could not be had before and may be now.
-        """
-        wanted, memory = self._wanted, self.memory
-        if wanted is None or self.rollouts.going is not None:
-            return []
-        number = self._number()
-        changed, anew = wanted.versions != (memory.applied or ()), number != memory.number
-        if not (changed or anew) and again is None:
-            return []
-        versions = wanted.versions if changed else again
-        if versions is None:
-            versions = versions_of(memory.running)
-        new = self._editions(versions, number, anew or again is not None)
-        more: dict[str, Any] = {"applied": wanted.versions, "number": number}
-        if anew:
-            more |= {"unfit": "", "values": {**memory.values, number: self._values()}}
-            more["given"] = max(memory.given, number)
-        if new == memory.running:
-            if memory == replace(memory, **more):
-                return []
-            return self.commits.commit(replace(memory, **more), lambda later: [])
-        return self.rollouts.roll(Plan(memory.running, new, CONFIGURATION), **more)
-
-    def _editions(self, versions: Versions, number: int, anew: bool) -> Editions:
-        """Of these versions. What runs stays; where the values are `anew`, not what has others."""
-        memory, values = self.memory, self._values()
-        found = []
-        for version in versions:
-            runs = edition_of(version, memory.running)
-            stays = runs is not None and (not anew or memory.values.get(runs.number) == values)
-            found.append(runs if runs is not None and stays else Edition(*version, number))
-        return ordered(found)
+        return values_of(self._wanted)
 
     def _gate(self) -> Gate:
         wanted = self._wanted
@@ -292,9 +228,7 @@ class Manager:
         actions = self.commits.tick(now)
         if (rollout := self.rollouts.going) is not None:
             actions += self.rollouts.digest(rollout.tick(now), now)
-        if self._again is not None and self._again <= now.mono:
-            self._again = None
-            actions += self._apply(self._tried)
+        actions += self._applying.tick(now)
         if self._schedule.due(now):
             actions += self._looks.look(self._update_found)
         return actions
@@ -305,7 +239,7 @@ class Manager:
         return earliest(
             self.commits.deadline(),
             rollout.deadline() if rollout else None,
-            self._again,
+            self._applying.deadline(),
             self._schedule.deadline(),
         )
 
@@ -316,12 +250,11 @@ class Manager:
         if not over.back and keep:  # what ran before stays, for a rollback
             actions.append(Clean(keep, tuple(memory.rejected)))
         if over.back and over.passing and plan.why == CONFIGURATION:
-            self._again, self._tried = now.mono + self._pause, versions_of(plan.new)
-            self._pause = min(AGAIN_MAX, 2 * self._pause)
+            self._applying.later(versions_of(plan.new), now)
         for edition in memory.running:  # while it went on, nobody could give its place back
             if self.rollouts.going is None and self.rollouts.states.get(edition) is State.FAILED:
                 actions += self._gave_up(edition, now)
-        return actions + self._apply()
+        return actions + self._applying.apply()
 
     # ---- who asks
 
