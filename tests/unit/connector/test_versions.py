@@ -41,8 +41,9 @@ def steer(
     held: Iterable[str] = (),
     drained: Iterable[str] = (),
     aims: Mapping[str, str] | None = None,
+    beside: Iterable[str] = (),
 ) -> None:
-    con.do(con.router.versions.steer(shares or {}, pins or {}, held, drained, con.now, aims or {}))
+    con.do(con.router.versions.steer(shares or {}, pins or {}, held, drained, con.now, aims or {}, beside))
 
 
 def offer(con: Connector, *uuids: str, name: str = "PULL", **fields: Any) -> None:
@@ -188,6 +189,21 @@ def test_an_edition_held_back_gets_its_canary_and_nothing_else_while_another_ser
     steer(con, drained=["w1"])  # the shift: in one step
     offer(con, "c5")
     assert (got(con, more), got(con, waits)) == ("c5", None)
+
+
+def test_a_pin_to_a_version_whose_edition_is_gone_does_not_pass_the_gate_of_its_new_one(
+    con: Connector,
+) -> None:
+    """A simulated world found it: the edition that served crashed while its new keys were in their gate."""
+    register(con, "w1")
+    register(con, "w1~1")
+    register(con, "n1", 1)
+    steer(con, pins={"app": V10}, held=["w1~1"], beside=["w1~1"])
+    held = con.wait_command("PULL", worker="w1~1", major=1)
+    con.do(con.router.worker_ended("w1", con.now))
+    offer(con, "c1", context="app")
+    assert got(con, held) is None
+    assert got(con, con.wait_command("PULL", worker="n1", major=1)) == "c1"  # as if it were not pinned
 
 
 def test_explain_names_the_worker_that_a_canary_is_aimed_at(con: Connector) -> None:
