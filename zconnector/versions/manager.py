@@ -28,6 +28,7 @@ from zconnector.versions.schedule import Schedule
 from zconnector.versions.states import (
     CONFIGURATION,
     CRASH_LOOP,
+    UPDATE,
     Actions,
     Clean,
     Memory,
@@ -289,4 +290,4 @@ class Manager:
             new.append(Edition(*best, memory.number) if newer else one)
         if ordered(new) == running:
             return []
-        return self.rollouts.roll(Plan(running, ordered(new), "update"))
+        return self.rollouts.roll(Plan(running, ordered(new), UPDATE))

@@ -15,6 +15,7 @@ from zconnector.versions.rollout import Gate, Rollout
 from zconnector.versions.states import (
     BEFORE_SHIFT,
     CONFIGURATION,
+    UPDATE,
     Actions,
     Advance,
     Ended,
@@ -233,8 +234,9 @@ class Rollouts:
 def _settled(memory: Memory, plan: Plan, before: Mapping[Edition, str]) -> tuple[Memory, Plan]:
     """With the content of what runs for what is added of the same version and product.
 
-    An edition that has another content, since it ran `before`, keeps that for a rollback: what is added is
-    another one, with a number of its own.
+    What ran `before`, and may run again, has the content that it had, unless it is an update: that takes what
+    the repository has. Then the one of before keeps its content, for a rollback: what is added is another
+    edition, with a number of its own.
     """
     values, contents = dict(memory.values), dict(memory.contents)
     given, others = memory.given, dict[int, int]()
@@ -242,6 +244,8 @@ def _settled(memory: Memory, plan: Plan, before: Mapping[Edition, str]) -> tuple
     for edition in plan.new:
         if edition in plan.added:
             content = _content_of_old(memory, plan, edition)
+            if not content and plan.why != UPDATE:
+                content = before.get(edition, "")
             if edition in before and before[edition] != content:
                 if edition.number not in others:
                     given += 1

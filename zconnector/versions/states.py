@@ -21,6 +21,7 @@ Versions = tuple[Version, ...]
 CRASH_LOOP = "crash loop"
 """Why a rollout goes back by itself: a version passed its gate, and gave up soon after."""
 ROLLBACK = "rollback"
+UPDATE = "update"
 CONFIGURATION = "configuration"
 
 

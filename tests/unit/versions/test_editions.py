@@ -311,6 +311,21 @@ def test_an_update_back_to_what_was_published_again_takes_that_and_keeps_what_ra
     assert [world.manager.content(edition) for edition in world.running] == ["again"]
 
 
+def test_what_is_started_or_configured_again_has_the_content_that_it_had() -> None:
+    for way in ("start", "configuration"):
+        world = running("1.0")
+        world.ask(Verb.UPDATE, V11)
+        world.settle()
+        world.contents[V10] = "again"
+        if way == "start":
+            world.ask(Verb.START, V10)
+        else:
+            world.configure(versions=["1.0", "1.1"])
+        world.settle()
+        assert sorted(world.running) == [V10, V11]
+        assert world.manager.content(V10) == "sha of 1.0"
+
+
 def test_keys_that_are_set_back_do_not_bring_back_a_content() -> None:
     world = running("1.0", keys={"token": "old"})
     world.configure(keys=KEYS)
