@@ -15,6 +15,7 @@ import pytest
 from tests.support.supervised import DEADLINE, NAME, Scene, behave, exists, gone, guard_of, shown
 from zconnector.errors import ConfigError
 from zconnector.supervision.launch import MAX_ARGV, Launch
+from zconnector.supervision.masking import Mask
 from zconnector.supervision.output import LINES_AT_ONCE
 from zconnector.supervision.states import State
 
@@ -41,7 +42,7 @@ async def make() -> AsyncIterator[Make]:
 async def test_argv_and_stdin_reach_it_and_its_output_the_log(make: Make) -> None:
     configuration = b'{"n": 7, "key": "' + SECRET.encode() + b'"}'
     argv = ("serve", "ci", "10000", "/s/w.sock")
-    scene = make(behave(*argv, stdin=configuration, version="1.0", hide=[SECRET]))
+    scene = make(behave(*argv, stdin=configuration, version="1.0", hide=Mask([SECRET])))
     scene.begin()
     assert await scene.log.said("stdin") == '{"n": 7, "key": "***"}'
     assert await scene.log.said("argv") == "ci 10000 /s/w.sock"

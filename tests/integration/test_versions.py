@@ -284,6 +284,40 @@ async def test_a_missing_mandatory_key_stops_the_start_by_its_name(site: Site) -
     await site.serving("1.9")
 
 
+async def test_changed_keys_take_over_without_losing_a_command_and_wrong_ones_do_not(site: Site) -> None:
+    await site.serving("1.9")
+    values = site.releases.values("1.9")
+    first = values["keys"]
+
+    async def edition(after: int) -> int:
+        """The one that serves, once it is another than that."""
+        view = await site.until(
+            lambda view: (
+                view["rollout"] is None
+                and [row["edition"] for row in view["versions"] if row["state"] == "RUNNING"]
+                not in ([], [after])
+            )
+        )
+        (row,) = (row for row in view["versions"] if row["state"] == "RUNNING")
+        return int(row["edition"])
+
+    began = await edition(-1)
+    flowing = asyncio.create_task(flow(site, 300))
+    await site.configure(**values | {"keys": first | {"token": "another-token"}})
+    second = await edition(began)
+    answered = await flowing
+    once_each(site, answered)
+    await site.configure(**values | {"keys": first | {"token": "wrong-token"}})
+    view = await site.until(lambda view: view["rollout"] is None and view["unfit"])
+    assert "ended with status 5" in view["unfit"]
+    (row,) = (row for row in view["versions"] if row["state"] == "RUNNING")
+    assert (row["version"], row["edition"]) == ("1.9", second)
+    once_each(site, await flow(site, 20))
+    await site.configure(**values)
+    await edition(second)
+    assert (await site.view())["unfit"] == ""
+
+
 async def zconnector(site: Site, *argv: str) -> tuple[int, str, str]:
     """A command line on the topology: exit status, stdout, stderr."""
     words = (sys.executable, "-m", "zconnector", *argv, "--state-dir", str(site.dev.state_dir))

@@ -95,7 +95,7 @@ class LeaseRules(RowRules):
                 text = f"{uuid} was handed out at {node} again, {after}"
                 self._broken(at, "overlapping leases", uuid, text)
         if before is not None and before.token:
-            self._tokens[node].pop(before.token, None)
+            self._tokens.get(node, {}).pop(before.token, None)
         self._held[node, uuid] = held
         if held.token:
             self._tokens.setdefault(node, {})[held.token] = held
@@ -257,7 +257,7 @@ class LeaseRules(RowRules):
         """Its process ended between the commit and the answer: it fences off whoever had it before."""
         before = self._held.get((node, uuid))
         if before is not None and before.token:
-            self._tokens[node].pop(before.token, None)
+            self._tokens.get(node, {}).pop(before.token, None)
         self._order += 1
         self._held[node, uuid] = Held(
             at, self._order, node, "nobody", f"token {token}", at, token=token, durable=True

@@ -58,6 +58,16 @@ class _Connector:
     """Since when."""
     shares: dict[Version, int] = field(default_factory=dict)
     pins: dict[str, Version] = field(default_factory=dict)
+    aims: dict[str, str] = field(default_factory=dict)
+    """By application context: one worker."""
+    beside: frozenset[str] = frozenset()
+    """Held back workers whose version others are to serve."""
+    quality: dict[str, Quality] = field(default_factory=dict)
+    """How a worker behaves, as far as it was started."""
+    made: dict[str, str] = field(default_factory=dict)
+    """Of those that should run and have served: what they are made of."""
+    starting: dict[str, str] = field(default_factory=dict)
+    """What each was made of when it was last started."""
     processes: dict[str, int] = field(default_factory=dict)
     """By worker: how many live."""
     served: dict[str, int] = field(default_factory=dict)
@@ -73,7 +83,6 @@ class _Connector:
     """When what is to run was last kept."""
     shifted: bool = False
     """The rollout that goes on has come to its shift: those of old are ending, whatever becomes of it."""
-    reconfigured: int = _NEVER
     leaving: bool = False
     asked: dict[str, _Asked] = field(default_factory=dict)
     documents: list[Mapping[str, Any] | None] = field(default_factory=lambda: [None])
@@ -85,8 +94,8 @@ class _Connector:
 class VersionRules:
     """Judges one world's versions."""
 
-    def __init__(self, book: Book, name_of: Callable[[Version], str]) -> None:
-        """`name_of`: the name of a version's worker."""
+    def __init__(self, book: Book, name_of: Callable[[Version | str], str]) -> None:
+        """`name_of`: the name of an edition's worker, by its text."""
         self._book = book
         self.name_of = name_of
         self._connectors: dict[str, _Connector] = {}
@@ -103,7 +112,7 @@ class VersionRules:
         connector = self._of(node)
         connector.known.clear()
         connector.held, connector.drained = frozenset(), {}
-        connector.shares, connector.pins = {}, {}
+        connector.shares, connector.pins, connector.aims = {}, {}, {}
         connector.restarted = at
         connector.leaving = False
         connector.disturbed = dict.fromkeys(connector.disturbed, at)
@@ -143,6 +152,8 @@ class VersionRules:
             connector.documents = connector.documents[which:]
             connector.kept_at = at
             self._shifts(connector, document)
+            running = set(map(self.name_of, document["running"]))
+            connector.made = {w: made for w, made in connector.made.items() if w in running}
 
     def _shifts(self, connector: _Connector, document: Mapping[str, Any] | None) -> None:
         if document is not None and document["step"] in ("FETCHING", "DRAINING"):
@@ -154,13 +165,15 @@ class VersionRules:
         connector.held = frozenset(told["held"])
         self._book.checked["rollout state"] += 1
         for version in self._kept_before_shift(node)[1]:
-            worker = self.name_of(_version(version))
+            worker = self.name_of(version)
             if worker in connector.known and worker not in connector.held:
                 text = f"{worker} is to have traffic, and its shift is not kept"
                 self._broken(at, "rollout state", node, node, text)
         connector.drained = {worker: connector.drained.get(worker, at) for worker in told["drained"]}
         connector.shares = {_version(text): share for text, share in told["shares"].items()}
         connector.pins = {context: _version(text) for context, text in told["pins"].items()}
+        connector.aims = dict(told.get("aims", {}))
+        connector.beside = frozenset(told.get("beside", ()))
 
     def _kept_before_shift(self, node: str) -> tuple[list[str], list[str]]:
         """The old and the added versions of a rollout that has not come to its shift, by what is kept."""
@@ -172,14 +185,20 @@ class VersionRules:
             return [] if self._of(node).shifted else old, []
         return old, [version for version in new if version not in old]
 
-    def reconfigured(self, at: int, node: str) -> None:
-        """What workers read at their start is changed: they are started anew, whatever goes on."""
-        self._of(node).reconfigured = at
-
     # ---- workers
 
-    def spawned(self, at: int, node: str, worker: str) -> None:
+    def spawned(
+        self, at: int, node: str, worker: str, quality: Quality | None = None, made: str = ""
+    ) -> None:
+        """`made`: of which content and with which values."""
         connector = self._of(node)
+        if quality is not None:
+            connector.quality[worker] = quality
+        connector.starting[worker] = made
+        self._book.checked["edition kept"] += 1
+        if connector.made.get(worker, made) != made:
+            text = f"{worker} served with {connector.made[worker]}, and is started with {made}"
+            self._broken(at, "edition kept", node, worker, text)
         count = connector.processes[worker] = connector.processes.get(worker, 0) + 1
         self._book.checked["one process"] += 1
         self._book.counts["version processes"] += 1
@@ -215,12 +234,10 @@ class VersionRules:
     def _check_old(self, at: int, node: str, worker: str) -> None:
         """Nobody ends a version that serves before the one that takes its place may have its traffic."""
         connector = self._of(node)
-        if connector.leaving or worker not in map(
-            self.name_of, map(_version, self._kept_before_shift(node)[0])
-        ):
+        if connector.leaving or worker not in map(self.name_of, self._kept_before_shift(node)[0]):
             return
         known, never = connector.known.get(worker), _NEVER
-        if known is None or self._troubled(node, at, 15) or at - connector.reconfigured < 120 * SECOND:
+        if known is None or self._troubled(node, at, 15):
             return
         if at - known.heard > HEARD or at - connector.disturbed.get(worker, never) < 20 * SECOND:
             return
@@ -264,6 +281,7 @@ class VersionRules:
         connector = self._of(node)
         if worker not in connector.held and worker not in connector.drained:
             connector.served[worker] = at
+            connector.made[worker] = connector.starting.get(worker, "")
 
     # ---- commands
 
@@ -273,7 +291,7 @@ class VersionRules:
         uuid, name = str(header["uuid"]), str(header["command"])
         context = str(header.get("context", ""))
         known = connector.known.get(worker)
-        canary = context == f"{CANARY}{known.version}" if known else False
+        canary = self.name_of(context.removeprefix(CANARY)) == worker and context.startswith(CANARY)
         self._book.checked["version declares"] += 1
         if known is None or name not in known.commands:
             text = f"{worker} was handed {name} {uuid}, which it has not registered"
@@ -286,8 +304,9 @@ class VersionRules:
         if worker in connector.held and not canary:
             self._broken(at, "version gated", node, uuid, f"{worker} is held and was handed {name} {uuid}")
         self._book.checked["bad version"] += 1
-        if VERSIONS[known.version] not in SOUND and not canary:
-            text = f"{worker} ({VERSIONS[known.version]}) was handed {name} {uuid}"
+        quality = connector.quality.get(worker, VERSIONS[known.version])
+        if quality not in SOUND and not canary:
+            text = f"{worker} ({quality}) was handed {name} {uuid}"
             self._broken(at, "bad version", node, uuid, text)
         self._check_route(at, node, known, worker, header)
 
@@ -296,11 +315,20 @@ class VersionRules:
         name, major = str(header["command"]), int(header.get("major", 0))
         context = str(header.get("context", ""))
         key = str(header.get("order_key") or header["uuid"])
+        aimed = connector.aims.get(context)
+        if aimed is not None or worker in connector.aims.values():
+            self._book.counts["commands aimed"] += 1
+            if aimed != worker:
+                text = f"{worker} was handed {name} {header['uuid']} of {context!r}, aimed at {aimed}"
+                self._broken(at, "version routed", node, str(header["uuid"]), text)
+            return
         sure: set[Version] = set()
         perhaps: set[Version] = set()
         held: set[Version] = set()
         for of, known in connector.known.items():
             if of in connector.drained or name not in known.commands or major not in (0, known.version.major):
+                continue
+            if of in connector.beside:
                 continue
             if of in connector.held:
                 held.add(known.version)
@@ -374,19 +402,24 @@ class VersionRules:
         if asked.version is not None and version != asked.version and not latest:
             text = f"{asked.name} of {asked.version} was answered with {version}"
             self._broken(at, "admin answer", node, uuid, text)
-        worker = self.name_of(version)
+        workers = self._workers_of(connector, version)
         self._book.counts[f"{asked.name} SUCCES"] += 1
         wrong = ""
         if asked.name in ("ADMIN_START_WORKER", "ADMIN_UPDATE"):
-            late = self._last_served(at, node, worker) < asked.at - SECOND
-            anew = connector.reconfigured > at - 30 * SECOND  # changed keys start it again
-            wrong = "it does not serve" if late and not anew and not self._troubled(node, at, 30) else ""
+            served = max((self._last_served(at, node, worker) for worker in workers), default=_NEVER)
+            late = served < asked.at - SECOND
+            wrong = "it does not serve" if late and not self._troubled(node, at, 30) else ""
         elif asked.name == "ADMIN_STOP_WORKER":
-            runs = connector.processes.get(worker, 0) and connector.absent.get(worker, -1) < asked.at
-            wrong = "its process runs" if runs else ""
+            runs = [w for w in workers if connector.processes.get(w, 0)]
+            wrong = "its process runs" if any(connector.absent.get(w, -1) < asked.at for w in runs) else ""
         if wrong:
             text = f"{asked.name} of {version} had SUCCES, and {wrong}"
             self._broken(at, "admin answer", node, uuid, text)
+
+    def _workers_of(self, connector: _Connector, version: Version) -> list[str]:
+        """All editions of a version that ever had a process."""
+        name = self.name_of(version)
+        return sorted(w for w in connector.processes if w == name or w.startswith(f"{name}~"))
 
     def _last_served(self, at: int, node: str, worker: str) -> int:
         connector = self._of(node)
@@ -399,26 +432,30 @@ class VersionRules:
 
     def serving(self, node: str) -> list[Version]:
         """The versions that may have traffic."""
+        known = self._of(node).known
+        return sorted({known[worker].version for worker in self._serving(node)})
+
+    def _serving(self, node: str) -> list[str]:
+        """The workers that may have traffic."""
         connector = self._of(node)
-        return sorted(
-            known.version
-            for worker, known in connector.known.items()
-            if worker not in connector.held and worker not in connector.drained
-        )
+        return [w for w in connector.known if w not in connector.held and w not in connector.drained]
 
     def table(self, at: int, node: str, active: Iterable[Version]) -> None:
         """The versions that the router takes for active now."""
         connector, found = self._of(node), set(active)
         self._book.checked["version table"] += 1
-        for worker in sorted(connector.known):
-            known = connector.known[worker]
+        verdicts: dict[Version, list[bool | None]] = {}
+        for worker, known in sorted(connector.known.items()):
             barred = worker in connector.held or worker in connector.drained
-            sure = False if barred else self._surely(at, node, known)
-            if sure is not None and sure is not (known.version in found):
+            verdict = False if barred else self._surely(at, node, known)
+            verdicts.setdefault(known.version, []).append(verdict)
+        for version, several in sorted(verdicts.items()):
+            sure = True if True in several else None if None in several else False
+            if sure is not None and sure is not (version in found):
                 what = "is not active, and should be" if sure else "is active, and should not be"
-                self._broken(at, "version table", node, node, f"{known.version} {what}")
+                self._broken(at, "version table", node, node, f"{version} {what}")
         for version in sorted(found):
-            if self.name_of(version) not in connector.known:
+            if version not in verdicts:
                 self._broken(
                     at, "version table", node, node, f"{version} is active, and nobody registered it"
                 )
@@ -431,23 +468,24 @@ class VersionRules:
         document = connector.documents[0]
         if document is None or connector.leaving or connector.restarted > since:
             return
-        if max(connector.reconfigured, connector.kept_at) > since or self._troubled(node, at, 40):
+        if connector.kept_at > since or self._troubled(node, at, 40):
             return
-        for version in map(_version, document["running"]):
+        for version in document["running"]:
             worker = self.name_of(version)
             upset = max(connector.disturbed.get(worker, since), connector.absent.get(worker, since)) > since
-            if VERSIONS[version] is not Quality.GOOD or upset:
+            if connector.quality.get(worker, VERSIONS[_version(version)]) is not Quality.GOOD or upset:
                 continue
             self._book.checked["old or new"] += 1
-            if version not in self.serving(node):
+            if worker not in self._serving(node):
                 text = f"{version} should run since {connector.kept_at / 1e6:.0f} s, and does not serve"
                 self._broken(at, "old or new", node, node, text)
 
     def settled(self, at: int, node: str, view: Mapping[str, Any]) -> None:
         """Nothing has gone wrong for long: a rollout has come to one of its ends, and that runs."""
         connector = self._of(node)
-        running = [row["version"] for row in view["versions"] if row["wanted"]]
-        failed = [row["version"] for row in view["versions"] if row["wanted"] and row["state"] == "FAILED"]
+        wanted_rows = [row for row in view["versions"] if row["wanted"]]
+        running = [_text(row) for row in wanted_rows]
+        failed = [_text(row) for row in wanted_rows if row["state"] == "FAILED"]
         self._book.checked["old or new"] += 1
         if view["rollout"] is not None:
             if (
@@ -463,13 +501,14 @@ class VersionRules:
         if ends is not None and running != ends:
             self._broken(at, "old or new", node, node, f"{running} should run after {last}")
         for version in running:
-            if version in failed or VERSIONS[_version(version)] is Quality.TIRED:
+            worker = self.name_of(version)
+            quality = connector.quality.get(worker, VERSIONS[_version(version)])
+            if version in failed or quality is Quality.TIRED:
                 continue
-            serves = _version(version) in self.serving(node)
-            if not serves and VERSIONS[_version(version)] in SOUND:
+            if worker not in self._serving(node) and quality in SOUND:
                 self._broken(at, "old or new", node, node, f"{version} should run, and does not serve")
         self._book.checked["one process"] += 1
-        wanted = {self.name_of(_version(version)) for version in running}
+        wanted = {self.name_of(version) for version in running}
         for worker, count in sorted(connector.processes.items()):
             if count and worker not in wanted:
                 self._broken(at, "one process", node, worker, f"{worker} runs, and should not")
@@ -504,8 +543,14 @@ def route(
     return others[0] if others else newest[0]
 
 
+def _text(row: Mapping[str, Any]) -> str:
+    """Of an edition, as documents have it."""
+    return f"{row['version']}~{row['edition']}" if row.get("edition") else str(row["version"])
+
+
 def _version(text: str) -> Version:
-    major, minor = text.split(".")
+    """Of an edition's text."""
+    major, minor = text.partition("~")[0].split(".")
     return Version(int(major), int(minor))
 
 

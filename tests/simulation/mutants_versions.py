@@ -12,7 +12,8 @@ from zconnector.actions import Actions as QueueActions
 from zconnector.clock import Instant
 from zconnector.connector.admin import AdminWorker
 from zconnector.connector.machine import ConnectorMachine
-from zconnector.connector.versions import Versions
+from zconnector.connector.readying import Ready, Readying
+from zconnector.connector.versions import NONE, Versions
 from zconnector.connector.workers import Gone, Workers
 from zconnector.messages.message import Message
 from zconnector.queue.leases import Command
@@ -21,25 +22,27 @@ from zconnector.queue.offers import Offers
 from zconnector.versions.asks import Verb
 from zconnector.versions.manager import Manager
 from zconnector.versions.rollout import Rollout
+from zconnector.versions.rollouts import Rollouts
 from zconnector.versions.states import Actions, Advance, Answer, Memory, Plan, Start, Step, Stop, numbers
 
 # ---- the rollout
 
 
-class _ShiftsEarly(Manager):
+class _ShiftsEarly(Rollouts):
     def _advance(self, advance: Advance, now: Instant) -> Actions:
-        if advance.step is not Step.SHIFTING or self._rollout is None:
+        if advance.step is not Step.SHIFTING or self.going is None:
             return super()._advance(advance, now)
         kept = super()._advance(advance, now)
-        self._thens[-1] = (self._thens[-1][0], lambda later: [])
-        return [*self._digest(self._entered(Step.DRAINING, now), now), *kept]
+        thens = self._commits.thens
+        thens[-1] = (thens[-1][0], lambda later: [])
+        return [*self.digest(self.entered(Step.DRAINING, now), now), *kept]
 
 
 class ShiftBeforeTheCommit(Variant):
     """Traffic goes to the new version, and the old one is stopped, before that is known to be durable."""
 
     def admin(self, admin: AdminWorker) -> None:
-        become(admin._manager, _ShiftsEarly)
+        become(admin._manager.rollouts, _ShiftsEarly)
 
 
 class _StopsFirst(Rollout):
@@ -48,16 +51,16 @@ class _StopsFirst(Rollout):
         return [*stops, *super().enter(step, now)]
 
 
-class _WithRollout(Manager):
+class _WithRollout(Rollouts):
     made: type[Rollout]
 
     def _begin(self, plan: Plan) -> None:
         super()._begin(plan)
-        if self._rollout is not None:
-            become(self._rollout, self.made)
+        if self.going is not None:
+            become(self.going, self.made)
 
 
-class _StopsFirstManager(_WithRollout):
+class _StopsFirstRollouts(_WithRollout):
     made = _StopsFirst
 
 
@@ -65,7 +68,7 @@ class OldStoppedFirst(Variant):
     """The old version is stopped before the new one has registered."""
 
     def admin(self, admin: AdminWorker) -> None:
-        become(admin._manager, _StopsFirstManager)
+        become(admin._manager.rollouts, _StopsFirstRollouts)
 
 
 class _StopsBoth(Rollout):
@@ -77,7 +80,7 @@ class _StopsBoth(Rollout):
         return [action for action in actions if not isinstance(action, Start)] + stops
 
 
-class _StopsBothManager(_WithRollout):
+class _StopsBothRollouts(_WithRollout):
     made = _StopsBoth
 
 
@@ -85,13 +88,13 @@ class RollbackStopsBoth(Variant):
     """A rollback ends the old version too."""
 
     def admin(self, admin: AdminWorker) -> None:
-        become(admin._manager, _StopsBothManager)
+        become(admin._manager.rollouts, _StopsBothRollouts)
 
 
 class _Forgets(Manager):
     def restore(self, document: Mapping[str, Any] | None, now: Instant) -> Actions:
         if document is not None:
-            self.memory = Memory.from_dict(document)
+            self.commits.memory = Memory.from_dict(document)
         return [Start(version) for version in self.memory.running]
 
 
@@ -111,7 +114,7 @@ class _GatesNobody(Rollout):
         return actions
 
 
-class _GatesNobodyManager(_WithRollout):
+class _GatesNobodyRollouts(_WithRollout):
     made = _GatesNobody
 
 
@@ -119,7 +122,7 @@ class NoGate(Variant):
     """Whoever has registered gets traffic."""
 
     def admin(self, admin: AdminWorker) -> None:
-        become(admin._manager, _GatesNobodyManager)
+        become(admin._manager.rollouts, _GatesNobodyRollouts)
 
 
 class _AnswersEarly(Manager):
@@ -130,7 +133,7 @@ class _AnswersEarly(Manager):
             and version
             and not any(isinstance(action, Answer) for action in actions)
         ):
-            self._asks.forget(ask)
+            self.requests.forget(ask)
             actions.append(Answer(ask, numbers(version)))
         return actions
 
@@ -142,14 +145,38 @@ class AnsweredBeforeItIsDone(Variant):
         become(admin._manager, _AnswersEarly)
 
 
+class _TakesTheLatest(Readying):
+    async def start(self, wanted: Any, version: Any, content: str) -> Ready:
+        return await super().start(wanted, version, "")
+
+
+class LatestContentStarted(Variant):
+    """A start takes what lies on the disk last, whatever was gated."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._hands.readying, _TakesTheLatest)
+
+
+class _OneForAll(Manager):
+    def wanted_for(self, edition: Any) -> Any:
+        return self.wanted
+
+
+class LatestValuesStarted(Variant):
+    """A start has the keys of the configuration, whether they passed the gate or not."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _OneForAll)
+
+
 # ---- which version a command goes to
 
 
 class _HoldsNobody(Versions):
     def steer(
-        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant
+        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant, *rest: Any
     ) -> QueueActions:
-        return super().steer(shares, pins, (), drained, now)
+        return super().steer(shares, pins, (), drained, now, *rest)
 
 
 class HeldVersionGetsTraffic(Variant):
@@ -161,9 +188,9 @@ class HeldVersionGetsTraffic(Variant):
 
 class _DrainsNobody(Versions):
     def steer(
-        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant
+        self, shares: Any, pins: Any, held: Iterable[str], drained: Iterable[str], now: Instant, *rest: Any
     ) -> QueueActions:
-        return super().steer(shares, pins, held, (), now)
+        return super().steer(shares, pins, held, (), now, *rest)
 
 
 class DrainedStillServed(Variant):
@@ -171,6 +198,27 @@ class DrainedStillServed(Variant):
 
     def connector(self, machine: ConnectorMachine) -> None:
         become(machine.router.versions, _DrainsNobody)
+
+
+class _AimsAtNobody(Versions):
+    def steer(
+        self,
+        shares: Any,
+        pins: Any,
+        held: Iterable[str],
+        drained: Iterable[str],
+        now: Instant,
+        aims: Any = NONE,
+        beside: Iterable[str] = (),
+    ) -> QueueActions:
+        return super().steer(shares, pins, held, drained, now, NONE, beside)
+
+
+class CanaryOfAnEditionNotAimed(Variant):
+    """The canary of new values goes by its version: to the edition that has the old ones."""
+
+    def connector(self, machine: ConnectorMachine) -> None:
+        become(machine.router.versions, _AimsAtNobody)
 
 
 class _SilenceIsNoChange(Workers):
@@ -237,6 +285,9 @@ VERSION_MUTANTS: Mapping[str, type[Variant]] = {
     "rollout forgotten at restart": RolloutForgottenAtRestart,
     "no gate": NoGate,
     "admin command answered before it is done": AnsweredBeforeItIsDone,
+    "latest content started": LatestContentStarted,
+    "latest values started": LatestValuesStarted,
+    "canary of an edition not aimed": CanaryOfAnEditionNotAimed,
     "held version gets traffic": HeldVersionGetsTraffic,
     "drained version still served": DrainedStillServed,
     "routing not recomputed after silence": SilentVersionStillRouted,

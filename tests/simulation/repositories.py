@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.errors import FetchError, UntrustedError
@@ -20,6 +22,8 @@ TYPE, PRODUCT = "Vcs", "sim"
 ADDRESS = "https://repository.invalid/workers"
 KEY = "ed25519:" + "A" * 43 + "="
 ALWAYS = ("PULL", "PUSH")
+BAD = "bad"
+"""How a token begins that no worker likes."""
 NEWER = "FETCH"
 """Declared by some versions only."""
 
@@ -69,8 +73,8 @@ def commands_of(version: Version) -> tuple[str, ...]:
     return (*ALWAYS, NEWER) if version >= (1, 3) else ALWAYS
 
 
-def worker_of(version: Version) -> str:
-    """The name of a version's worker."""
+def worker_of(version: Version | str) -> str:
+    """The name of a version's worker, or of an edition's by its text."""
     return f"{TYPE}-{version}"
 
 
@@ -98,6 +102,8 @@ class Repository:
 
     newest: Version
     away: bool = False
+    republished: dict[Version, int] = field(default_factory=dict)
+    """How often a version was published again, with another content."""
     canary: bool = True
     """Whether new versions are tried with one: else there is none that only a canary tells from good ones."""
 
@@ -111,7 +117,9 @@ class Repository:
 class SimulatedPackages:
     """The port `Packages`: a repository that is slow, away, or gives what is not signed; and a disk."""
 
-    def __init__(self, repository: Repository, disk: dict[Version, None], rng: random.Random) -> None:
+    def __init__(
+        self, repository: Repository, disk: dict[tuple[Version, int], None], rng: random.Random
+    ) -> None:
         """`disk`: what is installed; outlives the process."""
         self._repository = repository
         self._disk = disk
@@ -128,12 +136,13 @@ class SimulatedPackages:
             raise FetchError(f"{ADDRESS} has no {version}")
         if VERSIONS[version] is Quality.TAMPERED:
             raise UntrustedError(f"{version} is not what was signed")
-        self._disk[version] = None
-        return _installed(worker, version)
+        content = self._repository.republished.get(version, 0)
+        self._disk[version, content] = None
+        return _installed(worker, version, content)
 
     async def installed(self, worker: WorkerName) -> Sequence[Installed]:
         await asyncio.sleep(0.005)
-        return [_installed(worker, version) for version in self._disk]
+        return [_installed(worker, *each) for each in reversed(self._disk)]
 
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
         await self._reach()
@@ -145,13 +154,23 @@ class SimulatedPackages:
 
     async def clean(self, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
         await asyncio.sleep(0.005)
-        gone = [version for version in self._disk if unwanted(version)]
-        for version in gone:
-            del self._disk[version]
-        return gone
+        gone = [each for each in self._disk if unwanted(each[0])]
+        for each in gone:
+            del self._disk[each]
+        return sorted({version for version, _ in gone})
 
 
-def _installed(worker: WorkerName, version: Version) -> Installed:
-    folder = Path(f"/nowhere/{version}")
-    more: dict[str, Any] = {"address": ADDRESS, "repository": "sim", "serial": 1, "sha256": f"{version}"}
+def quality_of(version: Version, executable: str, stdin: bytes) -> Quality:
+    """How a process behaves, by its version, its content and its values: some are bad."""
+    content = int(executable.split("/")[-2].partition("-")[2])
+    token = str(orjson.loads(stdin).get("token", ""))
+    if VERSIONS[version] not in SOUND or not (content % 3 == 2 or token.startswith(BAD)):
+        return VERSIONS[version]
+    return (Quality.DEAD, Quality.FRAIL, Quality.SILENT, Quality.LACKING)[(content + len(token)) % 4]
+
+
+def _installed(worker: WorkerName, version: Version, content: int) -> Installed:
+    folder = Path(f"/nowhere/{version}-{content}")
+    sha256 = f"{version}-{content}"
+    more: dict[str, Any] = {"address": ADDRESS, "repository": "sim", "serial": content, "sha256": sha256}
     return Installed(worker, version, folder, folder / "worker", None, None, **more)

@@ -107,7 +107,7 @@ class AdminHost:
         """Where the router is to be killed next: `step moment`, of a commit of the admin worker."""
         self._model = model
         self.rules = rules
-        self._disk: dict[Version, None] = {}
+        self._disk: dict[tuple[Version, int], None] = {}
         self._kept: list[Home] = []
         self._rng = node.around.rng(f"admin host {node.name}")
 

@@ -10,7 +10,7 @@ from tests.simulation.agent import Agent, Args
 from tests.simulation.clients import Client, Job, Manners
 from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode
-from tests.simulation.repositories import ADDRESS, ALWAYS, GOOD, KEY, NEWER, PRODUCT, TYPE, VERSIONS
+from tests.simulation.repositories import ADDRESS, ALWAYS, BAD, GOOD, KEY, NEWER, PRODUCT, TYPE, VERSIONS
 from tests.simulation.scheduler import SECOND
 from tests.simulation.version_host import AdminHost
 from zconnector.configuration.pivot import Version
@@ -56,28 +56,50 @@ class Chief(Agent):
         self.after(self.some(0, int(2 * self.pause * SECOND)), self._next)
         rng = self.rng
         what = rng.random()
-        if what < 0.4:
+        if what < 0.33:
             self._values["versions"] = [str(version) for version in self._some_versions()]
-        elif what < 0.55:
+        elif what < 0.43:
             self._values["shares"] = {
                 str(version): rng.choice((0, 10, 50, 90)) for version in GOOD if rng.random() < 0.3
             }
-        elif what < 0.7:
+        elif what < 0.53:
             self._values["pins"] = {
                 context: str(rng.choice(GOOD)) for context, share in PINS.items() if rng.random() < share
             }
-        elif what < 0.75:
+        elif what < 0.58:
             auto = rng.random() < 0.6
             self._values["update"] = {"mode": "auto", "interval": 15} if auto else {"mode": "manual"}
-        elif what < 0.78:
-            self._host.rules.reconfigured(self.now, self.node.name)
+        elif what < 0.66:
             self._values["keys"] = {"token": f"secret {rng.randrange(99)}"}
-        elif what < 0.9:
+        elif what < 0.72:
+            self._values["keys"] = {"token": f"{BAD} {rng.randrange(9) * 'x'}"}
+        elif what < 0.75:
+            self._values["worker"] = {**self._values["worker"], "timeout": rng.randrange(1_000, 9_000)}
+        elif what < 0.82:
+            self._publish_again()
+            return
+        elif what < 0.91:
             self.publish()
             return
         else:
             self._operate(rng.choice(("worker.rollback", "worker.rollback", "worker.ls")))
             return
+        self._set()
+
+    def _publish_again(self) -> None:
+        """A version that runs, mostly; somebody may fetch that, or update to it."""
+        rng, again, admin = self.rng, self._host.repository.republished, self._host.admin
+        rows = admin.view()["versions"] if admin is not None else []
+        good = [version for version in GOOD if str(version) in {row["version"] for row in rows}]
+        version = rng.choice(good or GOOD)
+        again[version] = again.get(version, 0) + 1
+        verb = rng.choice(("worker.get", "worker.get", "worker.update", ""))
+        if verb:
+            self._operate(verb, version=str(version))
+
+    def says(self, **values: Any) -> None:
+        """One change, beside those of its own."""
+        self._values |= values
         self._set()
 
     def publish(self) -> None:
@@ -91,11 +113,11 @@ class Chief(Agent):
             versions.add(rng.choice(GOOD))
         return sorted(versions)
 
-    def _operate(self, verb: str) -> None:
+    def _operate(self, verb: str, **args: Any) -> None:
         def answered(_: Args, __: bytes, ___: Refusal | None) -> None:
             return
 
-        self.call("operate", {"verb": verb}, answered)
+        self.call("operate", {"verb": verb, **args}, answered)
 
     def _set(self) -> None:
         self._number += 1
@@ -140,6 +162,8 @@ class Chief(Agent):
         before = self._values["versions"]
         # Without a canary: a clock that was an hour wrong has it refused (EXPIRED) for as long.
         self._values["gate"] = {"seconds": 4.0}
+        self._values["keys"] = {"token": "rescue"}
+        self._host.repository.republished.clear()
         self._values["versions"] = ["1.3"] if before == ["1.1"] else ["1.1"]
         self._set()
 

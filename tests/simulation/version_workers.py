@@ -14,7 +14,7 @@ from tests.simulation.model import Model
 from tests.simulation.model_versions import VersionRules
 from tests.simulation.nodes import ConnectorNode
 from tests.simulation.process import Process
-from tests.simulation.repositories import VERSIONS, Quality, commands_of, streams
+from tests.simulation.repositories import Quality, commands_of, quality_of, streams
 from tests.simulation.scheduler import MS, SECOND
 from tests.simulation.streams import StreamWorker, Ways
 from tests.simulation.virtual_loop import VirtualLoop
@@ -58,7 +58,8 @@ class SimulatedProcesses:
             events.spawn_failed(name, run, str(error), True)
             return
         major, minor = launch.version.split(".")
-        SimulatedProcess(self._home, name, run, Version(int(major), int(minor)), events)
+        version = Version(int(major), int(minor))
+        SimulatedProcess(self._home, name, run, version, events, launch.argv[0], launch.stdin)
 
     def signal(self, name: str, run: int, level: Level) -> None:
         for process in list(self._home.processes):
@@ -69,11 +70,20 @@ class SimulatedProcesses:
 class SimulatedProcess(Agent):
     """One process and its guard."""
 
-    def __init__(self, home: Home, name: str, run: int, version: Version, events: Events) -> None:
+    def __init__(
+        self,
+        home: Home,
+        name: str,
+        run: int,
+        version: Version,
+        events: Events,
+        executable: str,
+        stdin: bytes,
+    ) -> None:
         super().__init__(home.node, name)
         self.run = run
         self.version = version
-        self.quality = VERSIONS[version]
+        self.quality = quality_of(version, executable, stdin)
         self.rng = home.node.around.rng(f"process {home.router.name} {name} {run}")
         self._home = home
         self._events = events
@@ -81,7 +91,7 @@ class SimulatedProcess(Agent):
         kind = VersionStream if streams(version) else VersionGandalf
         self.worker: VersionStream | VersionGandalf | None = None
         home.processes.append(self)
-        home.rules.spawned(self.now, home.node.name, name)
+        home.rules.spawned(self.now, home.node.name, name, self.quality, f"{executable} {stdin.decode()}")
         self.after(self.some(20 * MS, 300 * MS), self._started, kind)
 
     @property

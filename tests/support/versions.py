@@ -28,6 +28,8 @@ if HOW == "crash":
 worker = Worker(1, {minor}, concurrency=4, api=API)
 settings = worker.configuration()
 print("hello from", VERSION, settings.get("token", ""), flush=True)
+if settings.get("token") == "wrong-token":
+    sys.exit(5)
 ledger = os.open(settings["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 

@@ -55,7 +55,7 @@ def ls(connector: str, state_dir: Path, as_json: bool) -> int:
         [{"connector": who, **row} for who, answer in answers for row in answer["versions"]],
         {
             "connector": lambda row: row["connector"],
-            "version": lambda row: row["version"],
+            "version": lambda row: f"{row['version']}~{row['edition']}" if row["edition"] else row["version"],
             "state": lambda row: row["state"],
             "traffic": lambda row: row["traffic"],
             "pid": lambda row: row["pid"],
@@ -74,6 +74,8 @@ def _summary(answer: Mapping[str, Any]) -> list[str]:
     lines = []
     if answer["problem"]:
         lines.append(f"the configuration is wrong, and not applied: {answer['problem']}")
+    if answer["unfit"]:
+        lines.append(f"changed keys or worker settings are not in force: {answer['unfit']}")
     if (rollout := answer["rollout"]) is not None:
         lines.append(f"{_described(rollout)}: {rollout['step']}{_because(rollout['reason'])}")
     if (last := answer["last"]) is not None:

@@ -23,6 +23,7 @@ from zconnector.messages.kinds import Outcome
 from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.supervision.states import LIVE
 from zconnector.versions.asks import Verb
+from zconnector.versions.editions import Edition, versions_of
 from zconnector.versions.manager import Manager
 from zconnector.versions.states import Answer, Memory, Versions
 from zconnector.versions.wanted import Wanted, parse_version
@@ -130,22 +131,22 @@ class AdminWorker:
                 if begun:
                     await self._configured(values)
             case ["registered", worker, text]:
-                version = hands.version(worker)
-                if version is not None and str(version) != text:
-                    wrong = f"the worker of version {version} says that it is version {text}"
-                    hands.feed(manager.refused(version, wrong, now))
+                edition = hands.edition(worker)
+                if edition is not None and str(edition.version) != text:
+                    wrong = f"the worker of version {edition.version} says that it is version {text}"
+                    hands.feed(manager.refused(edition, wrong, now))
                 else:
                     hands.supervision.registered(worker, self._run(worker))
             case ["refused", worker, detail]:
-                version = hands.version(worker)
-                if version is not None:
-                    hands.feed(manager.refused(version, detail, now))
+                edition = hands.edition(worker)
+                if edition is not None:
+                    hands.feed(manager.refused(edition, detail, now))
             case ["beats", workers]:
                 for worker in workers:
                     hands.supervision.beat(worker, self._run(worker))
-                    version = hands.version(worker)
-                    if version is not None:
-                        hands.feed(manager.beat(version, now))
+                    edition = hands.edition(worker)
+                    if edition is not None:
+                        hands.feed(manager.beat(edition, now))
             case ["idle", worker]:
                 hands.supervision.drained(worker, self._run(worker))
             case ["ask", ask, name, args]:
@@ -155,7 +156,7 @@ class AdminWorker:
 
     def _run(self, worker: str) -> int:
         """The run that a worker's name stands for now; 0: none."""
-        return self._hands.supervision.view(worker).run if self._hands.version(worker) else 0
+        return self._hands.supervision.view(worker).run if self._hands.edition(worker) else 0
 
     async def _first_configured(
         self,
@@ -165,7 +166,7 @@ class AdminWorker:
     ) -> None:
         """At the start: where what the cluster says now is wrong, what was acted on before still holds."""
         try:
-            running = Memory.from_dict(document).running if document else ()
+            running = versions_of(Memory.from_dict(document).running) if document else ()
         except DamagedError:
             running = ()
         wanted = await self._read(values, running)
@@ -177,7 +178,7 @@ class AdminWorker:
     async def _configured(self, values: Mapping[str, Any]) -> None:
         """A configuration that is wrong changes nothing, and is told."""
         known = self._manager.wanted
-        running = () if known is None else self._manager.memory.running
+        running = () if known is None else versions_of(self._manager.memory.running)
         self._take(await self._read(values, running), values)
 
     async def _read(self, values: Mapping[str, Any], running: Versions) -> Wanted | str:
@@ -317,7 +318,7 @@ class AdminWorker:
     async def _logs(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
         after, limit = _number(args, "after"), _number(args, "limit") or 100
         text = _version_text(args)
-        worker = self._hands.name(parse_version(text)) if text else ""
+        worker = self._hands.name(Edition(*parse_version(text))) if text else ""
         if args.get("follow"):
             await self._until(lambda: bool(self._hands.logs.read(worker, after, 1)))
         lines = self._hands.logs.read(worker, after, limit)
@@ -336,13 +337,13 @@ class AdminWorker:
         """What operators see."""
         view = self._manager.view()
         for row in view["versions"]:
-            name = self._hands.name(parse_version(row["version"]))
+            name = self._hands.name(Edition(*parse_version(row["version"]), row["edition"]))
             row["worker"] = name
             row.update(self._process(name))
         return {**view, "revision": self._revision}
 
     def _process(self, name: str) -> dict[str, Any]:
-        if self._hands.version(name) is None:
+        if self._hands.edition(name) is None:
             return {"pid": None, "runs": 0, "crashes": 0, "since_ms": None}
         view = self._hands.supervision.view(name)
         since = round(1000 * (self._clock.now().mono - view.since))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import orjson
 
-from zconnector.configuration.pivot import Version
 from zconnector.connector.door import Door
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Outcome
 from zconnector.queue.lines import ADMIN_WORKER
+from zconnector.versions.editions import Edition
 from zconnector.versions.traffic import CANARY
 from zconnector.versions.wanted import Canary
 
@@ -17,7 +17,7 @@ NOT_PASSING = (Reason.UNKNOWN_COMMAND, Reason.UNKNOWN_VERSION, Reason.INVALID_PA
 
 
 async def send_canary(
-    door: Door, type_: str, version: Version, canary: Canary, ident: str
+    door: Door, type_: str, edition: Edition, canary: Canary, ident: str
 ) -> tuple[str, bool]:
     """Send it to this connector, under the uuid `ident`, and wait for its end.
 
@@ -31,10 +31,10 @@ async def send_canary(
         "uuid": ident,
         "type": type_,
         "command": canary.command,
-        "major": version.major,
+        "major": edition.major,
         "timeout": timeout,
         "ttl": timeout,
-        "context": f"{CANARY}{version}",
+        "context": f"{CANARY}{edition}",
         "retry": {"attempts": 1},
         "worker": ADMIN_WORKER,
     }

@@ -19,7 +19,6 @@ import structlog
 
 from zconnector.actions import Note
 from zconnector.clock import Clock
-from zconnector.configuration.pivot import Version
 from zconnector.connector.canary import send_canary, withdraw
 from zconnector.connector.door import Door
 from zconnector.connector.logbook import LogBook
@@ -29,6 +28,7 @@ from zconnector.supervision.launch import Launch, Processes
 from zconnector.supervision.process import GuardedProcesses, Prepare
 from zconnector.supervision.shell import Supervision
 from zconnector.supervision.states import AT_REST, Moved, Policy, State
+from zconnector.versions.editions import Edition
 from zconnector.versions.manager import Manager
 from zconnector.versions.states import (
     Action,
@@ -36,6 +36,7 @@ from zconnector.versions.states import (
     Answer,
     Canary,
     Clean,
+    Forget,
     Install,
     Keep,
     Look,
@@ -122,26 +123,26 @@ class Hands:
         self.logs = LogBook()
         processes = ports.processes(self._launch, clock, _Tee(self.logs, clock, wrote))
         self.supervision = Supervision(processes, self, clock=clock, random=ports.random)
-        self._ready: dict[Version, Ready] = {}
-        self._servers: dict[Version, Server] = {}
+        self._ready: dict[Edition, Ready] = {}
+        self._servers: dict[Edition, Server] = {}
         self._serving = asyncio.Lock()
-        self._versions: dict[str, Version] = {}
-        self._starts: dict[Version, int] = {}
+        self._editions: dict[str, Edition] = {}
+        self._starts: dict[Edition, int] = {}
         """Starts being prepared, by the number of the order; a stop takes it away."""
         self._orders = 0
         self._draining: set[str] = set()
-        self._canaries: dict[Version, str] = {}
+        self._canaries: dict[Edition, str] = {}
         """Uuids of those that are under way."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._closing = False
 
-    def name(self, version: Version) -> str:
-        """Of the worker of a version: what its leases, its log lines and its process carry."""
-        return f"{self._place.type}-{version}"
+    def name(self, edition: Edition) -> str:
+        """Of the worker of an edition: what its leases, its log lines and its process carry."""
+        return f"{self._place.type}-{edition}"
 
-    def version(self, name: str) -> Version | None:
-        return self._versions.get(name)
+    def edition(self, name: str) -> Edition | None:
+        return self._editions.get(name)
 
     # ---- the core
 
@@ -156,24 +157,26 @@ class Hands:
         match action:
             case Keep(number, document):
                 self.begin(self._keep(number, orjson.dumps(document)))
-            case Install(version, attempt, known):
-                self.begin(self._install(version, attempt, known))
+            case Install(edition, attempt, content):
+                self.begin(self._install(edition, attempt, content))
             case Look(number):
                 self.begin(self._look(number))
-            case Start(version):
+            case Start(edition):
                 self._orders += 1
-                self._starts[version] = self._orders
-                self.begin(self._start(version, self._orders))
-            case Stop(version, drain):
-                self._starts.pop(version, None)
-                if self.name(version) in self._versions:
-                    self.supervision.stop(self.name(version), drain)
+                self._starts[edition] = self._orders
+                self.begin(self._start(edition, self._orders))
+            case Stop(edition, drain):
+                self._starts.pop(edition, None)
+                if self.name(edition) in self._editions:
+                    self.supervision.stop(self.name(edition), drain)
             case Steer():
                 self.begin(self._steer())
-            case Canary(version, attempt):
-                self.begin(self._canary(version, attempt))
+            case Canary(edition, attempt):
+                self.begin(self._canary(edition, attempt))
             case Clean():
                 self.begin(self._clean(action))
+            case Forget(edition):
+                self.begin(self._let_go(edition))
             case Answer():
                 self._answer(action)
             case Note():
@@ -218,15 +221,15 @@ class Hands:
             return
         self.feed(self._manager.kept(number, True, self._clock.now()))
 
-    async def _install(self, version: Version, attempt: int, known: bool) -> None:
+    async def _install(self, edition: Edition, attempt: int, content: str) -> None:
         result: dict[str, Any] = {}
         error, passing = "", False
         try:
-            ready = await self.readying.get(self._manager.wanted, version, known)
+            ready = await self.readying.get(self._manager.wanted_for(edition), edition.version, content)
             result = {"sha256": ready.sha256}
         except (ZConnectorError, OSError) as failure:
             error, passing = said(failure), _may_pass(failure)
-        self.feed(self._manager.installed(version, attempt, result, error, passing, self._clock.now()))
+        self.feed(self._manager.installed(edition, attempt, result, error, passing, self._clock.now()))
 
     async def _look(self, number: int) -> None:
         try:
@@ -236,61 +239,63 @@ class Hands:
         else:
             self.feed(self._manager.found(number, found, "", self._clock.now()))
 
-    async def _start(self, version: Version, order: int) -> None:
+    async def _start(self, edition: Edition, order: int) -> None:
         """Have files, keys and a socket, then a process; unless it was stopped meanwhile."""
-        name = self.name(version)
+        name = self.name(edition)
         try:
-            ready = await self.readying.get(self._manager.wanted, version, known=True)
-            await self._serve(version)
-            first = name not in self._versions
-            self._supervise(name, version)
+            content = self._manager.content(edition)
+            ready = await self.readying.start(self._manager.wanted_for(edition), edition.version, content)
+            await self._serve(edition)
+            first = name not in self._editions
+            self._supervise(name, edition)
             if first:  # whoever had that name before this process began is dead
                 await self._gone(name)
             await self._steer()
         except (ZConnectorError, OSError) as failure:
             if isinstance(failure, Refusal) and failure.reason is Reason.SHUTTING_DOWN:
                 return
-            if self._starts.get(version) == order:
-                del self._starts[version]
-                self.feed(self._manager.moved(version, State.FAILED, said(failure), self._clock.now()))
+            if self._starts.get(edition) == order:
+                del self._starts[edition]
+                self.feed(self._manager.moved(edition, State.FAILED, said(failure), self._clock.now()))
             return
-        if self._starts.get(version) != order or self._closing:
+        if self._starts.get(edition) != order or self._closing:
             return
-        del self._starts[version]
-        self._ready[version] = ready
+        del self._starts[edition]
+        self._ready[edition] = ready
+        self.feed(self._manager.pin(edition, ready.sha256))
         self.supervision.start(name)
 
-    async def _serve(self, version: Version) -> None:
-        """Have a socket for a version, once: two orders to start it may meet here. Raises ConfigError."""
+    async def _serve(self, edition: Edition) -> None:
+        """Have a socket for an edition, once: two orders to start it may meet here. Raises ConfigError."""
         async with self._serving:
-            if version in self._servers:
+            if edition in self._servers:
                 return
-            server = self._make_server(self.name(version))
-            await server.start(f"unix:{self._place.state_dir / 'sockets' / f'{version}.sock'}")
-            self._servers[version] = server
+            server = self._make_server(self.name(edition))
+            await server.start(f"unix:{self._place.state_dir / 'sockets' / f'{edition}.sock'}")
+            self._servers[edition] = server
 
-    def _supervise(self, name: str, version: Version) -> None:
-        """Know it, with the policy in force."""
-        wanted = self._manager.wanted
+    def _supervise(self, name: str, edition: Edition) -> None:
+        """Know it, with the policy that it was made with."""
+        wanted = self._manager.wanted_for(edition)
         policy = wanted.worker.policy() if wanted else Policy()
-        if name in self._versions:
+        if name in self._editions:
             self.supervision.set_policy(name, policy)
             return
         self.supervision.add(name, policy)
-        self._versions[name] = version
+        self._editions[name] = edition
 
     def _launch(self, name: str, run: int) -> Launch:
-        version = self._versions[name]
-        ready, wanted = self._ready[version], self._manager.wanted
+        edition = self._editions[name]
+        ready, wanted = self._ready[edition], self._manager.wanted_for(edition)
         timeout = wanted.worker.timeout_ms if wanted else 10_000
-        socket = self._servers[version].address.removeprefix("unix:")
+        socket = self._servers[edition].address.removeprefix("unix:")
         return Launch(
             argv=[str(ready.executable), self._place.connector, str(timeout), socket],
             stdin=ready.stdin,
             env=self._place.environ,
             cwd=ready.directory,
             limits=wanted.worker.limits if wanted else {},
-            version=str(version),
+            version=str(edition.version),
             hide=ready.hide,
         )
 
@@ -300,10 +305,10 @@ class Hands:
         A canary whose version is given up is withdrawn before its pin goes: no other version is to run it.
         """
         meant = self._manager.canary_of
-        given_up = [self._canaries.pop(version) for version in [*self._canaries] if version not in meant]
+        given_up = [self._canaries.pop(edition) for edition in [*self._canaries] if edition not in meant]
         for ident in given_up:
             await withdraw(self._door, ident)
-        told = steering(self._manager, self.name, self._versions, self._draining)
+        told = steering(self._manager, self.name, self._editions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
 
     async def _clean(self, wish: Clean) -> None:
@@ -314,34 +319,40 @@ class Hands:
         else:
             if gone:
                 _log.info("old worker versions removed", versions=[str(version) for version in gone])
-        for name, version in list(self._versions.items()):
-            if version in wish.keep or version in self._starts or name not in self._versions:
-                continue  # wanted again meanwhile, or forgotten by another rollout's end
-            if self.supervision.view(name).state in AT_REST:
-                await self._forget(name, version)
+        for edition in list(self._editions.values()):
+            if edition not in wish.keep:
+                await self._let_go(edition)
 
-    async def _forget(self, name: str, version: Version) -> None:
-        """Of a version that nobody goes back to by itself nothing is kept open."""
+    async def _let_go(self, edition: Edition) -> None:
+        """Unless it is wanted again meanwhile, or was forgotten by another rollout's end."""
+        name = self.name(edition)
+        if edition in self._starts or name not in self._editions:
+            return
+        if self.supervision.view(name).state in AT_REST:
+            await self._forget(name, edition)
+
+    async def _forget(self, name: str, edition: Edition) -> None:
+        """Of what nobody goes back to by itself nothing is kept open."""
         self.supervision.remove(name)
-        del self._versions[name]
-        self._ready.pop(version, None)
+        del self._editions[name]
+        self._ready.pop(edition, None)
         self._draining.discard(name)
         async with self._serving:  # a new start waits for the socket
-            server = self._servers.pop(version, None)
+            server = self._servers.pop(edition, None)
             if server is not None:
                 await server.stop(0.1)
         await self._steer()
 
-    async def _canary(self, version: Version, attempt: int) -> None:
+    async def _canary(self, edition: Edition, attempt: int) -> None:
         wanted = self._manager.wanted
         canary = wanted.gate.canary if wanted else None
         error, passing = "", False
         if canary is not None:
-            ident = self._canaries[version] = self._uuid()
-            error, passing = await send_canary(self._door, self._place.type, version, canary, ident)
-            if self._canaries.get(version) == ident:
-                del self._canaries[version]
-        self.feed(self._manager.canaried(version, attempt, error, passing, self._clock.now()))
+            ident = self._canaries[edition] = self._uuid()
+            error, passing = await send_canary(self._door, self._place.type, edition, canary, ident)
+            if self._canaries.get(edition) == ident:
+                del self._canaries[edition]
+        self.feed(self._manager.canaried(edition, attempt, error, passing, self._clock.now()))
 
     # ---- supervision's listener
 
@@ -356,8 +367,8 @@ class Hands:
             self.begin(self._steer())
         if moved.event in ENDS:
             self.begin(self._gone(name))
-        version = self._versions[name]
-        self.feed(self._manager.moved(version, moved.state, moved.reason, self._clock.now()))
+        edition = self._editions[name]
+        self.feed(self._manager.moved(edition, moved.state, moved.reason, self._clock.now()))
 
     async def _gone(self, name: str) -> None:
         await self._door.call("admin_ended", {"worker": name})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
+
+from zconnector.versions.editions import MARK
 
 MAX_LINES = 2_000
 """Lines of all workers that are kept."""
@@ -25,7 +28,14 @@ class LogBook:
         self._lines.append({"n": self.last, "at": at, **fields})
 
     def read(self, worker: str, after: int, limit: int) -> list[dict[str, Any]]:
-        """At most `limit` lines of a worker ("": of all): the first after number `after`, or the last."""
-        found = [line for line in self._lines if line["n"] > after and worker in ("", line.get("worker"))]
+        """At most `limit` lines: the first after number `after`, or the last.
+
+        `worker`: of a version, all editions of it; "": of all.
+        """
+        found = [line for line in self._lines if line["n"] > after and _is_of(worker, line)]
         limit = min(limit, MAX_SHOWN)
         return found[:limit] if after else found[-limit:]
+
+
+def _is_of(worker: str, line: Mapping[str, Any]) -> bool:
+    return not worker or str(line.get("worker")).rpartition(MARK)[0] == worker or line.get("worker") == worker

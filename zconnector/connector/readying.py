@@ -24,6 +24,7 @@ from zconnector.repository.latest import available
 from zconnector.repository.layout import WorkerName, read_address
 from zconnector.repository.signing import PublicKey
 from zconnector.repository.source import Source
+from zconnector.supervision.masking import Mask
 from zconnector.versions import keys
 from zconnector.versions.wanted import Wanted
 
@@ -38,7 +39,7 @@ class Ready:
     executable: Path
     directory: Path
     stdin: bytes = field(repr=False)
-    hide: Sequence[str] = field(repr=False)
+    hide: Mask = field(repr=False)
     sha256: str = ""
 
 
@@ -98,19 +99,32 @@ class Readying:
         self._strict = strict
         self._one = asyncio.Lock()
 
-    async def get(self, wanted: Wanted | None, version: Version, known: bool) -> Ready:
-        """From the disk where it is `known` to have run and still lies there, else from the repository."""
-        if known:
+    async def get(self, wanted: Wanted | None, version: Version, content: str) -> Ready:
+        """With a `content` (an archive's SHA-256) that and no other, from the disk where it still lies there;
+        else what the repository has. Raises ZConnectorError."""
+        if content:
+            with suppress(ConfigError, StorageError):
+                return await self.installed(wanted, version, content)
+        return await self.install(wanted, version, content)
+
+    async def start(self, wanted: Wanted | None, version: Version, content: str) -> Ready:
+        """What is to be started; without a `content` the latest that lies on the disk is taken."""
+        if not content:
             with suppress(ConfigError, StorageError):
                 return await self.installed(wanted, version)
-        return await self.install(wanted, version)
+        return await self.get(wanted, version, content)
 
-    async def install(self, wanted: Wanted | None, version: Version) -> Ready:
-        """From the repository. Raises ZConnectorError."""
+    async def install(self, wanted: Wanted | None, version: Version, content: str = "") -> Ready:
+        """From the repository; with a `content` only that. Raises ZConnectorError."""
         settings = _known(wanted)
         source, worker = self._source(settings), self._worker(settings)
         async with self._one:
             installed = await self._packages.install(source, worker, version)
+        if content and installed.sha256 != content:
+            raise ConfigError(
+                f"version {version} was installed with SHA-256 {content}, which is not on the disk any more, "
+                f"and the repository has {installed.sha256} now: zconnector worker update {version}"
+            )
         pivot, product = await self._packages.files(installed)
         told = await self._describe(settings, version)
         lacking = {
@@ -130,12 +144,12 @@ class Readying:
             detail = f"the configuration of {version} could not be saved to the cluster within {BRING:g} s"
             raise Refusal(Reason.NO_CLUSTER, detail) from None
 
-    async def installed(self, wanted: Wanted | None, version: Version) -> Ready:
-        """From the disk, without the repository. Raises ZConnectorError."""
+    async def installed(self, wanted: Wanted | None, version: Version, content: str = "") -> Ready:
+        """From the disk, without the repository; with a `content` only that. Raises ZConnectorError."""
         settings = _known(wanted)
         found = await self._packages.installed(self._worker(settings))
         for installed in found:
-            if installed.version == version:
+            if installed.version == version and content in ("", installed.sha256):
                 return await self._ready(settings, installed)
         raise ConfigError(f"version {version} is not installed: zconnector worker update, or start it anew")
 
@@ -160,7 +174,7 @@ class Readying:
         stdin, hide = await self._stdin(wanted, installed.version)
         return Ready(installed.executable, installed.executable.parent, stdin, hide, installed.sha256)
 
-    async def _stdin(self, wanted: Wanted, version: Version) -> tuple[bytes, Sequence[str]]:
+    async def _stdin(self, wanted: Wanted, version: Version) -> tuple[bytes, Mask]:
         told = await self._describe(wanted, version)
         pivot = Pivot.from_dict(told["pivot"]) if told["pivot"] else None
         product = ProductConnector.from_dict(told["product"]) if told["product"] else None
@@ -169,7 +183,7 @@ class Readying:
                 f"version {version} has no configuration: neither the cluster nor the repository has "
                 f"a pivot of {self._type} {version} or a product connector of {wanted.product}"
             )
-        return keys.resolve(pivot, product, wanted.keys), keys.secrets(wanted.keys)
+        return keys.resolve(pivot, product, wanted.keys), keys.masked(wanted.keys)
 
     async def _describe(self, wanted: Wanted, version: Version) -> Mapping[str, Any]:
         args = {"major": version.major, "minor": version.minor, "product": wanted.product}

@@ -12,7 +12,7 @@ from zconnector.queue.leases import Command
 from zconnector.queue.lines import Waiter
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.pauses import ALL
-from zconnector.queue.routing import ANY, Routing
+from zconnector.queue.routing import ANY, Aim, Routing, Target
 from zconnector.queue.states import State
 from zconnector.shoset.dispatches import Dispatch
 from zconnector.shoset.shoset import Shoset
@@ -63,7 +63,7 @@ class Reasons:
         waiters = [
             waiter
             for waiter in self._queue.command_waiters()
-            if _takes(waiter, command) and (rule is None or goes_to in rule.allowed(waiter.serves))
+            if _takes(waiter, command) and (rule is None or goes_to in rule.allowed(waiter.stands_for))
         ]
         if not waiters:
             return self._nobody(command, what, now)
@@ -95,7 +95,7 @@ class Reasons:
         goes_to = rule.goes_to(command) if rule else None
         able_now = [r for r in here if not routing.bars(r.worker, (_version(r),))]
         if rule is not None:
-            able_now = [r for r in able_now if _version(r) == goes_to]
+            able_now = [r for r in able_now if goes_to in (_version(r), Aim(r.worker))]
         if not able_now:
             why = ", ".join(sorted({_aside(r, routing) for r in here})[:5])
             return f"no active version{of_major} declares {command.name}: {why}"
@@ -198,8 +198,8 @@ def _version(registration: Registration) -> Version:
     return Version(registration.major, registration.minor)
 
 
-def _dotted(version: Version) -> str:
-    return f"{version.major}.{version.minor}"
+def _dotted(version: Target) -> str:
+    return f"of {version.worker}" if isinstance(version, Aim) else f"{version.major}.{version.minor}"
 
 
 def _aside(registration: Registration, routing: Routing) -> str:

@@ -24,6 +24,7 @@ from zconnector.connector.versions import Versions
 from zconnector.connector.workers import Workers
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
 from zconnector.queue.local import LocalQueue
+from zconnector.versions.traffic import CANARY
 
 BEAT = 1.0
 """Seconds between two looks at who was heard."""
@@ -161,7 +162,7 @@ class Steering:
             return self._keep(caller, args, payload)
         if op == "admin_recall":
             kept = [self._queue.recall(name) for name in (DOCUMENT, ACCEPTED)]
-            return [Respond(caller, {}, orjson.dumps(kept))]
+            return [*self._end_canaries(now), Respond(caller, {}, orjson.dumps(kept))]
         if op == "admin_describe":
             return self._describe(caller, args)
         if op == "admin_bring":
@@ -201,7 +202,9 @@ class Steering:
         self._busy = drained
         shares = {_version(text): share for text, share in told["shares"].items()}
         pins = {context: _version(text) for context, text in told["pins"].items()}
-        actions = self._versions.steer(shares, pins, frozenset(told["held"]), drained, now)
+        held, aims = frozenset(told["held"]), told.get("aims", {})
+        beside = frozenset(told.get("beside", ()))
+        actions = self._versions.steer(shares, pins, held, drained, now, aims, beside)
         actions += self._tidings.drain_workers(drained, now)
         return [*actions, *self._finished(), Respond(caller, {})]
 
@@ -217,6 +220,22 @@ class Steering:
         return [
             before,
             *self._queue.keep(DOCUMENT, document, done),
+        ]
+
+    def _end_canaries(self, now: Instant) -> Actions:
+        """Of a gate that went on when the router ended: no other version is to run them.
+
+        Told as the admin worker begins: it has not started any worker yet.
+        """
+        left = [c for c in self._queue.live_commands() if c.context.startswith(CANARY)]
+        detail = "the router ended while the gate of its version went on"
+        return [
+            action
+            for command in left
+            if self._queue.is_own(command.uuid)
+            for action in self._queue.cancel_command(
+                command.uuid, Reason.CANCELLED, detail, now, lambda later, refusal: []
+            )
         ]
 
     def _describe(self, caller: Caller, args: Args) -> Actions:

@@ -18,7 +18,9 @@ from zconnector.clock import Instant
 from zconnector.configuration.pivot import Version
 from zconnector.connector.workers import Registration, Workers
 from zconnector.queue.local import LocalQueue
-from zconnector.queue.routing import Routing
+from zconnector.queue.routing import Aim, Routing
+
+NONE: Mapping[str, str] = {}
 
 
 class Versions:
@@ -30,7 +32,9 @@ class Versions:
         self._seen = workers.changes
         self._shares: dict[Version, int] = {}
         self._pins: dict[str, Version] = {}
+        self._aims: dict[str, Aim] = {}
         self._held: frozenset[str] = frozenset()
+        self._beside: frozenset[str] = frozenset()
 
     def steer(
         self,
@@ -39,11 +43,16 @@ class Versions:
         held: Iterable[str],
         drained: Iterable[str],
         now: Instant,
+        aims: Mapping[str, str] = NONE,
+        beside: Iterable[str] = (),
     ) -> Actions:
         """All that is said about traffic, in the place of what was: percent of it by version, versions by
-        application context, the names of workers held back and of those drained."""
+        application context, the names of workers held back and of those drained, and the one worker among
+        those held back that a context is aimed at. `beside`: held back ones whose version others should
+        serve, so that no pin of it is for them, whoever falls silent."""
         self._shares, self._pins = dict(shares), dict(pins)
-        self._held = frozenset(held)
+        self._aims = {context: Aim(worker) for context, worker in aims.items()}
+        self._held, self._beside = frozenset(held), frozenset(beside)
         self._workers.drain(frozenset(drained), now)
         return self._route(now)
 
@@ -64,6 +73,7 @@ class Versions:
             "gated": [_named(version) for version in sorted(routing.gated)],
             "shares": {_named(version): share for version, share in sorted(routing.shares.items())},
             "pins": {context: _named(version) for context, version in sorted(routing.pins.items())},
+            "aims": {context: aim.worker for context, aim in sorted(routing.aims.items())},
             "held": sorted(routing.held),
             "drained": sorted(routing.drained),
         }
@@ -73,9 +83,9 @@ class Versions:
         drained = self._workers.drained
         serving = [known for known in self._workers.known() if known.worker not in drained]
         active = _declared(known for known in serving if known.worker not in self._held)
-        held = _declared(known for known in serving if known.worker in self._held)
+        held = _declared(known for known in serving if known.worker in self._held - self._beside)
         gated = {version: names for version, names in held.items() if version not in active}
-        routing = Routing(active, gated, self._shares, self._pins, self._held, drained)
+        routing = Routing(active, gated, self._shares, self._pins, self._held, drained, self._aims)
         return [] if routing == self._queue.routing else self._queue.route(routing, now)
 
 

@@ -189,7 +189,11 @@ class Handing:
         """Other versions, shares or pins hold from now on. Who was barred stands at the end of the lines."""
         self._register.route(routing)
         for waiter in self._waiting.values():
-            barred = self._bars(waiter)
+            barred, aim = self._bars(waiter), routing.aim(waiter.worker)
+            if aim != waiter.aim and not waiter.barred:
+                self._step_out(waiter)
+                waiter.barred = True
+            waiter.aim = aim
             if barred and not waiter.barred:
                 self._step_out(waiter)
             elif waiter.barred and not barred:
@@ -241,7 +245,7 @@ class Handing:
             return actions
         in_vain: set[tuple[int, Serves]] = set()
         for waiter in sorted(line.waiters(), key=lambda waiter: waiter.order):
-            kind = (waiter.major, waiter.serves)
+            kind = (waiter.major, waiter.stands_for)
             if kind in in_vain or waiter.caller not in self._waiting:
                 continue
             actions += self._serve(waiter, now)
@@ -279,8 +283,10 @@ class Handing:
         self._iterators.hold(waiter.iterator)
         self._waiting[waiter.caller] = waiter
         self._parked.setdefault(waiter.held_by, {})[waiter.caller] = None
-        if self._register.routing.bars_some and self._bars(waiter):
-            waiter.barred = True
+        routing = self._register.routing
+        if routing.bars_some:
+            waiter.aim, waiter.barred = routing.aim(waiter.worker), self._bars(waiter)
+        if waiter.barred:
             return
         for key in waiter.lines:
             self._register.line(key).park(waiter)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from zconnector.configuration.pivot import Version
 from zconnector.queue.leases import Command
@@ -23,10 +24,18 @@ EXEMPT = "ADMIN_"
 """Names that begin so are for the admin worker, whatever versions there are."""
 _MAX_RULES = 10_000
 
-Serves = tuple[Version, ...]
+
+class Aim(NamedTuple):
+    """In the place of a version: one worker alone, that of a new edition beside one that serves."""
+
+    worker: str
+
+
+Target = Version | Aim
+Serves = tuple[Target, ...]
 """The versions that a waiter may stand for: mostly one; none of a stranger; several where workers of several
 versions look alike."""
-Allowed = tuple[Version | None, ...]
+Allowed = tuple[Target | None, ...]
 """Of which versions a waiter gets the commands; None: those that no version gets."""
 
 
@@ -41,31 +50,32 @@ class Rule:
 
     def __init__(
         self,
-        candidates: Serves,
-        known: frozenset[Version],
+        candidates: tuple[Version, ...],
+        known: frozenset[Target],
         shares: Mapping[Version, int],
-        pins: Mapping[str, tuple[int, Version]],
+        pins: Mapping[str, tuple[int, Target]],
     ) -> None:
-        """`candidates`: active and declaring the name, newest first. `known`: all active and gated ones."""
+        """`candidates`: active and declaring the name, newest first. `known`: all active and gated ones, and
+        workers that are aimed at."""
         self.pins = pins
         """The slot and version of each context that is pinned to a version that may have the name."""
         self._pinned = dict(pins.values())
         self._candidates = candidates
         self._known = known
         self._shares = shares
-        self._targets: dict[tuple[int, int], Version | None] = {}
-        self._reach: dict[int, frozenset[Version | None]] = {}
+        self._targets: dict[tuple[int, int], Target | None] = {}
+        self._reach: dict[int, frozenset[Target | None]] = {}
         self._allowed: dict[Serves, Allowed] = {}
 
     def slot(self, command: Command) -> int:
         """Where a command belongs: 0..99 by its hash, 100 + i by the i-th pinned context."""
         if command.context and self.pins:
             pin = self.pins.get(command.context)
-            if pin is not None and command.major in (ANY, pin[1].major):
+            if pin is not None and _is_of(pin[1], command.major):
                 return pin[0]
         return bucket(command.order_key or command.uuid)
 
-    def target(self, major: int, slot: int) -> Version | None:
+    def target(self, major: int, slot: int) -> Target | None:
         """The version that gets what is in a slot (of UNSORTED: where `even`); None: no active one may."""
         key = (major, slot)
         try:
@@ -75,15 +85,15 @@ class Rule:
             self._targets[key] = target
             return target
 
-    def goes_to(self, command: Command) -> Version | None:
+    def goes_to(self, command: Command) -> Target | None:
         """The version that gets a command."""
         return self.target(command.major, self.slot(command))
 
-    def reach(self, major: int) -> frozenset[Version | None]:
+    def reach(self, major: int) -> frozenset[Target | None]:
         """All that commands of a major may go to."""
         reach = self._reach.get(major)
         if reach is None:
-            pinned = {version for version in self._pinned.values() if major in (ANY, version.major)}
+            pinned = {target for target in self._pinned.values() if _is_of(target, major)}
             shared = {self.target(major, number) for number in range(BUCKETS)}
             reach = self._reach[major] = frozenset(pinned | shared)
         return reach
@@ -132,16 +142,19 @@ class Routing:
     """Workers held back."""
     drained: frozenset[str] = frozenset()
     """Workers that get nothing more."""
+    aims: Mapping[str, Aim] = field(default_factory=dict)
+    """By application context: to one worker that is held back, though others serve its version. It gets
+    nothing else."""
     bars_some: bool = field(default=False, init=False)
-    """Whether there is any worker whose waits may get nothing."""
+    """Whether there is any worker whose waits may get nothing, or not what others of its version get."""
     free: frozenset[str] | None = field(default=None, init=False)
     """Names that have no rule, for a quick look; None: none has one."""
     _rules: dict[str, Rule | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bars_some", bool(self.held or self.drained))
+        object.__setattr__(self, "bars_some", bool(self.held or self.drained or self.aims))
         if self.active or self.gated:
-            only = len(self.active) == 1 and not self.gated
+            only = len(self.active) == 1 and not self.gated and not self.aims
             object.__setattr__(self, "free", next(iter(self.active.values())) if only else frozenset())
 
     def rule(self, name: str) -> Rule | None:
@@ -157,23 +170,37 @@ class Routing:
     def bars(self, worker: str, serves: Serves) -> bool:
         """Whether a worker's waits get nothing at all.
 
-        One that is held back gets what is pinned to its version, as long as nobody serves that in earnest.
+        One that is held back gets what is pinned to its version, as long as nobody serves that in earnest;
+        and what is aimed at it.
         """
         if worker in self.drained:
             return True
-        return worker in self.held and not any(version in self.gated for version in serves)
+        if worker not in self.held or self.aim(worker) is not None:
+            return False
+        return not any(version in self.gated for version in serves)
+
+    def aim(self, worker: str) -> Aim | None:
+        """What a worker stands for instead of its version, where it is aimed at."""
+        return Aim(worker) if self.aims and Aim(worker) in self.aims.values() else None
 
     def _is_free(self, name: str) -> bool:
         return self.free is None or name in self.free or name.startswith(EXEMPT)
 
     def _rule(self, name: str) -> Rule:
         candidates = sorted((v for v, names in self.active.items() if name in names), reverse=True)
-        pins = {
-            context: (BUCKETS + index, version)
-            for index, (context, version) in enumerate(sorted(self.pins.items()))
+        targets: dict[str, Target] = {
+            context: version
+            for context, version in self.pins.items()
             if name in self.active.get(version, ()) or name in self.gated.get(version, ())
         }
-        return Rule(tuple(candidates), frozenset({*self.active, *self.gated}), self.shares, pins)
+        targets |= self.aims
+        pins = {context: (BUCKETS + i, targets[context]) for i, context in enumerate(sorted(targets))}
+        known: frozenset[Target] = frozenset({*self.active, *self.gated, *self.aims.values()})
+        return Rule(tuple(candidates), known, self.shares, pins)
+
+
+def _is_of(target: Target, major: int) -> bool:
+    return isinstance(target, Aim) or major in (ANY, target.major)
 
 
 def bucket(key: str) -> int:

@@ -48,10 +48,10 @@ class Sorting:
     # ---- waiters
 
     def seat(self, waiter: Waiter) -> None:
-        self._seats.setdefault((waiter.major, waiter.serves), OrderedDict())[waiter.caller] = waiter
+        self._seats.setdefault((waiter.major, waiter.stands_for), OrderedDict())[waiter.caller] = waiter
 
     def leave(self, waiter: Waiter) -> None:
-        key = (waiter.major, waiter.serves)
+        key = (waiter.major, waiter.stands_for)
         seats = self._seats[key]
         del seats[waiter.caller]
         if not seats:
@@ -97,7 +97,7 @@ class Sorting:
 
     def _head(self, waiter: Waiter, find: Find) -> Head | None:
         rule = self.rule
-        allowed = rule.allowed(waiter.serves)
+        allowed = rule.allowed(waiter.stands_for)
         first: Head | None = None
         for group, heap in list(self._heaps.items()):
             if not _meet(waiter.major, group[0]) or rule.target(*group) not in allowed:

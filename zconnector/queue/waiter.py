@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zconnector.actions import Caller
 from zconnector.configuration.pivot import Version
-from zconnector.queue.routing import Serves
+from zconnector.queue.routing import Aim, Serves
 
 ADMIN_WORKER = "ADMIN"
 
@@ -31,8 +31,15 @@ class Waiter:
     lease_ms: int = 0
     serves: Serves = ()
     """The versions whose commands it may get; of one version mostly that which it is `serving`."""
+    aim: Aim | None = None
+    """Where its worker is aimed at: it gets that and nothing else."""
     barred: bool = False
     """Its worker gets nothing (it is drained, or held back): it stands in no line."""
+
+    @property
+    def stands_for(self) -> Serves:
+        """What a rule knows it by. Changes only while it stands in no line."""
+        return self.serves if self.aim is None else (self.aim,)
 
     @property
     def text(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from zconnector.errors import ConfigError
+from zconnector.supervision.masking import Mask
 from zconnector.supervision.states import Level
 
 RESOURCES: Mapping[str, int] = {
@@ -44,8 +45,8 @@ class Launch:
     """By the names of RESOURCES; soft and hard limit alike."""
     version: str = ""
     """For the log."""
-    hide: Sequence[str] = field(default=(), repr=False)
-    """Values that are masked wherever they appear in the output."""
+    hide: Mask = field(default=Mask(), repr=False)
+    """What is masked in the output."""
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0].startswith("/"):

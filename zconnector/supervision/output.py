@@ -5,9 +5,10 @@ Invariant: at most MAX_LINE bytes are kept of a line that has not ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from zconnector.shoset.pace import Bucket
+from zconnector.supervision.masking import Mask
 
 MAX_LINE = 8192
 """Bytes of a line that are kept."""
@@ -15,18 +16,17 @@ LINES_PER_SECOND, LINES_AT_ONCE = 100.0, 500.0
 BYTES_PER_SECOND, BYTES_AT_ONCE = 8.0 * 2**20, 2.0**20
 CHUNK = 65536
 """Bytes that are read at once."""
-MASK = "***"
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if code != 9}
 
 
 class Output:
     """One stream of one run.
 
-    `hide`: values that are masked, as they are; a line that is cut loses what might be a part of one.
+    `hide`: what is masked; a line that is cut loses what might be a part of it.
     """
 
-    def __init__(self, hide: Sequence[str], now: float) -> None:
-        self._hide = sorted({value for value in hide if value}, key=len, reverse=True)
+    def __init__(self, hide: Mask, now: float) -> None:
+        self._hide = hide
         self._lines = Bucket(LINES_PER_SECOND, LINES_AT_ONCE, now)
         self._bytes = Bucket(BYTES_PER_SECOND, BYTES_AT_ONCE, now)
         self._rest = b""
@@ -76,9 +76,7 @@ class Output:
 
     def _text(self, line: bytes) -> str:
         cut = len(line) > MAX_LINE
-        text = line[:MAX_LINE].rstrip(b"\r").decode("utf-8", "replace")
-        for value in self._hide:
-            text = text.replace(value, MASK)
-        if cut and self._hide:
-            text = text[: -len(self._hide[0])]
+        text = self._hide(line[:MAX_LINE].rstrip(b"\r").decode("utf-8", "replace"))
+        if cut and self._hide.longest:
+            text = text[: -self._hide.longest]
         return text.translate(_CONTROLS) + (" [cut]" if cut else "")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from zconnector.clock import Clock
+from zconnector.supervision.masking import Mask
 from zconnector.supervision.output import CHUNK, Output
 
 LAST_CHUNKS = 64
@@ -49,7 +50,7 @@ class Feed:
 class Reader:
     """Reads a pipe line by line. Owns the descriptor."""
 
-    def __init__(self, descriptor: int, hide: Sequence[str], clock: Clock, say: Say) -> None:
+    def __init__(self, descriptor: int, hide: Mask, clock: Clock, say: Say) -> None:
         self._descriptor = descriptor
         self._clock = clock
         self._say = say

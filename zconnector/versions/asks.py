@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from zconnector.versions.states import ROLLBACK
+from zconnector.versions.states import ROLLBACK, UPDATE
 
 
 class Verb(StrEnum):
@@ -14,7 +14,7 @@ class Verb(StrEnum):
     START = "start"
     STOP = "stop"
     LATEST = "latest"
-    UPDATE = "update"
+    UPDATE = UPDATE
     ROLLBACK = ROLLBACK
 
 

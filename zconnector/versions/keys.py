@@ -15,9 +15,11 @@ import orjson
 
 from zconnector.configuration.pivot import Key, Pivot, ProductConnector
 from zconnector.errors import ConfigError
+from zconnector.supervision.masking import Mask
 
 LEAST_SECRET = 4
-"""Characters from which a value is masked: a shorter one would mask what it is only a part of."""
+"""Characters of a text, digits of a number, from which it is masked: a shorter one would mask what it is only
+a part of, and every count."""
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})", re.ASCII)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,40})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _WORDS = {"true": True, "false": False}
@@ -63,19 +65,46 @@ def unknown(
     return tuple(sorted(name for name in values if name not in declared))
 
 
-def secrets(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """What must be masked in the output of a worker that has these values, longest first.
+def masked(values: Mapping[str, Any]) -> Mask:
+    """What must be masked in the output of a worker that has these values, also inside of lists and objects.
 
-    Every text of at least LEAST_SECRET characters, also inside lists and objects: as it is, each of its lines
-    (output is read by the line), and as JSON spells it (a worker may log what it read).
+    Every text of at least LEAST_SECRET characters: as it is, each of its lines (output is read by the line),
+    and as JSON spells it (a worker may log what it read). Every number of at least so many digits, as it is
+    usually written; of a text that is one, that number as well (`resolve` makes it one). true, false, null
+    and names are not masked.
     """
+    texts: set[str] = set()
+    numbers: set[str] = set()
+    for leaf in _leaves(values):
+        if isinstance(leaf, str):
+            texts |= _spelled(leaf)
+        number = _number(leaf) if isinstance(leaf, str) else leaf
+        if number is not None:
+            numbers |= _written(number)
+    return Mask(tuple(texts), tuple(numbers))
+
+
+def _spelled(text: str) -> set[str]:
     found: set[str] = set()
-    for text in _texts(values):
-        lines = [line.rstrip("\r") for line in text.split("\n")]
-        for part in (text, *(line for line in lines if len(line.strip()) >= LEAST_SECRET)):
-            if len(part) >= LEAST_SECRET and not part.isspace():
-                found.update((part, json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1]))
-    return tuple(sorted(found, key=lambda form: (-len(form), form)))
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    for part in (text, *(line for line in lines if len(line.strip()) >= LEAST_SECRET)):
+        if len(part) >= LEAST_SECRET and not part.isspace():
+            found.update((part, json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1]))
+    return found
+
+
+def _written(number: int | float) -> set[str]:
+    """How JSON and most programs write it, without its sign; nothing where that are too few digits."""
+    forms = {str(number)} if isinstance(number, int) else {repr(number), repr(number).replace("e+", "e")}
+    if isinstance(number, float) and number.is_integer() and abs(number) < 1e15:
+        forms.add(str(int(number)))
+    digits = min(len(_digits(form)) for form in forms)
+    return {form.lstrip("-") for form in forms} if digits >= LEAST_SECRET else set()
+
+
+def _digits(form: str) -> str:
+    """Those that are not for its size alone."""
+    return form.lstrip("-").partition("e")[0].replace(".", "").lstrip("0")
 
 
 def _declared(pivot: Pivot | None, product: ProductConnector | None) -> dict[str, Key]:
@@ -91,12 +120,12 @@ def _whose(pivot: Pivot | None, product: ProductConnector | None) -> str:
     return f"{source.name} {source.version}" if source is not None else "nothing"  # which has none
 
 
-def _texts(value: object) -> Iterator[str]:
-    """No recursion: a value may be as deep as it likes."""
+def _leaves(value: object) -> Iterator[str | int | float]:
+    """Texts and numbers. No recursion: a value may be as deep as it likes."""
     left = [value]
     while left:
         one = left.pop()
-        if isinstance(one, str):
+        if isinstance(one, str) or type(one) is float or (type(one) is int and -(2**63) <= one < 2**64):
             yield one
         elif isinstance(one, Mapping):
             left += one.values()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from zconnector.clock import Instant
-from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import AT_REST, State
+from zconnector.versions.editions import Edition, Editions
 from zconnector.versions.states import (
     BEFORE_SHIFT,
     Actions,
@@ -46,6 +46,8 @@ class Gate:
     """Of steady beats."""
     canary: bool = False
     """Whether it has to answer a canary command too."""
+    start: float = 120.0
+    """Within so many seconds it has to register its commands."""
 
 
 class Rollout:
@@ -59,10 +61,11 @@ class Rollout:
         plan: Plan,
         gate: Callable[[], Gate],
         attempts: Callable[[], int],
-        states: Mapping[Version, State],
-        reasons: Mapping[Version, str],
+        states: Mapping[Edition, State],
+        reasons: Mapping[Edition, str],
+        content: Callable[[Edition], str],
     ) -> None:
-        """`gate` says what it is now; `attempts` counts, never twice the same."""
+        """`gate` says what it is now; `attempts` counts, never twice the same. `content`: see `Install`."""
         self.plan = plan
         self.step = Step.FETCHING
         self.leaving = False
@@ -75,33 +78,34 @@ class Rollout:
         self._attempts = attempts
         self._states = states
         self._reasons = reasons
+        self._content = content
         self._attempt = 0
-        self._missing: set[Version] = set()
+        self._missing: set[Edition] = set()
         self._began = self._ends = 0.0
-        self._beats: dict[Version, float] = {}
-        self._canaries: set[Version] = set()
+        self._beats: dict[Edition, float] = {}
+        self._canaries: set[Edition] = set()
         self._asked = False
         self._abandoned = ""
 
     # ---- what it means for traffic
 
     @property
-    def held(self) -> tuple[Version, ...]:
-        """Versions that get no traffic yet, or no more since they are given up."""
+    def held(self) -> Editions:
+        """Editions that get no traffic yet, or no more since they are given up."""
         if self.step in BEFORE_SHIFT or (self.step is Step.ROLLING_BACK and not self.shifted):
             return self.plan.added
         return ()
 
     @property
-    def drained(self) -> tuple[Version, ...]:
-        """Versions that get nothing new."""
+    def drained(self) -> Editions:
+        """Editions that get nothing new."""
         if self.step is Step.DRAINING:
             return self.plan.removed
         return self.plan.added if self.step is Step.ROLLING_BACK else ()
 
     @property
-    def canary_of(self) -> tuple[Version, ...]:
-        """Versions that a canary command is meant for now."""
+    def canary_of(self) -> Editions:
+        """Editions that a canary command is meant for now."""
         return tuple(sorted(self._canaries)) if self.step is Step.GATING else ()
 
     # ---- inputs
@@ -112,19 +116,21 @@ class Rollout:
         if self._abandoned and step is not Step.ROLLING_BACK:
             self.shifted = step is Step.DRAINING
             return self._fail(self._abandoned)
+        self._asked = False
         if step is Step.FETCHING:
             self.began_here = True
             self._attempt = self._attempts()
             self._missing = set(self.plan.added)
             if not self._missing:
                 return self._next(Step.SHIFTING)
-            return [Install(version, self._attempt, self.plan.back) for version in self.plan.added]
+            return [Install(v, self._attempt, self._content(v)) for v in self.plan.added]
         if step is Step.STARTING:
+            self._gate = self._current_gate()
+            self._ends = now.mono + self._gate.start
             return [Steer(), *(Start(version) for version in self.plan.added), *self._all_run()]
         if step is Step.GATING:
             self._attempt = self._attempts()
             self._gate = self._current_gate()
-            self._asked = False
             self._canaries = set()
             self._beats = dict.fromkeys(self.plan.added, now.mono)
             self._began = now.mono
@@ -139,7 +145,7 @@ class Rollout:
         stops = [Stop(version, drain=self.shifted) for version in self.plan.added]
         return [Steer(), *stops, *(Start(version) for version in back), *self._rolled_back()]
 
-    def installed(self, version: Version, attempt: int, error: str, passing: bool) -> Actions:
+    def installed(self, version: Edition, attempt: int, error: str, passing: bool) -> Actions:
         """A version is ready to start, or `error` says why not."""
         if self.step is not Step.FETCHING or attempt != self._attempt or self.leaving:
             return []
@@ -148,7 +154,7 @@ class Rollout:
         self._missing.discard(version)
         return [] if self._missing else self._next(Step.STARTING)
 
-    def moved(self, version: Version, state: State, now: Instant) -> Actions:
+    def moved(self, version: Edition, state: State, now: Instant) -> Actions:
         """A version's process is in another state, which `states` has already."""
         if self.leaving:
             return []
@@ -174,16 +180,16 @@ class Rollout:
         bad = [version for version in self.plan.added if self._states.get(version) not in allowed]
         return self._fail(self._fault(bad[0])) if bad else []
 
-    def _fault(self, version: Version) -> str:
+    def _fault(self, version: Edition) -> str:
         return f"version {version} {self._reasons.get(version) or self._states.get(version)}"
 
-    def refused(self, version: Version, detail: str) -> Actions:
+    def refused(self, version: Edition, detail: str) -> Actions:
         """The router did not take the version's command list."""
         if self.leaving or self.step not in (Step.STARTING, Step.GATING) or version not in self.plan.added:
             return []
         return self._fail(detail)
 
-    def beat(self, version: Version, now: Instant) -> Actions:
+    def beat(self, version: Edition, now: Instant) -> Actions:
         """A version was heard."""
         if self.leaving or self.step is not Step.GATING or version not in self._beats:
             return []
@@ -192,7 +198,7 @@ class Rollout:
         self._beats[version] = now.mono
         return self.tick(now)
 
-    def canaried(self, version: Version, attempt: int, error: str, passing: bool) -> Actions:
+    def canaried(self, version: Edition, attempt: int, error: str, passing: bool) -> Actions:
         """How a version answered its canary command; "" for SUCCES."""
         if self.leaving or self.step is not Step.GATING or attempt != self._attempt:
             return []
@@ -211,7 +217,11 @@ class Rollout:
         return self._fail(reason)
 
     def tick(self, now: Instant) -> Actions:
-        if self.leaving or self.step is not Step.GATING or self._asked:
+        if self.leaving:
+            return []
+        if self.step is Step.STARTING and now.mono >= self._ends:
+            return self._fail(self._late())
+        if self.step is not Step.GATING or self._asked:
             return []
         runs = all(self._states.get(version) is State.RUNNING for version in self.plan.added)
         if runs and min(self._beats.values()) - self._began >= self._gate.seconds:
@@ -227,9 +237,16 @@ class Rollout:
         return []
 
     def deadline(self) -> float | None:
-        if self.leaving or self.step is not Step.GATING or self._asked:
+        if self.leaving or self._asked or self.step not in (Step.STARTING, Step.GATING):
             return None
         return self._ends
+
+    def _late(self) -> str:
+        """Why it takes too long to start: who is not there, and what is known of that."""
+        late = [v for v in self.plan.added if self._states.get(v) is not State.RUNNING]
+        known = [f"{v} {self._reasons[v]}" for v in late if v in self._reasons]
+        said = f" ({'; '.join(known)})" if known else ""
+        return f"version {listed(late)} did not register its commands within {self._gate.start:g} s{said}"
 
     # ---- verdicts
 

@@ -12,15 +12,17 @@ from typing import Any
 
 from zconnector.actions import Note
 from zconnector.configuration.pivot import Version
-from zconnector.errors import DamagedError, Reason
+from zconnector.errors import ConfigError, DamagedError, Reason
+from zconnector.versions.editions import Edition, Editions, Values, ordered, read_edition, versions_of
 
 Versions = tuple[Version, ...]
 """In ascending order, each once."""
 
-
 CRASH_LOOP = "crash loop"
 """Why a rollout goes back by itself: a version passed its gate, and gave up soon after."""
 ROLLBACK = "rollback"
+UPDATE = "update"
+CONFIGURATION = "configuration"
 
 
 class Step(StrEnum):
@@ -47,22 +49,22 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """From which set of versions to which."""
+    """From which set of editions to which."""
 
-    old: Versions
-    new: Versions
+    old: Editions
+    new: Editions
     why: str
     """Who wanted it: "configuration", "update" (by itself), CRASH_LOOP, or the verb of a command."""
     uuid: str = ""
     """The admin command that wanted it, if one did."""
 
     @property
-    def added(self) -> Versions:
-        return tuple(version for version in self.new if version not in self.old)
+    def added(self) -> Editions:
+        return tuple(edition for edition in self.new if edition not in self.old)
 
     @property
-    def removed(self) -> Versions:
-        return tuple(version for version in self.old if version not in self.new)
+    def removed(self) -> Editions:
+        return tuple(edition for edition in self.old if edition not in self.new)
 
     @property
     def back(self) -> bool:
@@ -95,17 +97,29 @@ class Memory:
 
     applied: Versions | None = None
     """The configuration's `versions` that was acted on last; None: none ever."""
-    running: Versions = ()
+    running: Editions = ()
     """What should run now."""
     plan: Plan | None = None
     step: Step | None = None
     reason: str = ""
     """Of ROLLING_BACK."""
-    previous: Versions | None = None
+    previous: Editions | None = None
     """What ran before the last rollout that succeeded."""
     last: Ended | None = None
+    trial: Ended | None = None
+    """The last one that put something in the place of something else, wherever that may still go back."""
     rejected: Mapping[Version, str] = field(default_factory=dict)
     """Versions that were rolled back, and why: no update by itself tries them again."""
+    values: Mapping[int, Values] = field(default_factory=dict)
+    """By number; of all editions that are named here, and of `number`."""
+    number: int = 0
+    """Of the values that were acted on last, whether they did or not."""
+    given: int = 0
+    """The last number that was given."""
+    unfit: str = ""
+    """Why those values are not what runs."""
+    contents: Mapping[Edition, str] = field(default_factory=dict)
+    """SHA-256 of the archive that an edition was installed from: it is started from no other."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -116,27 +130,44 @@ class Memory:
             "reason": self.reason,
             "previous": None if self.previous is None else _texts(self.previous),
             "last": None if self.last is None else _of_ended(self.last),
+            "trial": None if self.trial is None else _of_ended(self.trial),
             "rejected": {str(version): why for version, why in self.rejected.items()},
+            "values": {str(number): values.to_dict() for number, values in self.values.items()},
+            "number": self.number,
+            "given": self.given,
+            "unfit": self.unfit,
+            "contents": {str(edition): sha256 for edition, sha256 in self.contents.items()},
         }
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Memory:
-        """Raises DamagedError."""
+        """One of before there were editions has none of what belongs to them. Raises DamagedError."""
         try:
             plan, step, last = document["plan"], document["step"], document["last"]
-            applied, previous = document["applied"], document["previous"]
+            applied, previous, trial = document["applied"], document["previous"], document.get("trial")
+            values = document.get("values", {})
             return cls(
                 applied=None if applied is None else _versions(applied),
-                running=_versions(document["running"]),
+                running=_editions(document["running"]),
                 plan=None if plan is None else _plan(plan),
                 step=None if step is None else Step(step),
                 reason=str(document["reason"]),
-                previous=None if previous is None else _versions(previous),
+                previous=None if previous is None else _editions(previous),
                 last=None if last is None else _ended(last),
-                rejected={_version(text): str(why) for text, why in document["rejected"].items()},
+                trial=None if trial is None else _ended(trial),
+                rejected={read_edition(text).version: str(why) for text, why in document["rejected"].items()},
+                values={int(number): Values.from_dict(of) for number, of in values.items()},
+                number=int(document.get("number", 0)),
+                given=int(document.get("given", 0)),
+                unfit=str(document.get("unfit", "")),
+                contents={
+                    read_edition(text): str(sha256) for text, sha256 in document.get("contents", {}).items()
+                },
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedError(f"what is remembered of worker versions is damaged: {error!r}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise DamagedError(
+                f"what is remembered of worker versions is damaged: {type(error).__name__}"
+            ) from None
 
 
 # ---- what the core asks for
@@ -152,12 +183,12 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """Have a version ready to start: its files, its configuration, its keys. `installed` follows."""
+    """Have an edition ready to start: its files, its configuration, its keys. `installed` follows."""
 
-    version: Version
+    edition: Edition
     attempt: int
-    known: bool = False
-    """It ran here before: what is on the disk will do."""
+    content: str = ""
+    """SHA-256 of the archive that it has to be, which may be on the disk; "": what the repository has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +200,16 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A version should run; `moved` tells how it goes."""
+    """An edition should run; `moved` tells how it goes."""
 
-    version: Version
+    edition: Edition
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """It should not; `moved` tells."""
 
-    version: Version
+    edition: Edition
     drain: bool = True
 
 
@@ -191,7 +222,7 @@ class Steer:
 class Canary:
     """Send the canary command to a version that is held back; `canaried` follows."""
 
-    version: Version
+    edition: Edition
     attempt: int
 
 
@@ -220,42 +251,45 @@ class Advance:
 class Clean:
     """Installed versions that are older than all of `keep`, or `rejected`, may leave the disk."""
 
-    keep: Versions
+    keep: Editions
     rejected: Versions
 
     def unwanted(self, version: Version) -> bool:
-        return version not in self.keep and (version in self.rejected or version < min(self.keep))
+        keep = versions_of(self.keep)
+        return version not in keep and (version in self.rejected or version < min(keep))
 
 
-Action = Clean | Keep | Install | Look | Start | Stop | Steer | Canary | Answer | Advance | Note
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nobody goes back to an edition of a version that stays: its socket and its name may go."""
+
+    edition: Edition
+
+
+Action = Clean | Forget | Keep | Install | Look | Start | Stop | Steer | Canary | Answer | Advance | Note
 Actions = list[Action]
 
 
-def ordered(versions: Iterable[Version]) -> Versions:
-    return tuple(sorted(set(versions)))
-
-
-def listed(versions: Versions) -> str:
+def listed(versions: Iterable[Version | Edition]) -> str:
     """For people."""
     return ", ".join(map(str, versions)) or "none"
 
 
-def numbers(version: Version) -> dict[str, int]:
+def numbers(version: Version | Edition) -> dict[str, int]:
     """As it stands in payloads of admin commands."""
     return {"Major": version.major, "Minor": version.minor}
 
 
-def _texts(versions: Versions) -> list[str]:
+def _texts(versions: Iterable[Version | Edition]) -> list[str]:
     return [str(version) for version in versions]
 
 
-def _version(text: str) -> Version:
-    major, minor = text.split(".")
-    return Version(int(major), int(minor))
-
-
 def _versions(texts: Iterable[str]) -> Versions:
-    return ordered(_version(text) for text in texts)
+    return versions_of(_editions(texts))
+
+
+def _editions(texts: Iterable[str]) -> Editions:
+    return ordered(read_edition(text) for text in texts)
 
 
 def _of_plan(plan: Plan) -> dict[str, Any]:
@@ -264,7 +298,7 @@ def _of_plan(plan: Plan) -> dict[str, Any]:
 
 def _plan(document: Mapping[str, Any]) -> Plan:
     return Plan(
-        _versions(document["old"]), _versions(document["new"]), str(document["why"]), str(document["uuid"])
+        _editions(document["old"]), _editions(document["new"]), str(document["why"]), str(document["uuid"])
     )
 
 

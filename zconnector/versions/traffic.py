@@ -5,28 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from zconnector.configuration.pivot import Version
+from zconnector.versions.editions import Edition, versions_of
 from zconnector.versions.manager import Manager
 
 CANARY = "zconnector-canary-"
-"""How the application context of a canary begins; the version, to which it is pinned, follows."""
+"""How the application context of a canary begins; the edition, to which it is pinned, follows."""
 
 
 def steering(
-    manager: Manager, name: Callable[[Version], str], watched: Iterable[str], draining: Iterable[str]
+    manager: Manager, name: Callable[[Edition], str], watched: Iterable[str], draining: Iterable[str]
 ) -> dict[str, Any]:
     """The payload of `admin_steer` (WIRE.md section 14): all that is in force now, whatever was told before.
 
-    `name`: of a version's worker. `watched`: all such workers; `draining`: those that supervision drains.
-    A pin to a version that is held back waits for its gate: only its canary goes there before.
+    `name`: of an edition's worker. `watched`: all such workers; `draining`: those that supervision drains.
+    A pin to a version that is held back waits for its gate: only its canary goes there before. The canary of
+    an edition whose version another one serves is aimed at its worker.
     """
     wanted, held = manager.wanted, manager.held
-    pins = {context: str(v) for context, v in (wanted.pins if wanted else {}).items() if v not in held}
-    pins |= {f"{CANARY}{version}": str(version) for version in manager.canary_of}
+    served = versions_of(edition for edition in manager.memory.running if edition not in held)
+    waits = {version for version in versions_of(held) if version not in served}
+    pins = {context: str(v) for context, v in (wanted.pins if wanted else {}).items() if v not in waits}
+    aims = {}
+    for edition in manager.canary_of:
+        if edition.version in waits:
+            pins[f"{CANARY}{edition}"] = str(edition.version)
+        else:
+            aims[f"{CANARY}{edition}"] = name(edition)
     return {
         "watched": sorted(watched),
-        "held": [name(version) for version in held],
-        "drained": sorted({*draining, *(name(version) for version in manager.drained)}),
+        "held": [name(edition) for edition in held],
+        "drained": sorted({*draining, *(name(edition) for edition in manager.drained)}),
         "shares": {str(version): share for version, share in (wanted.shares if wanted else {}).items()},
         "pins": pins,
+        "aims": aims,
+        "beside": [name(edition) for edition in held if edition.version in served],
     }

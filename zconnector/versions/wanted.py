@@ -73,6 +73,8 @@ class Gate:
     seconds: float = 3.0
     """So long it beats without a crash."""
     canary: Canary | None = None
+    start: float | None = None
+    """Seconds from the start of new versions until each has registered; None: twice `worker.start` and 60."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,16 @@ class WorkerSettings:
 
     def policy(self) -> Policy:
         return Policy(start=self.start, hang=self.hang, drain=self.drain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in a logical configuration."""
+        return {
+            "timeout": self.timeout_ms,
+            "drain": self.drain,
+            "start": self.start,
+            "hang": self.hang,
+            "limits": dict(self.limits),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +146,21 @@ class Wanted:
                 'a list of the keys that may sign it, such as ["ed25519:..."]'
             )
         return cls(
-            product=_product(given),
+            product=product_of(given),
             repository=address,
             repository_keys=pinned,
             versions=_versions(given),
             shares=_shares(given),
             pins=_pins(given),
-            keys=_keys(given),
+            keys=keys_of(given),
             update=Update.from_value(given["update"]) if "update" in given else Update(),
             gate=_gate(given),
-            worker=_worker(given),
+            worker=worker_of(given),
         )
 
 
-def _product(given: Mapping[str, Any]) -> str:
+def product_of(given: Mapping[str, Any]) -> str:
+    """The product that a logical configuration names. Raises ConfigError."""
     product = given.get("product", "")
     if not isinstance(product, str):
         raise broken("product", "a text", product)
@@ -204,7 +217,8 @@ def _pins(given: Mapping[str, Any]) -> dict[str, Version]:
     }
 
 
-def _keys(given: Mapping[str, Any]) -> dict[str, Any]:
+def keys_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of keys that a logical configuration has. Raises ConfigError."""
     keys = given.get("keys", {})
     if not isinstance(keys, Mapping):  # and not what it is: it may be a secret
         raise ConfigError(f"keys must be an object of names and values (got a {type(keys).__name__})")
@@ -212,17 +226,20 @@ def _keys(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gate(given: Mapping[str, Any]) -> Gate:
-    gate = mapping(given.get("gate", {}), "gate", ("seconds", "canary"))
+    gate = mapping(given.get("gate", {}), "gate", ("seconds", "canary", "start"))
     seconds = number(gate.get("seconds", Gate().seconds), "gate.seconds", 0, MAX_GATE)
+    start = gate.get("start")
+    limit = None if start is None else number(start, "gate.start", _LEAST, _DAY)
     if gate.get("canary") is None:
-        return Gate(seconds)
+        return Gate(seconds, None, limit)
     canary = mapping(gate["canary"], "gate.canary", ("command", "payload", "timeout"))
     command = text(canary.get("command"), "gate.canary.command", 256)
     timeout = number(canary.get("timeout", 5.0), "gate.canary.timeout", _LEAST, MAX_GATE)
-    return Gate(seconds, Canary(command, canary.get("payload"), timeout))
+    return Gate(seconds, Canary(command, canary.get("payload"), timeout), limit)
 
 
-def _worker(given: Mapping[str, Any]) -> WorkerSettings:
+def worker_of(given: Mapping[str, Any]) -> WorkerSettings:
+    """How a logical configuration has workers treated. Raises ConfigError."""
     worker = mapping(given.get("worker", {}), "worker", ("timeout", "drain", "start", "hang", "limits"))
     default = WorkerSettings()
     hang = worker.get("hang", default.hang)

@@ -17,11 +17,12 @@ from zconnector.repository.layout import WorkerName
 from zconnector.repository.source import Source
 from zconnector.supervision.launch import Events
 from zconnector.supervision.states import State
+from zconnector.versions.editions import Edition
 from zconnector.versions.manager import Manager
 from zconnector.versions.states import Clean, Start, Stop
 from zconnector.versions.wanted import Wanted
 
-V10, V11 = Version(1, 0), Version(1, 1)
+V10, V11 = Edition(1, 0), Edition(1, 1)
 
 
 class Door:
@@ -42,7 +43,7 @@ class Packages:
     async def installed(self, worker: WorkerName) -> Sequence[Installed]:
         place = Path("/installed")
         rest = ("file:///r", "mine", 1, "00")
-        return [Installed(worker, v, place, place / "worker", None, None, *rest) for v in (V10, V11)]
+        return [Installed(worker, v.version, place, place / "worker", None, None, *rest) for v in (V10, V11)]
 
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
         return []

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.connector import Connector
 from zconnector.errors import Reason
+from zconnector.versions.traffic import CANARY
 
 TOLD: dict[str, Any] = {"watched": ["Git-1.0"], "held": [], "drained": [], "shares": {}, "pins": {}}
 
@@ -96,3 +97,19 @@ def test_a_question_of_an_operator_waits_for_the_admin_worker(con: Connector) ->
     assert not con.answered(ask)
     con.call("admin_answer", orjson.dumps({"Major": 1}), ask=told[1])
     assert con.result(ask) == {"Major": 1}
+
+
+def test_a_canary_that_a_killed_router_left_is_run_by_nobody(con: Connector) -> None:
+    """Its pin went with the router: the version that had to show nothing ran it."""
+    canary = {"target": "self", "type": "Git", "command": "PULL", "major": 1, "context": f"{CANARY}1.1"}
+    common = {"timeout": 60_000, "ttl": 60_000, "retry": {"attempts": 1}}
+    sent = con.call("send_command", b"{}", uuid="canary", worker="ADMIN", **canary, **common)
+    other = {**canary, "context": "app"}
+    con.call("send_command", b"{}", uuid="other", worker="ADMIN", **other, **common)
+    assert con.result(sent)["outcome"] == "ACCEPTED"
+    again = con.restart()
+    again.ready()
+    assert again.answered(again.call("admin_recall"))
+    assert [command.uuid for command in again.queue.live_commands()] == ["other"]
+    wait = again.call("wait_command", iterator=again.iterator("command"), command="PULL", major=1, worker="w")
+    assert again.result(wait)["uuid"] == "other"

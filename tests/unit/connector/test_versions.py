@@ -40,8 +40,10 @@ def steer(
     pins: Mapping[str, Version] | None = None,
     held: Iterable[str] = (),
     drained: Iterable[str] = (),
+    aims: Mapping[str, str] | None = None,
+    beside: Iterable[str] = (),
 ) -> None:
-    con.do(con.router.versions.steer(shares or {}, pins or {}, held, drained, con.now))
+    con.do(con.router.versions.steer(shares or {}, pins or {}, held, drained, con.now, aims or {}, beside))
 
 
 def offer(con: Connector, *uuids: str, name: str = "PULL", **fields: Any) -> None:
@@ -164,6 +166,54 @@ def test_a_new_version_is_held_back_and_gets_its_canary_first(con: Connector) ->
     assert got(con, new) == "c1"
 
 
+def test_an_edition_held_back_gets_its_canary_and_nothing_else_while_another_serves(con: Connector) -> None:
+    """Whatever was pinned to its version went to the one that serves that in earnest."""
+    register(con, "w1")
+    steer(con, held=["w1~1"])
+    register(con, "w1~1")
+    new = con.wait_command("PULL", worker="w1~1", major=1)
+    offer(con, "c1")
+    old = con.wait_command("PULL", worker="w1", major=1)
+    assert (got(con, new), got(con, old)) == (None, "c1")
+    steer(con, held=["w1~1"], aims={"canary": "w1~1"})
+    offer(con, "c2", name="PULL")
+    offer(con, "c3", context="canary", major=1)
+    assert got(con, new) == "c3"
+    more = con.wait_command("PULL", worker="w1~1", major=1)
+    assert got(con, con.wait_command("PULL", worker="w1", major=1)) == "c2"
+    offer(con, "c4", context="canary")
+    assert got(con, more) == "c4"
+    more = con.wait_command("PULL", worker="w1~1", major=1)
+    assert traffic(con)["aims"] == {"canary": "w1~1"}
+    waits = con.wait_command("PULL", worker="w1", major=1)
+    steer(con, drained=["w1"])  # the shift: in one step
+    offer(con, "c5")
+    assert (got(con, more), got(con, waits)) == ("c5", None)
+
+
+def test_a_pin_to_a_version_whose_edition_is_gone_does_not_pass_the_gate_of_its_new_one(
+    con: Connector,
+) -> None:
+    """A simulated world found it: the edition that served crashed while its new keys were in their gate."""
+    register(con, "w1")
+    register(con, "w1~1")
+    register(con, "n1", 1)
+    steer(con, pins={"app": V10}, held=["w1~1"], beside=["w1~1"])
+    held = con.wait_command("PULL", worker="w1~1", major=1)
+    con.do(con.router.worker_ended("w1", con.now))
+    offer(con, "c1", context="app")
+    assert got(con, held) is None
+    assert got(con, con.wait_command("PULL", worker="n1", major=1)) == "c1"  # as if it were not pinned
+
+
+def test_explain_names_the_worker_that_a_canary_is_aimed_at(con: Connector) -> None:
+    register(con, "w1")
+    steer(con, held=["w1~1"], aims={"canary": "w1~1"})
+    con.wait_command("PULL", worker="w1", major=1)
+    offer(con, "c1", context="canary")
+    assert "w1" in control(con, "explain", uuid="c1")["waits_for"]
+
+
 def test_a_worker_held_back_before_it_registers_gets_nothing(con: Connector) -> None:
     steer(con, held=["n1"])
     waits = con.wait_command("PULL", worker="n1", major=1)
@@ -196,6 +246,7 @@ def test_a_drained_worker_finishes_what_it_has_and_is_told_to_leave(con: Connect
         "pins": 0,
         "held": [],
         "drained": ["w1"],
+        "aims": {},
     }
 
 

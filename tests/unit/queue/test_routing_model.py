@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.unit.queue.conftest import Bench
 from zconnector.actions import Actions, Caller, Respond
 from zconnector.queue.leases import Command, Version
-from zconnector.queue.routing import Routing
+from zconnector.queue.routing import Aim, Routing
 from zconnector.queue.states import State
 from zconnector.settings import QueueSettings
 
@@ -38,13 +38,14 @@ FOREVER = 10**15
 
 some_names = st.one_of(st.just(frozenset(NAMES)), st.frozensets(st.sampled_from(NAMES)))
 tables = st.builds(
-    lambda of, shares, pins, held, drained: Routing(
+    lambda of, shares, pins, held, drained, aims: Routing(
         {v: names for v, (kind, names) in of.items() if kind == "active"},
         {v: names for v, (kind, names) in of.items() if kind == "gated"},
         shares,
         pins,
         held,
         drained,
+        {context: Aim(worker) for context, worker in aims.items()},
     ),
     st.dictionaries(
         st.sampled_from(VERSIONS), st.tuples(st.sampled_from(["active", "active", "gated"]), some_names)
@@ -53,6 +54,7 @@ tables = st.builds(
     st.dictionaries(st.sampled_from(CONTEXTS[1:]), st.sampled_from(VERSIONS)),
     st.frozensets(st.sampled_from(WORKERS), max_size=1),
     st.frozensets(st.sampled_from(WORKERS), max_size=1),
+    st.just({}) | st.dictionaries(st.sampled_from(CONTEXTS[1:]), st.sampled_from(WORKERS), max_size=1),
 )
 
 
@@ -71,8 +73,10 @@ def meet(major: int, other: int) -> bool:
     return major == other or 0 in (major, other)
 
 
-def goes_to(table: Routing, command: Command) -> Version | None:
+def goes_to(table: Routing, command: Command) -> Version | Aim | None:
     """docs/versions.md, in other words than `Rule`."""
+    if command.context in table.aims:
+        return table.aims[command.context]
     able = [v for v in VERSIONS if command.name in table.active.get(v, ()) and meet(command.major, v.major)]
     pin = table.pins.get(command.context)
     pinnable = {v for v in VERSIONS if command.name in table.gated.get(v, ()) or v in able}
@@ -94,6 +98,8 @@ def barred(table: Routing, wait: Wait) -> bool:
     """Whether a waiter gets nothing."""
     if wait.worker in table.drained:
         return True
+    if Aim(wait.worker) in table.aims.values():
+        return False
     return wait.worker in table.held and not set(wait.serves) & set(table.gated)
 
 
@@ -103,8 +109,12 @@ def may(table: Routing, wait: Wait, command: Command) -> bool:
         return False
     if command.name.startswith("ADMIN_") or not (table.active or table.gated):
         return True
-    if not table.gated and [command.name in names for names in table.active.values()] == [True]:
+    if not (table.gated or table.aims) and [command.name in names for names in table.active.values()] == [
+        True
+    ]:
         return True  # one version, which declares it: as if there were none
+    if Aim(wait.worker) in table.aims.values():
+        return goes_to(table, command) == Aim(wait.worker)  # that, and nothing else
     known = set(wait.serves) & (set(table.active) | set(table.gated))
     return goes_to(table, command) in (known or {None})
 

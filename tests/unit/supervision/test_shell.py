@@ -11,6 +11,7 @@ from tests.support.scripted_processes import ScriptedProcesses
 from tests.support.supervised import DEADLINE, Log
 from zconnector.errors import ConfigError, Refusal
 from zconnector.supervision.launch import MAX_ARGV, Launch
+from zconnector.supervision.masking import Mask
 from zconnector.supervision.shell import Supervision
 from zconnector.supervision.states import Level, Moved, Policy, State
 
@@ -109,5 +110,5 @@ def test_launches_that_break_their_rule(wrong: dict[str, object], told: str) -> 
 
 
 def test_a_launch_shows_no_secret() -> None:
-    shown = repr(Launch(argv=["/w"], stdin=b"s3cret", env={"K": "s3cret"}, hide=["s3cret"]))
+    shown = repr(Launch(argv=["/w"], stdin=b"s3cret", env={"K": "s3cret"}, hide=Mask(["s3cret"], ["4711"])))
     assert "s3cret" not in shown

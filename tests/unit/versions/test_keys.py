@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zconnector.configuration.pivot import Pivot, ProductConnector
 from zconnector.errors import ConfigError
-from zconnector.versions.keys import resolve, secrets, unknown
+from zconnector.versions.keys import masked, resolve, unknown
 
 
 def pivot(*keys: dict[str, Any]) -> Pivot:
@@ -139,21 +139,56 @@ def test_what_nobody_declares_is_told() -> None:
 
 
 def test_texts_are_masked_wherever_they_are_and_however_they_are_written() -> None:
-    found = secrets({"a": "s3cret", "b": {"c": ["inner", 5]}, "d": "abc", "e": 'quo"té', "f": "    "})
+    found = masked({"a": "s3cret", "b": {"c": ["inner", 5]}, "d": "abc", "e": 'quo"té', "f": "    "}).texts
     assert found == tuple(sorted(found, key=lambda form: (-len(form), form)))
     assert set(found) == {"s3cret", "inner", 'quo"té', 'quo\\"té', 'quo\\"t\\u00e9'}
 
 
 def test_each_line_of_a_value_is_masked() -> None:
-    assert {"BEGIN", "line one", "END!"} <= set(secrets({"pem": "BEGIN\r\nline one\n  }\nEND!\n"}))
-    assert "  }" not in secrets({"pem": "BEGIN\n  }\nEND!"})
+    assert {"BEGIN", "line one", "END!"} <= set(masked({"pem": "BEGIN\r\nline one\n  }\nEND!\n"}).texts)
+    assert "  }" not in masked({"pem": "BEGIN\n  }\nEND!"}).texts
+
+
+@pytest.mark.parametrize(
+    ("value", "forms"),
+    [
+        (4711, {"4711"}),
+        (-4711, {"4711"}),
+        (471, set()),
+        (10_000, {"10000"}),
+        (True, set()),
+        (None, set()),
+        (1234.5, {"1234.5"}),
+        (0.5, set()),
+        (0.0001, set()),
+        (1234.0, {"1234.0", "1234"}),
+        (1.2345e30, {"1.2345e+30", "1.2345e30"}),
+        (1e30, set()),
+        (float("nan"), set()),
+        (10**50, set()),
+        ("1234.50", {"1234.5"}),
+        ("0004711", set()),
+        ({"a": [{"b": 98765}]}, {"98765"}),
+    ],
+)
+def test_numbers_are_masked_as_they_are_written(value: object, forms: set[str]) -> None:
+    """Only texts were: a key of type integer stood in the log."""
+    assert set(masked({"k": value}).numbers) == forms
+
+
+@given(st.integers(1_000, 2**63 - 1) | st.integers(-(2**63), -1_000))
+def test_a_whole_number_is_masked_in_what_a_worker_says_of_its_configuration(number: int) -> None:
+    line = resolve(pivot(key("k", "integer")), None, {"k": number}).decode()
+    said = masked({"k": number})(line)
+    assert str(abs(number)) not in said
+    assert said == line.replace(str(abs(number)), "***")
 
 
 def test_a_value_as_deep_as_json_allows_is_searched() -> None:
     deep: Any = "s3cret"
     for _ in range(5_000):
         deep = [deep]
-    assert secrets({"a": deep}) == ("s3cret",)
+    assert masked({"a": deep}).texts == ("s3cret",)
 
 
 VALUES = st.recursive(

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from zconnector.clock import Instant
-from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
+from zconnector.versions.editions import Edition
 from zconnector.versions.manager import Manager
 from zconnector.versions.states import (
     Action,
@@ -28,30 +28,33 @@ from zconnector.versions.states import (
 )
 from zconnector.versions.wanted import Wanted
 
-V10, V11, V12, V20 = Version(1, 0), Version(1, 1), Version(1, 2), Version(2, 0)
+V10, V11, V12, V20 = Edition(1, 0), Edition(1, 1), Edition(1, 2), Edition(2, 0)
 
 
 class World:
-    """`broken`: by version, what is wrong with it: fetch, crash, hang, refuse, canary, crash_later, deaf."""
+    """`broken`: by version, what is wrong with it: fetch, crash, hang, refuse, canary, crash_later, never."""
 
-    def __init__(self, values: dict[str, Any], repository: list[Version] | None = None) -> None:
+    def __init__(self, values: dict[str, Any], repository: list[Edition] | None = None) -> None:
         self.mono, self.wall = 1_000.0, 1_700_000_000_000
         self.values = {"product": "jenkins", "gate": {"seconds": 3}, **values}
         if repository is not None:
             self.values |= {"repository": "file:///r", "repository_keys": [KEY]}
         self.repository = repository or []
-        self.broken: dict[Version, str] = {}
+        self.contents: dict[Edition, str] = {}
+        """What the repository has of a version, where it was published again."""
+        self.installs: list[Install] = []
+        self.broken: dict[Edition, str] = {}
         self.passing = False
         self.disk: bytes | None = None
         self.disk_fails = False
-        self.running: dict[Version, str] = {}
+        self.running: dict[Edition, str] = {}
         """Processes: "up", "silent"."""
         self.said: list[Action] = []
         self.answers: dict[str, Answer] = {}
         self.asked: deque[Action] = deque()
         self.asks = 0
         self.steps: list[str] = []
-        self.serving: list[tuple[Version, ...]] = []
+        self.serving: list[tuple[Edition, ...]] = []
         """What got traffic, after each thing that happened."""
         self.begin()
 
@@ -60,7 +63,7 @@ class World:
     def begin(self) -> None:
         """The router starts, on what the disk has; all processes of before are gone."""
         self.running.clear()
-        self.state: dict[Version, State] = {}
+        self.state: dict[Edition, State] = {}
         self.asked.clear()
         self.manager = Manager()
         self._take(self.manager.configured(Wanted.from_values(self.values), self.now))
@@ -75,10 +78,10 @@ class World:
         self.values |= values
         self._take(self.manager.configured(Wanted.from_values(self.values), self.now))
 
-    def ask(self, verb: Verb, version: Version | None = None, uuid: str = "") -> str:
+    def ask(self, verb: Verb, version: Edition | None = None, uuid: str = "") -> str:
         self.asks += 1
         ask = str(self.asks)
-        self._take(self.manager.ask(ask, verb, version, uuid, self.now))
+        self._take(self.manager.ask(ask, verb, version.version if version else None, uuid, self.now))
         return ask
 
     def _take(self, actions: list[Action]) -> None:
@@ -86,7 +89,7 @@ class World:
         self.said.extend(actions)
         self.serving.append(self.traffic())
 
-    def traffic(self) -> tuple[Version, ...]:
+    def traffic(self) -> tuple[Edition, ...]:
         """Which versions get commands now."""
         kept_back = {*self.manager.held, *self.manager.drained}
         return tuple(v for v in sorted(self.running) if v not in kept_back)
@@ -107,13 +110,16 @@ class World:
                     self.disk = orjson.dumps(document)
                     self.steps.append(str(document["step"]))
                 self._take(self.manager.kept(number, not self.disk_fails, self.now))
-            case Install(version, attempt):
-                error = ""
-                if self.broken.get(version) == "fetch" or version not in self.repository:
+            case Install(version, attempt, content):
+                self.installs.append(action)
+                error, of = "", version._replace(number=0)
+                if self.broken.get(version) == "fetch" or (of not in self.repository and not content):
                     error = f"cannot fetch {version}"
-                self._take(self.manager.installed(version, attempt, {}, error, self.passing, self.now))
+                result = {"sha256": content or self.contents.get(of, f"sha of {of}")}
+                self._take(self.manager.installed(version, attempt, result, error, self.passing, self.now))
             case Look(number):
-                self._take(self.manager.found(number, tuple(self.repository), "", self.now))
+                found = tuple(of.version for of in self.repository)
+                self._take(self.manager.found(number, found, "", self.now))
             case Start(version):
                 self._start(version)
             case Stop(version):
@@ -121,7 +127,7 @@ class World:
                     self._move(version, State.DRAINING)
                     del self.running[version]
                     self._move(version, State.STOPPED)
-                elif self.state.get(version) in (State.BACKOFF, State.FAILED):
+                elif self.state.get(version) in (State.BACKOFF, State.FAILED, State.STARTING):
                     self._move(version, State.STOPPED)
             case Canary(version, attempt):
                 error = "FAIL" if self.broken.get(version) == "canary" else ""
@@ -132,11 +138,13 @@ class World:
             case Steer():
                 self.serving.append(self.traffic())
 
-    def _start(self, version: Version) -> None:
+    def _start(self, version: Edition) -> None:
         if version in self.running:
             return
         self._move(version, State.STARTING)
         wrong = self.broken.get(version)
+        if wrong == "never":
+            return
         if wrong == "crash":
             self._move(version, State.BACKOFF, "ended with status 1")
             self._move(version, State.FAILED, "ended with status 1")
@@ -151,16 +159,16 @@ class World:
         if wrong == "crash_later":
             self.crash(version)
 
-    def crash(self, version: Version) -> None:
+    def crash(self, version: Edition) -> None:
         del self.running[version]
         self._move(version, State.BACKOFF, "killed by SIGSEGV")
 
-    def fail(self, version: Version) -> None:
+    def fail(self, version: Edition) -> None:
         """It has crashed too often."""
         self.running.pop(version, None)
         self._move(version, State.FAILED, "crash loop")
 
-    def _move(self, version: Version, state: State, reason: str = "") -> None:
+    def _move(self, version: Edition, state: State, reason: str = "") -> None:
         self.state[version] = state
         self._take(self.manager.moved(version, state, reason, self.now))
 
