@@ -145,7 +145,7 @@ class GandalfService:
 
     async def _next_event(self, request: Any, context: Context, *, any_event: bool) -> Any:
         args = convert.wait_event_args(request, self._worker(context), any_event=any_event)
-        args |= _seen(context)
+        args |= _seen(context) | _receipts(context)
         header, payload = await self._wait("wait_event", args)
         if header.get("reason"):
             context.set_trailing_metadata(_why(str(header["reason"]), str(header.get("detail", "")), ""))
@@ -215,6 +215,12 @@ def _seen(context: Context) -> dict[str, str]:
     if all(key != metadata.SEEN for key, _ in pairs):
         return {}
     return {"seen": metadata.decode_text(metadata.value(pairs, metadata.SEEN))}
+
+
+def _receipts(context: Context) -> dict[str, bool]:
+    """False for a reader that wants none of them; nothing for others."""
+    unwanted = metadata.value(context.invocation_metadata(), metadata.RECEIPTS) == "0"
+    return {"receipts": False} if unwanted else {}
 
 
 def _definite(context: Context) -> bool:
