@@ -19,7 +19,6 @@ import zmq
 from zconnector.actions import Action, Actions, Caller, Link, Machine, Respond
 from zconnector.clock import Clock, Instant, SystemClock
 from zconnector.errors import Reason, Refusal, ZConnectorError
-from zconnector.runtime.loop import RESOLUTION
 from zconnector.runtime.notify import say_ready
 from zconnector.runtime.options import new_context
 from zconnector.runtime.performer import Performer
@@ -252,7 +251,7 @@ class Driver:
             return
         self._set_timer()
 
-    def _set_timer(self, least: float = 0.0) -> None:
+    def _set_timer(self) -> None:
         """A timer that fires early stays: most deadlines move on before they come, and a timer is dear."""
         deadline = self._deadline
         if deadline == inf or (self._timer is not None and self._timer_at <= deadline):
@@ -260,7 +259,7 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = deadline
-        self._timer = self._loop.call_later(max(least, deadline - self.now().mono), self._due)
+        self._timer = self._loop.call_later(max(0.0, deadline - self.now().mono), self._due)
 
     def _defect(self) -> None:
         self._performer.close(flush=False)
@@ -271,8 +270,7 @@ class Driver:
         if self._is_due():
             self._enter(lambda: self.machine.tick(self.now()))
         else:
-            # It fired a fraction of its resolution early: to set it for that would be to turn in circles.
-            self._set_timer(least=RESOLUTION)
+            self._set_timer()
 
     def _received(self, link: Link, key: str, frames: list[bytes]) -> None:
         self._enter(lambda: self.machine.frames(link, key, frames, self.now()))
