@@ -12,23 +12,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.benchmarks.workload import OK
+from tests.benchmarks.workload import answer
 from zconnector.worker import Context, Worker
 
 COMMAND = "BENCH"
+MAJOR = 1
+"""Of the system's own worker, which speaks the Gandalf API."""
+API = os.environ.get("ZCONNECTOR_BENCH_API", "gandalf")
 
 worker = Worker(
-    major=int(os.environ.get("ZCONNECTOR_BENCH_MAJOR", "1")),
+    major=int(os.environ.get("ZCONNECTOR_BENCH_MAJOR", MAJOR)),
     minor=0,
     concurrency=int(os.environ.get("ZCONNECTOR_BENCH_CONCURRENCY", "64")),
-    api=os.environ.get("ZCONNECTOR_BENCH_API", "gandalf"),
+    api=API,
 )
 
 
 @worker.command(COMMAND)
 async def bench(ctx: Context, payload: str) -> str:
-    """Do nothing."""
-    return OK
+    """Do nothing, and say who has done it."""
+    return answer(API)
 
 
 if __name__ == "__main__":

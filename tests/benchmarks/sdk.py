@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 
 from tests.benchmarks.noop_worker import COMMAND
 from tests.benchmarks.topology import WORKER, A, Process, Topology
-from tests.benchmarks.workload import PATIENCE, Driver, DriverError
+from tests.benchmarks.workload import PATIENCE, Driver, DriverError, served_by
 from zconnector.worker import Client
 
 MAJOR = 2
-"""The system's own worker, of major 1, speaks the Gandalf API."""
+"""Not that of the system's own worker, so that each driver has its worker."""
+API = "v1"
 
 
 class SdkDriver:
@@ -37,7 +38,7 @@ class SdkDriver:
         )
         if not reply.ok:
             raise DriverError(f"{reply.event}: {reply.reason} {reply.detail}")
-        return reply.payload
+        return served_by(API, reply.payload)
 
 
 @asynccontextmanager
@@ -49,7 +50,7 @@ async def opened(topology: Topology, at: str, type: str, target: str = "") -> As
         "10000",
         topology.grpc(at),
         log=topology.stage.state_dir / f"worker-v1-{at}.log",
-        environment={"ZCONNECTOR_BENCH_API": "v1", "ZCONNECTOR_BENCH_MAJOR": str(MAJOR)},
+        environment={"ZCONNECTOR_BENCH_API": API, "ZCONNECTOR_BENCH_MAJOR": str(MAJOR)},
     )
     await worker.start()
     try:

@@ -32,11 +32,23 @@ class Driver(Protocol):
 
 
 OK = "ok"
-"""What the worker that does nothing answers."""
+"""What a worker that does nothing answers, after which ours name the API that they speak."""
 
 
 class DriverError(Exception):
     """A command was not answered as it must be: there is no figure."""
+
+
+def answer(api: str) -> str:
+    """What our worker that does nothing answers over an API."""
+    return f"{OK} {api}"
+
+
+def served_by(api: str, reply: str) -> str:
+    """The bare answer. Raises DriverError: another worker gave it than the one whose figures these are."""
+    if reply != answer(api):
+        raise DriverError(f"the reply is {reply!r}, not {answer(api)!r}: another worker served this driver")
+    return OK
 
 
 @dataclass(frozen=True, slots=True)

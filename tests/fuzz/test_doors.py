@@ -44,7 +44,8 @@ CALLS = [
 def told(rng: random.Random) -> list[tuple[str, str]]:
     """Metadata: always that errors are told at once; sometimes what our SDK says, and sometimes nonsense."""
     odd = ("", "w1", "%ff", "%", "x" * 2000, "a b", "%C3%A9")
-    names = [name for name in (metadata.WORKER, metadata.SEEN, metadata.UUID) if rng.random() < 0.3]
+    ours = (metadata.WORKER, metadata.SEEN, metadata.RECEIPTS, metadata.UUID)
+    names = [name for name in ours if rng.random() < 0.3]
     return [(metadata.DEFINITE, "1"), *((name, rng.choice(odd)) for name in names)]
 
 

@@ -375,6 +375,17 @@ async def test_an_event_says_why_in_metadata(door: ScriptedDoor, worker: Gandalf
     assert metadata.value(await wait.trailing_metadata(), metadata.REASON) == "UNRECEIPTED"
 
 
+async def test_a_reader_may_say_that_it_wants_no_receipts(door: ScriptedDoor, worker: GandalfWorker) -> None:
+    iterator = (await worker.events.CreateIteratorEvent(pb.Empty())).Id
+    wait = pb.TopicMessageWait(Topic="A", IteratorId=iterator, ReferenceUUID="u-1")
+    for uuid in ("e-1", "e-2"):
+        await door.event("A", "SUCCES", uuid=uuid, reference="u-1")
+    await worker.events.WaitTopicMessage(wait)
+    await worker.events.WaitTopicMessage(wait, metadata=((metadata.RECEIPTS, "0"),))
+    said = [args.get("receipts") for args in door.asked("wait_event")]
+    assert said == [None, False], "what existing workers are told of is as it was"
+
+
 async def test_a_worker_may_say_who_it_is(door: ScriptedDoor, worker: GandalfWorker) -> None:
     named = ((metadata.WORKER, "me-1"),)
     await worker.life.SendStop(pb.Stop(Major=1), metadata=named)

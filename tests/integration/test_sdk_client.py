@@ -70,6 +70,7 @@ async def test_a_reply_may_come_while_it_is_awaited(door: ScriptedDoor, client: 
     await door.event("CREATE", "FAIL", b"", reference=handle.uuid, reason="UNRECEIPTED", detail="nobody")
     reply = await asyncio.wait_for(waiting, 5)
     assert (reply.ok, reply.event, reply.reason, reply.detail) == (False, "FAIL", "UNRECEIPTED", "nobody")
+    assert [asked.get("receipts") for asked in door.asked("wait_event")] == [False], "it has its receipt"
 
 
 async def test_a_hundred_replies_shuffled_reach_their_own(door: ScriptedDoor, client: Client) -> None:

@@ -272,6 +272,7 @@ class ConnectorRouter:
                 text(args, "worker"),
                 now,
                 seen=text(args, "seen") if "seen" in args else None,
+                receipts=args.get("receipts") is not False,
             )
         if op == "create_iterator":
             kind = text(args, "kind")

@@ -41,6 +41,8 @@ STREAMS_PER_ITERATOR = 4
 class _Wait:
     caller: Caller
     stream: Stream
+    receipts: bool
+    """Whether it is for receipts too."""
 
 
 class Events:
@@ -203,8 +205,10 @@ class Events:
         now: Instant,
         *,
         seen: str | None = None,
+        receipts: bool = True,
     ) -> Actions:
-        """Answer with the next event of the lane, now or when there is one."""
+        """Answer with the next event of the lane, now or when there is one; without `receipts` with none of
+        those that were only announced."""
         refusal = self._iterators.check(iterator, "event")
         if refusal is None and caller in self._by_caller:
             refusal = Refusal(Reason.BAD_ARGUMENT, f"call {caller.call} is pending already")
@@ -214,7 +218,7 @@ class Events:
         before = self._start_over(stream, seen, now) if seen is not None else []
         self._iterators.hold(iterator)
         stream.waits[caller] = None
-        wait = _Wait(caller, stream)
+        wait = _Wait(caller, stream, receipts)
         self._by_caller[caller] = wait
         self._waits.setdefault(lane, OrderedDict())[caller] = wait
         return before + self._serve(wait, now) + self._commits.flush(now)
@@ -299,6 +303,9 @@ class Events:
     def _serve(self, wait: _Wait, now: Instant) -> Actions:
         actions: Actions = []
         while (event := self._next(wait.stream)) is not None:
+            if event.message is not None and not wait.receipts:
+                self._streams.skip(wait.stream, event.key)
+                continue
             try:
                 body = b""
                 message = event.message or self._messages.kept(EVENTS, event.key)

@@ -365,6 +365,7 @@ class LocalQueue(CommandSide):
         now: Instant,
         *,
         seen: str | None = None,
+        receipts: bool = True,
     ) -> Actions:
         """Respond with the next event of (topic, event, reference), now or when there is one.
 
@@ -373,9 +374,10 @@ class LocalQueue(CommandSide):
         at the oldest retained event; else after the last one delivered for (worker, topic, event); a worker
         of a new name begins with what arrives after its first wait (see `streams.py`). `seen`: uuid of the
         last event that reached its reader ("": none yet); what was handed out after it is shown again.
+        Without `receipts` what was only announced is passed over.
         """
         lane = LaneKey(topic, event, reference)
-        return self._events.wait(caller, iterator, lane, worker, now, seen=seen)
+        return self._events.wait(caller, iterator, lane, worker, now, seen=seen, receipts=receipts)
 
     @property
     def subscriptions(self) -> Subscriptions:

@@ -125,7 +125,7 @@ class Streams:
         self._store(stream)
 
     def skip(self, stream: Stream, key: int) -> None:
-        """An event is not for this stream to show (its payload cannot be handed out)."""
+        """An event is not for this stream to show: its payload cannot be handed out, or is not asked for."""
         if key in stream.again:
             stream.again.remove(key)
         else:

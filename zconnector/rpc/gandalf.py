@@ -22,8 +22,10 @@ import grpc
 import grpc.aio
 
 from zconnector.errors import Reason, Refusal
+from zconnector.messages.message import is_completion
 from zconnector.rpc import convert, metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
+from zconnector.rpc.gate import Gate
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
 
@@ -47,6 +49,10 @@ class GandalfService:
         self._settings = settings
         self._waits: set[asyncio.Task[Any]] = set()
         self._closing = asyncio.Event()
+        self._commands = Gate()
+        """A reply that was read mostly brings its reader's next command."""
+        self._completions = Gate()
+        """A command that was handed out brings its completion."""
 
     def handlers(self) -> list[grpc.GenericRpcHandler[Any, Any]]:
         """What to add to a server."""
@@ -81,6 +87,8 @@ class GandalfService:
     def close(self) -> None:
         """End the waits, and what is held, with their errors; other calls go on."""
         self._closing.set()
+        self._commands.open()
+        self._completions.open()
         for task in self._waits:
             task.cancel()
 
@@ -114,6 +122,7 @@ class GandalfService:
             default_timeout=self._settings.default_timeout_ms,
         )
         args["began"] = int(began * 1000)
+        await self._commands.passed()
         result, _ = await self._door.call("send_command", args, payload)
         outcome = str(result.get("outcome", "ACCEPTED"))
         context.set_trailing_metadata(((metadata.OUTCOME, outcome),))
@@ -122,6 +131,7 @@ class GandalfService:
     async def wait_command(self, request: Any, context: Context) -> Any:
         args = {**convert.wait_command_args(request, self._worker(context)), **_seen(context)}
         header, payload = await self._wait("wait_command", args)
+        self._completions.answered()
         return convert.command_message(header, payload)
 
     async def create_command_iterator(self, request: Any, context: Context) -> Any:
@@ -131,6 +141,8 @@ class GandalfService:
         args, payload = convert.event_args(
             request, self._worker(context), default_timeout=self._settings.default_timeout_ms
         )
+        if args["reference"] and is_completion(args["event"]):
+            await self._completions.passed()
         await self._door.call("send_event", args, payload)
         return pb.Empty()
 
@@ -145,8 +157,10 @@ class GandalfService:
 
     async def _next_event(self, request: Any, context: Context, *, any_event: bool) -> Any:
         args = convert.wait_event_args(request, self._worker(context), any_event=any_event)
-        args |= _seen(context)
+        args |= _seen(context) | _receipts(context)
         header, payload = await self._wait("wait_event", args)
+        if header.get("reference") and is_completion(str(header.get("event"))):
+            self._commands.answered()
         if header.get("reason"):
             context.set_trailing_metadata(_why(str(header["reason"]), str(header.get("detail", "")), ""))
         return convert.event_message(header, payload)
@@ -215,6 +229,12 @@ def _seen(context: Context) -> dict[str, str]:
     if all(key != metadata.SEEN for key, _ in pairs):
         return {}
     return {"seen": metadata.decode_text(metadata.value(pairs, metadata.SEEN))}
+
+
+def _receipts(context: Context) -> dict[str, bool]:
+    """False for a reader that wants none of them; nothing for others."""
+    unwanted = metadata.value(context.invocation_metadata(), metadata.RECEIPTS) == "0"
+    return {"receipts": False} if unwanted else {}
 
 
 def _definite(context: Context) -> bool:

@@ -14,6 +14,8 @@ WORKER = "x-zconnector-worker"
 SEEN = "x-zconnector-seen"
 """Request to a Wait call by a reader of one message at a time: uuid of the last one of its iterator that
 reached it, percent-encoded (empty: none yet). What was handed out since was lost: it comes again."""
+RECEIPTS = "x-zconnector-receipts"
+"""Request to WaitTopicMessage and WaitEventMessage: `0`: pass over receipts (SendCommandMessage tells it)."""
 DEFINITE = "x-zconnector-definite"
 """Request to SendCommandMessage: `1`: tell errors at once, do not hold them for a second."""
 BOOT = "x-zconnector-boot"

@@ -395,7 +395,7 @@ class Client:
             try:
                 if not iterator:
                     iterator = await get_iterator()
-                said = ((metadata.SEEN, metadata.encode_text(seen)),)
+                said = ((metadata.SEEN, metadata.encode_text(seen)), (metadata.RECEIPTS, "0"))
                 event, trailing = await self._wait(handle.command, None, iterator, handle.uuid, left, said)
             except CallFailed as failed:
                 if deadline is not None and loop.time() >= deadline:

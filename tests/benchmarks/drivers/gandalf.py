@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.benchmarks.noop_worker import COMMAND
+from tests.benchmarks.noop_worker import COMMAND, MAJOR
 from tests.benchmarks.topology import TYPE_B, A, Topology
-from tests.benchmarks.workload import PATIENCE, Driver, DriverError
+from tests.benchmarks.workload import PATIENCE, Driver, DriverError, served_by
 from zconnector.worker import Client
 
 LABEL = "Gandalf API"
+API = "gandalf"
 
 
 class GandalfDriver:
-    """A receipt is awaited first (the call returns with it), then the reply."""
+    """A receipt is awaited first (the call returns with it), then the reply.
+
+    The major is named: without one a command goes to the highest version, another driver's worker perhaps.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def send(self, payload: str) -> str:
-        handle = await self._client.send_command(TYPE_B, COMMAND, payload)
+        handle = await self._client.send_command(TYPE_B, COMMAND, payload, major=MAJOR)
         reply = await handle.reply(PATIENCE)
         if not reply.ok:
             raise DriverError(f"{reply.event}: {reply.reason} {reply.detail}")
-        return reply.payload
+        return served_by(API, reply.payload)
 
 
 @asynccontextmanager

@@ -275,10 +275,11 @@ class Bench:
         worker: str = "w",
         *,
         seen: str | None = None,
+        receipts: bool = True,
     ) -> Caller:
         caller = self.caller()
         args = (caller, iterator, topic, event, reference, worker, self.now)
-        self.do(self.queue.wait_event(*args, seen=seen))
+        self.do(self.queue.wait_event(*args, seen=seen, receipts=receipts))
         return caller
 
     def cancel(self, caller: Caller) -> None:

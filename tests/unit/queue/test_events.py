@@ -286,6 +286,22 @@ def test_an_announcement_is_seen_once_and_never_stored(bench: Bench) -> None:
     assert bench.got(bench.listen(bench.iterator("event"), "BUILD", "ON_GOING", "u1")) is None
 
 
+def test_a_reader_that_wants_no_receipts_gets_the_reply_alone(bench: Bench) -> None:
+    iterator = bench.iterator("event")
+    before = bench.listen(iterator, "BUILD", None, "u1", seen="", receipts=False)
+    bench.do(bench.queue.announce(on_going("u1"), bench.now))
+    assert bench.got(before) is None, "the receipt wakes it, and is not for it"
+    later = bench.listen(bench.iterator("event"), "BUILD", None, "u1", seen="", receipts=False)
+    assert bench.got(later) is None
+    bench.publish(reply(bench, "r1", "u1"))
+    assert [bench.got(before), bench.got(later)] == ["r1", "r1"]
+    lost = bench.listen(iterator, "BUILD", None, "u1", seen="", receipts=False)
+    assert bench.got(lost) == "r1", "the answer was lost: it comes again"
+    assert bench.got(bench.listen(iterator, "BUILD", None, "u1", seen="r1", receipts=False)) is None
+    both = bench.iterator("event")
+    assert bench.got(bench.listen(both, "BUILD", None, "u1")) == on_going("u1").uuid, "others still see it"
+
+
 def on_going(reference: str) -> Message:
     command = Message(Kind.COMMAND, {"uuid": reference, "tenant": "acme", "command": "BUILD"})
     return receipt(command, "ON_GOING")
