@@ -106,6 +106,15 @@ def test_every_tenant_has_a_sequence_from_one_without_holes(store: ClusterStore)
     assert store.latest_of_all() == {"acme": 4, "beta": 1}
 
 
+def test_many_lines_of_one_transaction_are_numbered_in_order_whatever_their_size(store: ClusterStore):
+    """Beyond what one statement takes, with large ones and copies among them."""
+    entries = [entry(f"e{n}", payload=b"p" * (70_000 if n % 50 == 7 else 9)) for n in range(150)]
+    writes = [AppendEvent("acme", each) for each in (*entries, entries[3], entries[57])]
+    results = store.commit(writes)
+    assert results == [*(Appended(n, True) for n in range(1, 151)), Appended(4, False), Appended(58, False)]
+    assert [r.entry for r in store.events("acme", 0, 999, 999, 10**9)] == entries
+
+
 def test_events_are_read_back_as_they_were(store: ClusterStore):
     one(store, AppendEvent("acme", entry("e1", payload=b"\x00\xff", nested={"a": [1]})))
     (line,) = store.events("acme", 0, 10, 10, 10**6)
@@ -388,11 +397,18 @@ def test_a_store_of_a_newer_zconnector_is_refused(tmp_path: Path):
                 st.integers(0, 4),
                 st.sampled_from(["x", "y"]),
             ),
+            st.builds(
+                lambda t, n: AppendReply(t, entry(f"r{n}", "REPLY", at=n, reference=f"u{n}")),
+                st.sampled_from(["acme", "beta"]),
+                st.integers(0, 4),
+            ),
+            st.builds(lambda n, c: Reassign("acme", f"u{n}", "x", c), st.integers(0, 4), st.just("y")),
             st.builds(lambda b, n: Trim(b, 10**9, n, 10**8), st.integers(0, 12), st.integers(1, 5)),
             st.builds(lambda n: Trim(0, n, 5, 10**8), st.integers(0, 1000)),
         ),
         max_size=40,
-    )
+    ),
+    st.integers(1, 40),
 )
 @example(
     [
@@ -400,13 +416,18 @@ def test_a_store_of_a_newer_zconnector_is_refused(tmp_path: Path):
         resolve("u1", "x", at=1),
         resolve("u0", "x", at=0),
         Trim(0, 10**9, 1, 10**8),
-    ]
+    ],
+    1,
 )
-def test_both_stores_give_the_same_answers(tmp_path_factory: pytest.TempPathFactory, writes: list[Any]):
+def test_both_stores_give_the_same_answers(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[Any], together: int
+):
+    """Whether writes are committed one by one, or several together."""
     memory = MemoryStore()
     sqlite = SqliteStore(tmp_path_factory.mktemp("store") / "cluster.db")
-    for write in writes:
-        assert memory.commit([write]) == sqlite.commit([write])
+    for begin in range(0, len(writes), together):
+        some = writes[begin : begin + together]
+        assert [one(memory, write) for write in some] == sqlite.commit(some)
     for tenant in ("acme", "beta"):
         assert memory.events(tenant, 0, 99, 99, 10**6) == sqlite.events(tenant, 0, 99, 99, 10**6)
         assert memory.oldest(tenant) == sqlite.oldest(tenant)

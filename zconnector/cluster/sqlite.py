@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
+from zconnector.cluster.sqlite_journal import COMMANDS, EVENTS, Append, append
 from zconnector.cluster.store import (
-    Appended,
-    AppendEvent,
-    AppendReply,
     Bind,
     Component,
     ComponentId,
@@ -24,22 +23,17 @@ from zconnector.cluster.store import (
     Reassign,
     Rebind,
     Recorded,
-    Resolve,
     Resolved,
     Revoke,
     Trail,
     Trim,
     Trimmed,
-    reference_of,
-    size_of,
 )
 from zconnector.configuration.logical import Layers, same_values
 from zconnector.configuration.pivot import Pivot, ProductConnector, put_beside
 from zconnector.errors import ConfigError, DamagedError, StorageError
 from zconnector.storage.seal import seal, unseal
 from zconnector.storage.sqlite import Database, Transaction
-
-_EVENTS, _COMMANDS = 0, 1
 
 MIGRATIONS = (
     """
@@ -135,10 +129,7 @@ class SqliteStore:
         """
         self._database = Database(path, MIGRATIONS)
         self._handlers: dict[type, Callable[[Transaction, Any], Any]] = {
-            Resolve: _resolve,
             Reassign: _reassign,
-            AppendEvent: lambda t, w: _append(t, w.tenant, _EVENTS, w.entry),
-            AppendReply: lambda t, w: _append(t, w.tenant, _COMMANDS, w.entry),
             Declare: _declare,
             Bind: _bind,
             Rebind: lambda t, w: _change(t, w.component, "key = ''"),
@@ -154,7 +145,13 @@ class SqliteStore:
         """Execute the writes in one durable transaction. Raises StorageError."""
         with self._database.transaction() as transaction:
             try:
-                return [self._handlers[type(write)](transaction, write) for write in writes]
+                results: list[Any] = []
+                for appends, some in groupby(writes, lambda write: isinstance(write, Append)):
+                    if appends:
+                        results += append(transaction, list(some))
+                    else:
+                        results += [self._handlers[type(write)](transaction, write) for write in some]
+                return results
             except orjson.JSONEncodeError as error:
                 raise StorageError(f"cannot be stored: {error}") from error
 
@@ -171,7 +168,7 @@ class SqliteStore:
             "SELECT seq, size, kind, uuid, timestamp, header, payload FROM journal "
             "WHERE tenant = ? AND stream = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
         )
-        for seq, row_size, *rest in self._database.each(sql, (tenant, _EVENTS, after, upto, limit)):
+        for seq, row_size, *rest in self._database.each(sql, (tenant, EVENTS, after, upto, limit)):
             size += row_size
             if found and size > max_bytes:
                 break
@@ -183,13 +180,13 @@ class SqliteStore:
 
     def latest(self, tenant: str) -> int:
         rows = self._database.read(
-            "SELECT last FROM streams WHERE tenant = ? AND stream = ?", (tenant, _EVENTS)
+            "SELECT last FROM streams WHERE tenant = ? AND stream = ?", (tenant, EVENTS)
         )
         return int(rows[0][0]) if rows else 0
 
     def oldest(self, tenant: str) -> int:
         rows = self._database.read(
-            "SELECT min(seq) FROM journal WHERE tenant = ? AND stream = ?", (tenant, _EVENTS)
+            "SELECT min(seq) FROM journal WHERE tenant = ? AND stream = ?", (tenant, EVENTS)
         )
         return self.latest(tenant) + 1 if rows[0][0] is None else int(rows[0][0])
 
@@ -200,7 +197,7 @@ class SqliteStore:
 
     def has_reply(self, tenant: str, uuid: str) -> bool:
         sql = "SELECT 1 FROM journal WHERE tenant = ? AND stream = ? AND kind = 'REPLY' AND uuid = ?"
-        return bool(self._database.read(sql, (tenant, _COMMANDS, uuid)))
+        return bool(self._database.read(sql, (tenant, COMMANDS, uuid)))
 
     def trails(self, uuid: str, limit: int) -> list[Trail]:
         found: list[Trail] = []
@@ -213,7 +210,7 @@ class SqliteStore:
         resolved = "SELECT target, at FROM resolutions WHERE tenant = ? AND uuid = ?"
         for (tenant,) in self._database.read("SELECT DISTINCT tenant FROM streams ORDER BY tenant"):
             lines: list[Recorded] = []
-            for seq, *rest in self._database.read(sql, (tenant, _EVENTS, _COMMANDS, uuid, limit)):
+            for seq, *rest in self._database.read(sql, (tenant, EVENTS, COMMANDS, uuid, limit)):
                 try:
                     lines.append(Recorded(seq, _entry(tenant, seq, *rest)))
                 except DamagedError as error:
@@ -241,19 +238,7 @@ class SqliteStore:
         return _layers(self._database.read(sql, (tenant, name)))
 
     def latest_of_all(self) -> dict[str, int]:
-        return dict(self._database.read("SELECT tenant, last FROM streams WHERE stream = ?", (_EVENTS,)))
-
-
-def _resolve(transaction: Transaction, write: Resolve) -> Resolved:
-    known = _resolution(transaction, write.tenant, write.uuid)
-    if known is not None:
-        return known
-    _append(transaction, write.tenant, _COMMANDS, write.entry)
-    transaction.execute(
-        "INSERT INTO resolutions (tenant, uuid, digest, target, at) VALUES (?, ?, ?, ?, ?)",
-        (write.tenant, write.uuid, write.digest, write.candidate, write.entry.timestamp),
-    )
-    return Resolved(write.candidate, write.digest, fresh=True)
+        return dict(self._database.read("SELECT tenant, last FROM streams WHERE stream = ?", (EVENTS,)))
 
 
 def _reassign(transaction: Transaction, write: Reassign) -> Resolved:
@@ -271,41 +256,6 @@ def _resolution(transaction: Transaction, tenant: str, uuid: str) -> Resolved | 
         "SELECT target, digest FROM resolutions WHERE tenant = ? AND uuid = ?", (tenant, uuid)
     )
     return Resolved(rows[0][0], rows[0][1], fresh=False) if rows else None
-
-
-def _append(transaction: Transaction, tenant: str, stream: int, entry: Entry) -> Appended:
-    known = transaction.execute(
-        "SELECT seq FROM journal WHERE tenant = ? AND stream = ? AND kind = ? AND uuid = ?",
-        (tenant, stream, entry.kind, entry.uuid),
-    )
-    if known:
-        return Appended(known[0][0], fresh=False)
-    header = orjson.dumps(entry.header)
-    size = size_of(entry, header)
-    rows = transaction.execute(
-        "INSERT INTO streams (tenant, stream, last, bytes) VALUES (?, ?, 1, ?) "
-        "ON CONFLICT DO UPDATE SET last = last + 1, bytes = bytes + excluded.bytes RETURNING last",
-        (tenant, stream, size),
-    )
-    seq = int(rows[0][0])
-    sealed = seal(header, entry.uuid.encode() + entry.payload)
-    transaction.execute(
-        "INSERT INTO journal (tenant, stream, seq, kind, uuid, timestamp, size, header, payload, reference) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            tenant,
-            stream,
-            seq,
-            entry.kind,
-            entry.uuid,
-            entry.timestamp,
-            size,
-            sealed,
-            entry.payload,
-            reference_of(entry),
-        ),
-    )
-    return Appended(seq, fresh=True)
 
 
 def _declare(transaction: Transaction, write: Declare) -> bool:
@@ -426,7 +376,7 @@ def _trim(transaction: Transaction, write: Trim) -> Trimmed:
         "SELECT tenant, uuid FROM resolutions AS r WHERE at < ? AND NOT EXISTS (SELECT 1 FROM journal "
         "WHERE tenant = r.tenant AND stream = ? AND kind = 'COMMAND' AND uuid = r.uuid) "
         "ORDER BY at LIMIT ?",
-        (horizon, _COMMANDS, write.limit),
+        (horizon, COMMANDS, write.limit),
     )
     transaction.execute_many("DELETE FROM resolutions WHERE tenant = ? AND uuid = ?", stale)
     return Trimmed(max(gone, len(stale)), total)

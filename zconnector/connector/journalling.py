@@ -10,8 +10,6 @@ import random
 from collections import Counter
 from typing import Any
 
-import orjson
-
 from zconnector.actions import Actions
 from zconnector.clock import Instant
 from zconnector.messages.kinds import Kind
@@ -102,7 +100,7 @@ class Journalling:
         self._keys = []
         headers = size = 0
         for key, message in records:
-            headers += len(orjson.dumps(message.header)) + _BESIDE
+            headers += self._queue.journal.header_size(key, message) + _BESIDE
             size += len(message.payload)
             if entries and (headers > MAX_HEADERS or size > MAX_PAYLOADS):
                 break

@@ -55,7 +55,7 @@ class Home:
         event = self._retained.admit(reply, len(body), now, force=force)
         if event is None:
             return None
-        record = self._journal.add(reply, reply=True)
+        record = self._journal.add(reply, body, reply=True)
         entry = Entry(event.key, event.uuid, event.topic, self.name, True, now.wall, len(body))
         write = Put(EVENTS, event.key, event.as_meta(now.wall), body)
         return Draft(entry, write, Homecoming(event, record), reply)

@@ -55,21 +55,21 @@ class Journal:
         self._bytes += size
         self._next = max(self._next, key + 1)
 
-    def add(self, message: Message, *, reply: bool) -> int | None:
+    def add(self, message: Message, body: bytes, *, reply: bool) -> int | None:
         """A record, which goes with the very next commit: `accept` or `withdraw` it then. None: no room."""
-        draft = self.draft(message, reply=reply)
+        draft = self.draft(message, body, reply=reply)
         if draft is None:
             return None
         key, write = draft
         self._commits.ride(write)
         return key
 
-    def draft(self, message: Message, *, reply: bool) -> tuple[int, Put] | None:
+    def draft(self, message: Message, body: bytes, *, reply: bool) -> tuple[int, Put] | None:
         """As `add`; the caller puts the write into the commit that it belongs to.
 
-        Of a message that is too large for a JOURNAL only the header is told.
+        `body` is the message's stored form, which its own row has too. Of a message that is too large for a
+        JOURNAL only the header is told.
         """
-        body = pack(message)
         if len(body) > MAX_RECORD:
             cut: dict[str, Any] = {"cut": len(message.payload)}
             if not reply:
@@ -120,6 +120,10 @@ class Journal:
                 notes.append(Note("error", "record for the journal cannot be read", {"error": str(error)}))
                 break
         return found, notes
+
+    def header_size(self, key: int, message: Message) -> int:
+        """Bytes of the header of a record that `first` gave; a few more, never less."""
+        return self._records[key] - len(message.payload)
 
     def told(self, keys: Iterable[int], now: Instant) -> Actions:
         """The member has these."""

@@ -31,6 +31,7 @@ from zconnector.queue.commits import Commits
 from zconnector.queue.cursor import Cursor
 from zconnector.queue.dead import DeadLetters
 from zconnector.queue.documents import Documents
+from zconnector.queue.envelope import pack
 from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.journal import Journal
@@ -238,7 +239,8 @@ class LocalQueue(CommandSide):
         """
         if self.knows_command(command.uuid):
             return self.offer(command, now, done, retry)
-        draft = self.journal.draft(command, reply=False)
+        body = pack(command)
+        draft = self.journal.draft(command, body, reply=False)
         if draft is None:
             detail = "the cluster's journal is too far behind: too many records wait for it"
             return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
@@ -249,7 +251,9 @@ class LocalQueue(CommandSide):
             settle(record)
             return done(now, offered)
 
-        return self._commands.offers.offer(command, now, decided, retry, along=[*along, write], spare=spare)
+        return self._commands.offers.offer(
+            command, now, decided, retry, along=[*along, write], spare=spare, body=body
+        )
 
     def _offer_again(
         self,

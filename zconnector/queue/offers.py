@@ -45,15 +45,18 @@ class Offers:
         *,
         along: Sequence[Write] = (),
         spare: int = 0,
+        body: bytes | None = None,
     ) -> Actions:
         """A command arrived: `done` hears what may be receipted. `retry` None: as the settings say.
 
         `along` is stored with it, or not at all; `spare`: it may be one of so many beyond the bounds.
+        `body` is its stored form, where that was made before.
         """
         known = self._register.find(message.uuid)
         if known is not None:
             return self._offered_again(known, body_digest(message), now, done)
-        body = pack(message)
+        if body is None:
+            body = pack(message)
         refusal = self._late(message, now)
         room: Actions = []
         if refusal is None:
