@@ -87,6 +87,7 @@ class Network:
     def __init__(self, scheduler: Scheduler, rng: random.Random) -> None:
         self._scheduler = scheduler
         self._rng = rng
+        self._random = rng.random
         self._listening: dict[str, Endpoint] = {}
         self._routing = 0
         self._pipes: dict[tuple[str, str], dict[Pipe, None]] = {}
@@ -175,22 +176,23 @@ class Network:
             return False
         pipe.held += 1
         self.transmissions += 1
-        self.messages += len(frames) // 3
+        self.messages += 1 if len(frames) == 3 else len(frames) // 3
         if pipe.waiting or (self.blocked and self.blocked.get(pipe.way)):
             pipe.waiting.append(frames)
             return True
         self._carry(pipe, frames)
-        if self.duplicates and self._rng.random() < self.duplicates:
+        if self.duplicates and self._random() < self.duplicates:
             pipe.held += 1
             self._carry(pipe, frames)
         return True
 
     def _carry(self, pipe: Pipe, frames: list[bytes]) -> None:
-        arrival = self._scheduler.now + BASE_DELAY + int(self._rng.random() * self.jitter)
+        scheduler = self._scheduler
+        arrival = scheduler.now + BASE_DELAY + int(self._random() * self.jitter)
         if arrival <= pipe.last:
             arrival = pipe.last + 1
         pipe.last = arrival
-        self._scheduler.at(arrival, self._arrive, pipe, frames)
+        scheduler.at(arrival, self._arrive, pipe, frames)
 
     def _arrive(self, pipe: Pipe, frames: list[bytes]) -> None:
         if 0 <= pipe.ends < self._scheduler.now:

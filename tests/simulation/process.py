@@ -213,8 +213,7 @@ class Process:
         if self.frozen:
             self._backlog.append((self.opened, (connection,)))
         elif connection.dealer_open:
-            link = connection.link
-            self._enter("opened", lambda now: self.machine.link_opened(link, now), before=True)
+            self._enter("opened", self.machine.link_opened, connection.link, before=True)
 
     def lost(self, connection: Connection, why: str) -> None:
         if self.frozen:
@@ -222,7 +221,7 @@ class Process:
             return
         link = connection.link
         if self._dealers.pop(link, None) is not None:
-            self._enter("lost", lambda now: self.machine.link_lost(link, why, now), before=True)
+            self._enter("lost", self.machine.link_lost, link, why, before=True)
 
     def call(
         self,
@@ -250,8 +249,7 @@ class Process:
 
     def _called(self, number: int, op: str, args: Mapping[str, Any], payload: bytes) -> None:
         if number in self._calls:
-            caller = Caller(b"grpc", number)
-            self._enter(op, lambda now: self.machine.call(caller, op, args, payload, now))
+            self._enter(op, self.machine.call, Caller(b"grpc", number), op, args, payload)
 
     def control(self, op: str, args: Mapping[str, Any], reply: ControlReply) -> None:
         """A request from the control socket."""
@@ -271,12 +269,15 @@ class Process:
             self._cancelled(number)
 
     def _cancelled(self, number: int) -> None:
-        self._enter("cancel", lambda now: self.machine.cancel(Caller(b"grpc", number), now))
+        self._enter("cancel", self.machine.cancel, Caller(b"grpc", number))
 
     # ---- one step
 
-    def _enter(self, what: str, step: Then, *, before: bool = False) -> None:
-        """Let the core take one step and perform what it asks for. `before`: what is due comes first."""
+    def _enter(self, what: str, step: Callable[..., Actions], *args: Any, before: bool = False) -> None:
+        """Let the core take one step, with these arguments and the time, and perform what it asks for.
+
+        `before`: what is due comes first.
+        """
         if not self.alive:
             return
         self._trace.step(self._scheduler.now, self.name, what)
@@ -284,7 +285,7 @@ class Process:
         try:
             if before and now.mono >= self._due and self._is_due(now):
                 self._perform(self.machine.tick(now))
-            self._perform(step(now))
+            self._perform(step(*args, now))
             self._end_turn()
         except KilledError:
             self._die("killed")
@@ -307,8 +308,10 @@ class Process:
                 self._burn()
             kind = type(action)
             if kind is Transmit:
-                self._outbox.add(action)
-            elif kind is not Note:
+                self._outbox.add(action)  # type: ignore[arg-type]
+            elif kind is Respond:
+                self._respond(action)  # type: ignore[arg-type]
+            elif kind is not Note and not (kind is Reach and action.point != self.crash_at):  # type: ignore[union-attr]
                 self._one(action)
 
     def _burn(self) -> None:
@@ -323,11 +326,8 @@ class Process:
                     raise RuntimeError("Commit without a store")
                 self._writer.submit(action)
             case Reach():
-                if action.point == self.crash_at:
-                    self._outbox.flush()
-                    raise KilledError
-            case Respond():
-                self._respond(action)
+                self._outbox.flush()
+                raise KilledError
             case Open():
                 self._dealers[action.link] = self._network.open(
                     self, action.link, action.endpoint, action.server_key
@@ -382,25 +382,22 @@ class Process:
             if self._queue:
                 self._perform([])
         if self.alive:
-            self._reschedule()
+            deadline = self.machine.soon()
+            if deadline != self._due or self._timer < 0:  # mostly it is as it was
+                self._reschedule(deadline)
 
     def _transmit(self, link: Link, frames: Frames) -> bool:
-        taken = self._hand(link, frames)
+        if type(link) is bytes:
+            taken = self._network.send_down(self._routes.get(link), frames)
+        else:
+            taken = self._network.send_up(self._dealers.get(link), frames)
         if not taken:
             self.told += 1
         return taken
 
-    def _hand(self, link: Link, frames: Frames) -> bool:
-        if type(link) is bytes:
-            return self._network.send_down(self._routes.get(link), frames)
-        return self._network.send_up(self._dealers.get(link), frames)
-
     # ---- time
 
-    def _reschedule(self) -> None:
-        deadline = self.machine.soon()
-        if deadline == self._due and self._timer >= 0:
-            return  # as it mostly is
+    def _reschedule(self, deadline: float) -> None:
         self._due = deadline
         if deadline == inf:
             return
@@ -421,7 +418,7 @@ class Process:
         if now.mono >= self._due and self._is_due(now):
             self._tick()
         else:
-            self._reschedule()
+            self._reschedule(self.machine.soon())
 
     def _is_due(self, now: Instant) -> bool:
         """The time that the core has named has come: whether anything is due indeed."""
@@ -466,7 +463,7 @@ class Process:
         self._answer(number, action.args, action.payload, action.error)
 
     def _answer(self, number: int, args: Mapping[str, Any], payload: bytes, error: Refusal | None) -> None:
-        answered, _ = self._calls.pop(number)
+        answered = self._calls.pop(number)[0]
         self._crossing[number] = None
         self._scheduler.after(100, self._reaches, number, answered, args, payload, error)
 
