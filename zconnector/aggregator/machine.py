@@ -33,7 +33,10 @@ class AggregatorMachine:
         return self._shoset.aim(self._targets, now)
 
     def tick(self, now: Instant) -> Actions:
-        return self._shoset.tick(now) + self.router.tick(now)
+        actions = self._shoset.tick(now)
+        if self.router.soon() <= now.mono:
+            actions += self.router.tick(now)
+        return actions
 
     @property
     def quiet(self) -> bool:

@@ -76,8 +76,6 @@ class LocalQueue(CommandSide):
 
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
         self._commits = Commits()
-        self.overdue = self._commits.deadline
-        """The one deadline that the agenda is not told: what rides mostly finds a commit within its step."""
         self._messages = messages = Messages(bodies)
         self._dead = DeadLetters(settings, self._commits, messages)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
@@ -184,6 +182,14 @@ class LocalQueue(CommandSide):
             self._dead.deadline,
             self._commits.deadline,
         )
+
+    def overdue(self) -> float | None:
+        """The deadlines that the agenda is not told: what rides mostly finds a commit within its step, and what
+        came into the outbox, or home, is mostly sent or shown. All parts would be asked for nothing."""
+        home = self._outbox.home
+        if self._outbox.unseen or (home is not None and home.unshown):
+            return 0.0
+        return self._commits.deadline()
 
     @property
     def agenda(self) -> Agenda:

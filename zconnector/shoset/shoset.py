@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from zconnector.actions import Actions, Link, Note, Slow, Then, Transmit
@@ -309,7 +310,9 @@ class Shoset:
         return [self._beat(peer)] if peer.granted - peer.reported >= self._reported_each else []
 
     def tick(self, now: Instant) -> Actions:
-        """Drop the dead, open what is due, beat. Called before frames are read."""
+        """Drop the dead, open what is due, beat. Called before frames are read, and for what else is due."""
+        if now.mono < self.agenda.at < inf:
+            return []
         self.agenda.doubt()
         actions: Actions = []
         for peer in self._paces.owing:
