@@ -158,20 +158,17 @@ class Network:
 
     def send_up(self, connection: Connection | None, frames: list[bytes]) -> bool:
         """The DEALER sends; False: it is closed, or has no room."""
-        if connection is None or not connection.dealer_open or connection.up is None:
-            self.refused += 1
-            return False
-        return self._send(connection.up, frames)
+        return self.send(connection.up if connection is not None and connection.dealer_open else None, frames)
 
     def send_down(self, connection: Connection | None, frames: list[bytes]) -> bool:
         """The ROUTER sends; False: no route, or no room."""
-        if connection is None or not connection.router_open or connection.down is None:
-            self.refused += 1
-            return False
-        return self._send(connection.down, frames)
+        return self.send(
+            connection.down if connection is not None and connection.router_open else None, frames
+        )
 
-    def _send(self, pipe: Pipe, frames: list[bytes]) -> bool:
-        if pipe.held >= HIGH_WATER:
+    def send(self, pipe: Pipe | None, frames: list[bytes]) -> bool:
+        """One end sends; False: there is no route (None), or no room."""
+        if pipe is None or pipe.held >= HIGH_WATER:
             self.refused += 1
             return False
         pipe.held += 1
@@ -180,7 +177,12 @@ class Network:
         if pipe.waiting or (self.blocked and self.blocked.get(pipe.way)):
             pipe.waiting.append(frames)
             return True
-        self._carry(pipe, frames)
+        scheduler = self._scheduler  # from here on as `_carry`, without a call
+        arrival = scheduler.now + BASE_DELAY + int(self._random() * self.jitter)
+        if arrival <= pipe.last:
+            arrival = pipe.last + 1
+        pipe.last = arrival
+        scheduler.at(arrival, self._arrive, pipe, frames)
         if self.duplicates and self._random() < self.duplicates:
             pipe.held += 1
             self._carry(pipe, frames)

@@ -273,15 +273,22 @@ class Process:
 
     # ---- one step
 
-    def _enter(self, what: str, step: Callable[..., Actions], *args: Any, before: bool = False) -> None:
+    def _enter(
+        self,
+        what: str,
+        step: Callable[..., Actions],
+        *args: Any,
+        before: bool = False,
+        at: Instant | None = None,
+    ) -> None:
         """Let the core take one step, with these arguments and the time, and perform what it asks for.
 
-        `before`: what is due comes first.
+        `before`: what is due comes first. `at`: the time, where it is known.
         """
         if not self.alive:
             return
         self._trace.step(self._scheduler.now, self.name, what)
-        now = self._clock.now()
+        now = self._clock.now() if at is None else at
         try:
             if before and now.mono >= self._due and self._is_due(now):
                 self._perform(self.machine.tick(now))
@@ -387,13 +394,19 @@ class Process:
                 self._reschedule(deadline)
 
     def _transmit(self, link: Link, frames: Frames) -> bool:
+        pipe = None
         if type(link) is bytes:
-            taken = self._network.send_down(self._routes.get(link), frames)
+            connection = self._routes.get(link)
+            if connection is not None and connection.router_open:
+                pipe = connection.down
         else:
-            taken = self._network.send_up(self._dealers.get(link), frames)
-        if not taken:
-            self.told += 1
-        return taken
+            connection = self._dealers.get(link)  # type: ignore[arg-type]
+            if connection is not None and connection.dealer_open:
+                pipe = connection.up
+        if self._network.send(pipe, frames):
+            return True
+        self.told += 1
+        return False
 
     # ---- time
 
@@ -416,7 +429,7 @@ class Process:
             return  # thawing begins with a tick
         now = self._clock.now()
         if now.mono >= self._due and self._is_due(now):
-            self._tick()
+            self._enter("tick", self.machine.tick, at=now)
         else:
             self._reschedule(self.machine.soon())
 
@@ -452,15 +465,17 @@ class Process:
             self._broken()
 
     def _respond(self, action: Respond) -> None:
-        number = action.caller.call
-        if number not in self._calls:
+        number, args, payload, error = action.caller.call, action.args, action.payload, action.error
+        call = self._calls.pop(number, None)
+        if call is None:
             return
-        given = self._calls[number][1]
-        if given is not None and action.error is None:
+        answered, given = call
+        if given is not None and error is None:
             self._giving = True
-            given(action.args, action.payload)
+            given(args, payload)
             self._giving = False
-        self._answer(number, action.args, action.payload, action.error)
+        self._crossing[number] = None
+        self._scheduler.after(100, self._reaches, number, answered, args, payload, error)
 
     def _answer(self, number: int, args: Mapping[str, Any], payload: bytes, error: Refusal | None) -> None:
         answered = self._calls.pop(number)[0]

@@ -27,6 +27,7 @@ class AggregatorMachine:
     ) -> None:
         self.router = AggregatorRouter(identity, settings, rng)
         self._shoset = self.router.shoset
+        self._sessions = self._shoset.agenda
         self._targets = members
 
     def start(self, now: Instant) -> Actions:
@@ -43,7 +44,10 @@ class AggregatorMachine:
         return self._shoset.quiet
 
     def soon(self) -> float:
-        sessions, own = self._shoset.soon(), self.router.soon()
+        sessions = self._sessions.at
+        if sessions <= 0.0:
+            sessions = self._shoset.soon()
+        own = self.router.soon()
         return own if own < sessions else sessions
 
     def due(self, now: Instant) -> bool:

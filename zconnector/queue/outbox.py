@@ -86,6 +86,7 @@ class AtHome(Protocol):
     """Who takes what is for this connector itself (`home.py`)."""
 
     name: str
+    unshown: list[Event]
 
     def knows(self, uuid: str) -> bool: ...
 

@@ -49,16 +49,21 @@ class Outbox:
             return flushed
         waiting, self.waiting = self.waiting, {}
         for each, transmits in waiting.items():
-            self._hand_over(each, transmits, flushed)
+            messages = transmits[0].messages
+            if len(transmits) > 1 or len(messages) > 1:
+                self._hand_over(each, transmits, flushed)
+                continue
+            try:  # as most are
+                frames = encode_one(messages[0])
+            except WireError:
+                self._hand_over(each, transmits, flushed)  # which tells of it
+                continue
+            if not self._send(each, frames):
+                _refuse(transmits[0], flushed)
         return flushed
 
     def _hand_over(self, link: Link, transmits: list[Transmit], flushed: Flushed) -> None:
-        first = transmits[0]
         try:
-            if len(transmits) == 1 and len(first.messages) == 1:  # as most are
-                if not self._send(link, encode_one(first.messages[0])):
-                    _refuse(first, flushed)
-                return
             transmissions = encode(message for transmit in transmits for message in transmit.messages)
         except WireError as error:
             if len(transmits) > 1:
