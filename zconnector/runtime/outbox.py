@@ -20,6 +20,10 @@ class Flushed:
     notes: Actions
 
 
+_ALL_TAKEN = Flushed([], [])
+"""As it mostly is; to be read only, as every Flushed that is returned."""
+
+
 class Outbox:
     """Transmissions not yet handed to their sockets, in order for each link.
 
@@ -41,26 +45,27 @@ class Outbox:
 
     def flush(self, link: Link | None = None) -> Flushed:
         """Hand over what waits (for one link, or all)."""
-        flushed = Flushed([], [])
         if link is not None:
             transmits = self.waiting.pop(link, None)
-            if transmits:
-                self._hand_over(link, transmits, flushed)
-            return flushed
-        waiting, self.waiting = self.waiting, {}
+            waiting = {} if transmits is None else {link: transmits}
+        else:
+            waiting, self.waiting = self.waiting, {}
+        flushed: Flushed | None = None
         for each, transmits in waiting.items():
             messages = transmits[0].messages
-            if len(transmits) > 1 or len(messages) > 1:
-                self._hand_over(each, transmits, flushed)
-                continue
-            try:  # as most are
-                frames = encode_one(messages[0])
-            except WireError:
-                self._hand_over(each, transmits, flushed)  # which tells of it
-                continue
-            if not self._send(each, frames):
-                _refuse(transmits[0], flushed)
-        return flushed
+            if len(transmits) == 1 and len(messages) == 1:  # as most are
+                try:
+                    if self._send(each, encode_one(messages[0])):
+                        continue
+                except WireError:
+                    pass  # it is told below
+                else:
+                    flushed = flushed or Flushed([], [])
+                    _refuse(transmits[0], flushed)
+                    continue
+            flushed = flushed or Flushed([], [])
+            self._hand_over(each, transmits, flushed)
+        return flushed or _ALL_TAKEN
 
     def _hand_over(self, link: Link, transmits: list[Transmit], flushed: Flushed) -> None:
         try:

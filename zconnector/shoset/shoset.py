@@ -655,11 +655,9 @@ class Shoset:
     def _beat(self, peer: Peer) -> Transmit:
         peer.reported = peer.granted
         header: dict[str, Any] = {"received": peer.granted, **self._role.beat(peer)}
-        return Transmit(
-            peer.link,
-            (Message(_BEAT, header),),
-            lambda later: self._vanished(peer, later),
-        )
+        if peer.upward:  # of a loss above the monitor tells
+            return Transmit(peer.link, (Message(_BEAT, header),))
+        return Transmit(peer.link, (Message(_BEAT, header),), lambda later: self._vanished(peer, later))
 
     def _welcome(self, peer: Peer, fields: Mapping[str, Any]) -> Transmit:
         me = self.identity
