@@ -24,10 +24,10 @@ class LaneKey(NamedTuple):
 @lru_cache(256)
 def lanes_of(topic: str, event: str, reference: str) -> tuple[LaneKey, ...]:
     """The lanes that an event stands in. Asked several times as one arrives, and most are of few topics."""
-    keys = (LaneKey(topic, event, ""), LaneKey(topic, None, ""))
+    keys = [LaneKey(topic, event, ""), LaneKey(topic, None, "")]
     if reference:
-        keys += (LaneKey(topic, event, reference), LaneKey(topic, None, reference))
-    return keys
+        keys += [LaneKey(topic, event, reference), LaneKey(topic, None, reference)]
+    return tuple(keys)
 
 
 class Lane:

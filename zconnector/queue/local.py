@@ -184,9 +184,8 @@ class LocalQueue(CommandSide):
         )
 
     def overdue(self) -> float | None:
-        """The deadlines that the agenda is not told, time 0 mostly: within its step what rides finds a
-        commit, and what came into the outbox, or home, is sent or shown. All parts would be asked for nothing.
-        """
+        """The deadlines that the agenda is not told. Within its step what rides mostly finds a commit, and what
+        came into the outbox, or home, is sent or shown: all parts would be asked for nothing."""
         home = self._outbox.home
         if self._outbox.unseen or (home is not None and home.unshown):
             return 0.0
