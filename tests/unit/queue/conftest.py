@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.agendas import hold_queue
 from zconnector.actions import Actions, Caller, Commit, Note, Reach, Respond
 from zconnector.clock import Instant
 from zconnector.errors import StorageError
@@ -87,6 +88,7 @@ class Bench:
             self._take(self._perform(self.pending.popleft()))
 
     def _take(self, actions: Actions) -> None:
+        hold_queue(self.queue)
         for action in actions:
             match action:
                 case Commit() as commit:
@@ -134,10 +136,15 @@ class Bench:
             if due is None or due > end:
                 break
             self._to(max(due, self.mono))
-            self.do(self.queue.tick(self.now))
+            self.tick()
         else:
             raise AssertionError("the queue is busy for ever: a deadline that has passed stays")
         self._to(end)
+        self.tick()
+
+    def tick(self) -> None:
+        """As the router does it: whatever a tick leaves behind is asked for anew."""
+        self.queue.agenda.doubt()
         self.do(self.queue.tick(self.now))
 
     def _to(self, mono: float) -> None:
