@@ -12,34 +12,32 @@ from typing import Any
 
 from zconnector.agenda import Agenda
 from zconnector.aggregator.machine import AggregatorMachine
+from zconnector.clock import Deadlines, first_of
 from zconnector.cluster.router import ClusterRouter
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.queue.local import LocalQueue
 from zconnector.shoset.shoset import Shoset
 
-Deadline = Callable[[], float | None]
 
-
-def hold(agenda: Agenda, deadline: Deadline, overdue: Deadline = lambda: None) -> None:
+def hold(agenda: Agenda, deadline: Callable[[], float | None]) -> None:
     """Hold an agenda to what its parts say now, then tell it.
-
-    `overdue` says what is due at once without an announcement (`LocalQueue.overdue`): while there is such a
-    thing, nothing else can be told from it, and the next time will tell.
 
     Raises:
         AssertionError: a part is due earlier than was announced.
     """
-    if overdue() is not None:
-        return
     due = deadline()
     if agenda.at > 0.0:  # else the parts are asked in any case
         assert due is None or agenda.at <= due, f"due at {due}, and announced is {agenda.at}"
     agenda.learn(due)
 
 
-def hold_queue(queue: LocalQueue) -> None:
-    """The same of a queue without a router."""
-    hold(queue.agenda, queue.deadline, queue.overdue)
+def hold_queue(queue: LocalQueue, deadlines: Deadlines = ()) -> None:
+    """The same of a queue; `deadlines`: of all parts, where there are others beside its own.
+
+    What is due at once is not announced (`LocalQueue.overdue`).
+    """
+    announced = tuple(part for part in deadlines or queue.deadlines if part != queue.overdue)
+    hold(queue.agenda, lambda: first_of(announced))
 
 
 def hold_core(core: Any) -> None:
@@ -51,7 +49,7 @@ def hold_core(core: Any) -> None:
             router = core.router
             hold(router.shoset.agenda, router.shoset.deadline)
             hold(router.workers.agenda, router.workers.deadline)
-            hold(router.queue.agenda, router._others_deadline, router.queue.overdue)
+            hold_queue(router.queue, router.deadlines)
         case AggregatorMachine():
             hold(core.router.shoset.agenda, core.router.shoset.deadline)
             hold(core.router._agenda, core.router.deadline)

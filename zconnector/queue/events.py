@@ -261,12 +261,12 @@ class Events:
 
     @property
     def deadlines(self) -> Deadlines:
-        """When `tick` is due, and of what has come home."""
+        """When `tick` is due; what has come home waits for no time."""
         parts = self._retained.deadline, *self.subscriptions.deadlines, self.awaiting.deadline
         return (self._deadline, *parts)
 
     def _deadline(self) -> float | None:
-        return 0.0 if self._home is not None and self._home.unshown else self._retry_at
+        return self._retry_at
 
     def depths(self) -> dict[str, Any]:
         return {

@@ -171,7 +171,7 @@ class LocalQueue(CommandSide):
 
     @property
     def deadlines(self) -> Deadlines:
-        """Of all parts; also the next resend and a gap to fetch."""
+        """Of all parts; also the next resend, a gap to fetch, and what is `overdue`."""
         return (
             *self._commands.deadlines,
             *self._events.deadlines,
@@ -180,12 +180,14 @@ class LocalQueue(CommandSide):
             self._iterators.deadline,
             self._cursor.deadline,
             self._dead.deadline,
-            self._commits.deadline,
+            self.overdue,
         )
 
     def overdue(self) -> float | None:
-        """The deadlines that the agenda is not told. Within its step what rides mostly finds a commit, and what
-        came into the outbox, or home, is sent or shown: all parts would be asked for nothing."""
+        """The deadlines that the agenda is not told: all parts would be asked for nothing.
+
+        Within its step what rides mostly finds a commit, and what came into the outbox, or home, leaves.
+        """
         home = self._outbox.home
         if self._outbox.unseen or (home is not None and home.unshown):
             return 0.0

@@ -284,9 +284,7 @@ class Outbox:
         return actions
 
     def deadline(self) -> float | None:
-        """When to tick: retention, and what becomes due; what was shown as due waits for no time."""
-        if self.unseen:
-            return 0.0
+        """When to tick: retention, and what becomes due. What is due, or `unseen`, waits for no time."""
         if not self._entries:
             return None
         while self._later and self._stale(*self._later[0]):

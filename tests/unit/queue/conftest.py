@@ -144,6 +144,7 @@ class Bench:
 
     def tick(self) -> None:
         """As the router does it: whatever a tick leaves behind is asked for anew."""
+        hold_queue(self.queue)
         self.queue.agenda.doubt()
         self.do(self.queue.tick(self.now))
 
