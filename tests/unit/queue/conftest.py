@@ -127,6 +127,7 @@ class Bench:
         self.mono = 50.0 if self.mono > 500 else 1000.0
         self.wall += int(wall_passes * 1000)
         self.queue = self._new()
+        hold_queue(self.queue)
 
     def passes(self, seconds: float) -> None:
         """Time goes by, and every deadline on the way is kept."""
