@@ -120,7 +120,10 @@ class Writer:
     def take(self) -> Outcomes:
         """The outcomes of the transaction that is over; the next one begins."""
         taken, self._taken = self._taken, []
-        outcomes = self._perform(taken)
+        if len(taken) == 1:  # as it mostly is
+            outcomes: Outcomes = [(taken[0], self._try(taken[0].writes))]
+        else:
+            outcomes = self._perform(taken)
         if self._jobs:
             self._begin_or_linger()
         return outcomes

@@ -155,9 +155,14 @@ class LeaseKeptAfterDisconnect(Variant):
 
 
 class _DropsSilently(Process):
-    def _hand(self, link: Link, frames: Frames) -> bool:
-        taken = super()._hand(link, frames)
-        return taken or type(link) is bytes
+    def _transmit(self, link: Link, frames: Frames) -> bool:
+        told = self.told
+        if super()._transmit(link, frames):
+            return True
+        if type(link) is not bytes:
+            return False
+        self.told = told
+        return True
 
 
 class SilentRouterDrop(Variant):

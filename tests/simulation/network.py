@@ -87,6 +87,7 @@ class Network:
     def __init__(self, scheduler: Scheduler, rng: random.Random) -> None:
         self._scheduler = scheduler
         self._rng = rng
+        self._random = rng.random
         self._listening: dict[str, Endpoint] = {}
         self._routing = 0
         self._pipes: dict[tuple[str, str], dict[Pipe, None]] = {}
@@ -157,40 +158,43 @@ class Network:
 
     def send_up(self, connection: Connection | None, frames: list[bytes]) -> bool:
         """The DEALER sends; False: it is closed, or has no room."""
-        if connection is None or not connection.dealer_open or connection.up is None:
-            self.refused += 1
-            return False
-        return self._send(connection.up, frames)
+        return self.send(connection.up if connection is not None and connection.dealer_open else None, frames)
 
     def send_down(self, connection: Connection | None, frames: list[bytes]) -> bool:
         """The ROUTER sends; False: no route, or no room."""
-        if connection is None or not connection.router_open or connection.down is None:
-            self.refused += 1
-            return False
-        return self._send(connection.down, frames)
+        return self.send(
+            connection.down if connection is not None and connection.router_open else None, frames
+        )
 
-    def _send(self, pipe: Pipe, frames: list[bytes]) -> bool:
-        if pipe.held >= HIGH_WATER:
+    def send(self, pipe: Pipe | None, frames: list[bytes]) -> bool:
+        """One end sends; False: there is no route (None), or no room."""
+        if pipe is None or pipe.held >= HIGH_WATER:
             self.refused += 1
             return False
         pipe.held += 1
         self.transmissions += 1
-        self.messages += len(frames) // 3
+        self.messages += 1 if len(frames) == 3 else len(frames) // 3
         if pipe.waiting or (self.blocked and self.blocked.get(pipe.way)):
             pipe.waiting.append(frames)
             return True
-        self._carry(pipe, frames)
-        if self.duplicates and self._rng.random() < self.duplicates:
+        scheduler = self._scheduler  # from here on as `_carry`, without a call
+        arrival = scheduler.now + BASE_DELAY + int(self._random() * self.jitter)
+        if arrival <= pipe.last:
+            arrival = pipe.last + 1
+        pipe.last = arrival
+        scheduler.at(arrival, self._arrive, pipe, frames)
+        if self.duplicates and self._random() < self.duplicates:
             pipe.held += 1
             self._carry(pipe, frames)
         return True
 
     def _carry(self, pipe: Pipe, frames: list[bytes]) -> None:
-        arrival = self._scheduler.now + BASE_DELAY + int(self._rng.random() * self.jitter)
+        scheduler = self._scheduler
+        arrival = scheduler.now + BASE_DELAY + int(self._random() * self.jitter)
         if arrival <= pipe.last:
             arrival = pipe.last + 1
         pipe.last = arrival
-        self._scheduler.at(arrival, self._arrive, pipe, frames)
+        scheduler.at(arrival, self._arrive, pipe, frames)
 
     def _arrive(self, pipe: Pipe, frames: list[bytes]) -> None:
         if 0 <= pipe.ends < self._scheduler.now:

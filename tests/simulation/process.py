@@ -213,8 +213,7 @@ class Process:
         if self.frozen:
             self._backlog.append((self.opened, (connection,)))
         elif connection.dealer_open:
-            link = connection.link
-            self._enter("opened", lambda now: self.machine.link_opened(link, now), before=True)
+            self._enter("opened", self.machine.link_opened, connection.link, before=True)
 
     def lost(self, connection: Connection, why: str) -> None:
         if self.frozen:
@@ -222,7 +221,7 @@ class Process:
             return
         link = connection.link
         if self._dealers.pop(link, None) is not None:
-            self._enter("lost", lambda now: self.machine.link_lost(link, why, now), before=True)
+            self._enter("lost", self.machine.link_lost, link, why, before=True)
 
     def call(
         self,
@@ -250,8 +249,7 @@ class Process:
 
     def _called(self, number: int, op: str, args: Mapping[str, Any], payload: bytes) -> None:
         if number in self._calls:
-            caller = Caller(b"grpc", number)
-            self._enter(op, lambda now: self.machine.call(caller, op, args, payload, now))
+            self._enter(op, self.machine.call, Caller(b"grpc", number), op, args, payload)
 
     def control(self, op: str, args: Mapping[str, Any], reply: ControlReply) -> None:
         """A request from the control socket."""
@@ -271,20 +269,30 @@ class Process:
             self._cancelled(number)
 
     def _cancelled(self, number: int) -> None:
-        self._enter("cancel", lambda now: self.machine.cancel(Caller(b"grpc", number), now))
+        self._enter("cancel", self.machine.cancel, Caller(b"grpc", number))
 
     # ---- one step
 
-    def _enter(self, what: str, step: Then, *, before: bool = False) -> None:
-        """Let the core take one step and perform what it asks for. `before`: what is due comes first."""
+    def _enter(
+        self,
+        what: str,
+        step: Callable[..., Actions],
+        *args: Any,
+        before: bool = False,
+        at: Instant | None = None,
+    ) -> None:
+        """Let the core take one step, with these arguments and the time, and perform what it asks for.
+
+        `before`: what is due comes first. `at`: the time, where it is known.
+        """
         if not self.alive:
             return
         self._trace.step(self._scheduler.now, self.name, what)
-        now = self._clock.now()
+        now = self._clock.now() if at is None else at
         try:
             if before and now.mono >= self._due and self._is_due(now):
                 self._perform(self.machine.tick(now))
-            self._perform(step(now))
+            self._perform(step(*args, now))
             self._end_turn()
         except KilledError:
             self._die("killed")
@@ -307,8 +315,10 @@ class Process:
                 self._burn()
             kind = type(action)
             if kind is Transmit:
-                self._outbox.add(action)
-            elif kind is not Note:
+                self._outbox.add(action)  # type: ignore[arg-type]
+            elif kind is Respond:
+                self._respond(action)  # type: ignore[arg-type]
+            elif kind is not Note and not (kind is Reach and action.point != self.crash_at):  # type: ignore[union-attr]
                 self._one(action)
 
     def _burn(self) -> None:
@@ -323,11 +333,8 @@ class Process:
                     raise RuntimeError("Commit without a store")
                 self._writer.submit(action)
             case Reach():
-                if action.point == self.crash_at:
-                    self._outbox.flush()
-                    raise KilledError
-            case Respond():
-                self._respond(action)
+                self._outbox.flush()
+                raise KilledError
             case Open():
                 self._dealers[action.link] = self._network.open(
                     self, action.link, action.endpoint, action.server_key
@@ -382,25 +389,28 @@ class Process:
             if self._queue:
                 self._perform([])
         if self.alive:
-            self._reschedule()
+            deadline = self.machine.soon()
+            if deadline != self._due or self._timer < 0:  # mostly it is as it was
+                self._reschedule(deadline)
 
     def _transmit(self, link: Link, frames: Frames) -> bool:
-        taken = self._hand(link, frames)
-        if not taken:
-            self.told += 1
-        return taken
-
-    def _hand(self, link: Link, frames: Frames) -> bool:
+        pipe = None
         if type(link) is bytes:
-            return self._network.send_down(self._routes.get(link), frames)
-        return self._network.send_up(self._dealers.get(link), frames)
+            connection = self._routes.get(link)
+            if connection is not None and connection.router_open:
+                pipe = connection.down
+        else:
+            connection = self._dealers.get(link)  # type: ignore[arg-type]
+            if connection is not None and connection.dealer_open:
+                pipe = connection.up
+        if self._network.send(pipe, frames):
+            return True
+        self.told += 1
+        return False
 
     # ---- time
 
-    def _reschedule(self) -> None:
-        deadline = self.machine.soon()
-        if deadline == self._due and self._timer >= 0:
-            return  # as it mostly is
+    def _reschedule(self, deadline: float) -> None:
         self._due = deadline
         if deadline == inf:
             return
@@ -419,9 +429,9 @@ class Process:
             return  # thawing begins with a tick
         now = self._clock.now()
         if now.mono >= self._due and self._is_due(now):
-            self._tick()
+            self._enter("tick", self.machine.tick, at=now)
         else:
-            self._reschedule()
+            self._reschedule(self.machine.soon())
 
     def _is_due(self, now: Instant) -> bool:
         """The time that the core has named has come: whether anything is due indeed."""
@@ -455,18 +465,20 @@ class Process:
             self._broken()
 
     def _respond(self, action: Respond) -> None:
-        number = action.caller.call
-        if number not in self._calls:
+        number, args, payload, error = action.caller.call, action.args, action.payload, action.error
+        call = self._calls.pop(number, None)
+        if call is None:
             return
-        given = self._calls[number][1]
-        if given is not None and action.error is None:
+        answered, given = call
+        if given is not None and error is None:
             self._giving = True
-            given(action.args, action.payload)
+            given(args, payload)
             self._giving = False
-        self._answer(number, action.args, action.payload, action.error)
+        self._crossing[number] = None
+        self._scheduler.after(100, self._reaches, number, answered, args, payload, error)
 
     def _answer(self, number: int, args: Mapping[str, Any], payload: bytes, error: Refusal | None) -> None:
-        answered, _ = self._calls.pop(number)
+        answered = self._calls.pop(number)[0]
         self._crossing[number] = None
         self._scheduler.after(100, self._reaches, number, answered, args, payload, error)
 

@@ -177,13 +177,15 @@ class _Asking(Process):
 
     asked = 0
 
-    def _reschedule(self) -> None:
+    def _end_turn(self) -> None:
+        super()._end_turn()
+        if not self.alive:
+            return
         for soon, deadline in _known(self.machine):
             assert deadline is None or soon <= deadline, "a part is due earlier than it has said"
         deadline = self.machine.deadline()
         assert deadline is None or self.machine.soon() <= deadline
         _Asking.asked += 1
-        super()._reschedule()
 
 
 class _Asked(Variant):

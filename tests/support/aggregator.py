@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.support.agendas import hold_core
 from tests.support.transcript import START, at, frames_of, of
 from zconnector.actions import Actions, Link, Transmit
 from zconnector.aggregator.machine import AggregatorMachine
@@ -53,6 +54,7 @@ class Aggregator:
 
     def read(self, actions: Actions) -> Actions:
         """Note down what is said, through the codec."""
+        hold_core(self.machine)
         names = {link: name for name, link in self.links.items()}
         for transmit in of(actions, Transmit):
             for message in transmit.messages:

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from tests.support.agendas import hold_core
 from tests.support.transcript import START, at, frames_of
 from zconnector.actions import (
     Actions,
@@ -111,10 +112,12 @@ class Connector:
     # ---- the shell
 
     def do(self, actions: Actions) -> None:
+        hold_core(self.machine)
         todo = deque(actions)
         while todo or (self.pending and not self.held):
             if not todo:
                 todo.extend(self._commit(self.pending.popleft()))
+                hold_core(self.machine)
                 continue
             self._one(todo.popleft())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from tests.support.agendas import hold_core
 from tests.support.samples import minimal
 from tests.support.transcript import START, Net, Recorder, at, frames_of, sent
 from zconnector.actions import Actions
@@ -54,11 +55,15 @@ class Upper:
         self.now = START
 
     def wait(self, seconds: float) -> Actions:
+        hold_core(self.shoset)
         self.now = at(self.now.mono - START.mono + seconds)
         return self.shoset.tick(self.now)
 
     def hear(self, *batch: Message, link: bytes = b"r1", key: str = "key-git") -> Actions:
-        return self.shoset.frames(link, key, frames_of(*batch), self.now)
+        hold_core(self.shoset)
+        actions = self.shoset.frames(link, key, frames_of(*batch), self.now)
+        hold_core(self.shoset)
+        return actions
 
     def pending(self, link: bytes = b"r1", key: str = "key-git", **fields: Any) -> Peer:
         """A session that has said HELLO and SECRET."""
@@ -97,15 +102,22 @@ class Lower:
         self.first = self.shoset.aim(targets or (ONE,), begin)
 
     def wait(self, seconds: float) -> Actions:
+        hold_core(self.shoset)
         self.now = at(self.now.mono - START.mono + seconds)
         return self.shoset.tick(self.now)
 
     def open(self, link: int = 1) -> list[Message]:
         """The handshake is done; returns what is said first."""
-        return sent(self.shoset.link_opened(link, self.now), link)
+        hold_core(self.shoset)
+        actions = self.shoset.link_opened(link, self.now)
+        hold_core(self.shoset)
+        return sent(actions, link)
 
     def hear(self, *messages: Message, link: int = 1, key: str = "key-one") -> Actions:
-        return self.shoset.frames(link, key, frames_of(*messages), self.now)
+        hold_core(self.shoset)
+        actions = self.shoset.frames(link, key, frames_of(*messages), self.now)
+        hold_core(self.shoset)
+        return actions
 
     def state(self, number: int = 0) -> str:
         return str(self.shoset.status()["up"][number]["state"])

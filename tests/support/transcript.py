@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from tests.support.agendas import hold_core
 from zconnector.actions import Action, Actions, Close, Link, Open, Transmit
 from zconnector.clock import Instant
 from zconnector.errors import Refusal
@@ -245,6 +246,7 @@ class Net:
             self._places[name].inbox.append(step)
 
     def _perform(self, name: str, actions: Actions) -> None:
+        hold_core(self._places[name].core)
         todo = deque(actions)
         while todo:
             action = todo.popleft()

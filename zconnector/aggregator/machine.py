@@ -27,20 +27,27 @@ class AggregatorMachine:
     ) -> None:
         self.router = AggregatorRouter(identity, settings, rng)
         self._shoset = self.router.shoset
+        self._sessions = self._shoset.agenda
         self._targets = members
 
     def start(self, now: Instant) -> Actions:
         return self._shoset.aim(self._targets, now)
 
     def tick(self, now: Instant) -> Actions:
-        return self._shoset.tick(now) + self.router.tick(now)
+        actions = self._shoset.tick(now)
+        if self.router.soon() <= now.mono:
+            actions += self.router.tick(now)
+        return actions
 
     @property
     def quiet(self) -> bool:
         return self._shoset.quiet
 
     def soon(self) -> float:
-        sessions, own = self._shoset.soon(), self.router.soon()
+        sessions = self._sessions.at
+        if sessions <= 0.0:
+            sessions = self._shoset.soon()
+        own = self.router.soon()
         return own if own < sessions else sessions
 
     def due(self, now: Instant) -> bool:

@@ -76,6 +76,7 @@ class ClusterRouter:
         self._settings = settings
         self._commits = Commits()
         self._shoset = Shoset(identity, self, settings.session, rng)
+        self._sessions = self._shoset.agenda
         self._context = Context(
             sessions=self._shoset,
             reads=reads,
@@ -206,8 +207,13 @@ class ClusterRouter:
         return self._shoset.quiet
 
     def soon(self) -> float:
-        sessions, own = self._shoset.soon(), self._own_deadline()
-        return sessions if own is None or own > sessions else own
+        first = self._sessions.at
+        if first <= 0.0:
+            first = self._shoset.soon()
+        for own in (self._commands.deadline(), self._retention.deadline(), self._drained_by):
+            if own is not None and own < first:
+                first = own
+        return first
 
     def due(self, now: Instant) -> bool:
         own = self._own_deadline()
@@ -230,6 +236,8 @@ class ClusterRouter:
 
     def frames(self, link: Link, key: str, frames: Sequence[bytes], now: Instant) -> Actions:
         actions = self._shoset.frames(link, key, frames, now)
+        if self._shoset.quiet:  # a beat brings nothing to be committed
+            return actions
         return actions + self._events.flush(now) + self._replies.flush()
 
     def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:

@@ -148,7 +148,7 @@ class Incoming:
             return []
 
         self.counters["events"] += 1
-        plain = event.without("recipient")
+        plain = event.without("recipient") if "recipient" in event.header else event
         return self._queue.publish(plain, now, outbox=False, done=committed)
 
     def back(self, peer: Peer, message: Message, now: Instant) -> Actions:

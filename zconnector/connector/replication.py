@@ -101,10 +101,7 @@ class Replication:
         pairs = [
             (entry[0], entry[1])
             for entry in message.header["entries"]
-            if isinstance(entry, list)
-            and len(entry) == 2
-            and isinstance(entry[0], str)
-            and type(entry[1]) is int
+            if type(entry) is list and len(entry) == 2 and type(entry[0]) is str and type(entry[1]) is int
         ]
         actions = self._queue.outbox_confirm([uuid for uuid, _ in pairs], now)
         for uuid, seq in pairs:

@@ -119,6 +119,7 @@ class ConnectorRouter:
         self._instances: list[Any] | None = None
         self._agenda = queue.agenda
         self._looks = self.workers.agenda
+        self._overdue = queue.overdue
         self._deadlines = self.deadlines
 
     # ---- Role: sessions
@@ -417,16 +418,21 @@ class ConnectorRouter:
 
     def soon(self) -> float:
         """`tick` is not due earlier. Not later than `deadline`, and cheaper: the parts are not asked."""
-        look, others = self._looks.at, self._others_soon()
+        look, others = self._looks.at, self._agenda.at
         if look <= 0.0:
             look = self._looks.soon(self.workers.deadline)
+        if others <= 0.0:  # from here on as `_others_soon`, without a call: this is asked after every step
+            others = self._agenda.soon(self._others_deadline)
+        overdue = self._overdue()
+        if overdue is not None and overdue < others:
+            others = overdue
         return others if others < look else look
 
     def _others_soon(self) -> float:
         at = self._agenda.at
         if at <= 0.0:
             at = self._agenda.soon(self._others_deadline)
-        overdue = self.queue.overdue()
+        overdue = self._overdue()
         return at if overdue is None or overdue > at else overdue
 
     def doubt(self) -> None:
@@ -439,7 +445,7 @@ class ConnectorRouter:
         return self._looks.due(now.mono, self.workers.deadline) or self._others_due(now)
 
     def _others_due(self, now: Instant) -> bool:
-        if self.queue.overdue() is not None:
+        if self._overdue() is not None:
             self._agenda.doubt()
         return self._agenda.due(now.mono, self._others_deadline)
 

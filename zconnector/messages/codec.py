@@ -29,6 +29,8 @@ from zconnector.messages.kinds import (
 from zconnector.messages.message import Message
 
 _PREFIX = struct.Struct(">2sBBHH")
+_PREFIX_SIZE = _PREFIX.size
+_NONE = Flag.NONE
 _KINDS = {int(kind): kind for kind in Kind}
 _FLAGS = {int(flag): flag for flag in (Flag.NONE, *Flag)}
 """What mostly comes: to look it up costs a tenth of making it."""
@@ -38,6 +40,7 @@ _PREFIXES = {
 }
 _KNOWN = {prefix: key for key, prefix in _PREFIXES.items()}
 """Prefixes as this version writes them, which is what mostly comes; all others are taken apart."""
+_PLAIN = {kind: _PREFIXES[kind, Flag.NONE] for kind in Kind}
 _REPEATED = {_PREFIXES[kind, Flag.NONE] for kind in (Kind.HEARTBEAT, Kind.EVENT, Kind.CONFIRM)}
 """Of what comes more than once in the same words."""
 _SHALLOW = 2 * MAX_HEADER_DEPTH
@@ -61,13 +64,16 @@ def encode_one(message: Message) -> Frames:
     head = len(header)
     if head > MAX_HEADER:
         raise WireError(Reason.TOO_LARGE, f"header of {head} bytes, limit {MAX_HEADER}", message.uuid)
-    size = _PREFIX.size + head + len(message.payload)
+    payload = message.payload
+    size = _PREFIX_SIZE + head + len(payload)
     if size > MAX_MESSAGE:
         raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}", message.uuid)
-    prefix = _PREFIXES.get((message.kind, message.flags))
+    prefix = _PLAIN.get(message.kind) if message.flags is _NONE else None
+    if prefix is None:
+        prefix = _PREFIXES.get((message.kind, message.flags))
     if prefix is None:
         prefix = _PREFIX.pack(MAGIC, VERSION, message.kind, message.flags, 0)
-    return [prefix, header, message.payload]
+    return [prefix, header, payload]
 
 
 def encode(messages: Iterable[Message]) -> list[Frames]:

@@ -36,20 +36,25 @@ class Message:
 
     def without(self, *names: str) -> Message:
         """The same message without some routing fields."""
-        kept = {name: value for name, value in self.header.items() if name not in names}
+        kept = dict(self.header)
+        for name in names:
+            kept.pop(name, None)
         return Message(self.kind, kept, self.payload, self.flags)
 
     @property
     def uuid(self) -> str:
-        return str(self.header.get("uuid", ""))
+        uuid = self.header.get("uuid", "")
+        return uuid if type(uuid) is str else str(uuid)
 
     @property
     def reference(self) -> str:
-        return str(self.header.get("reference", ""))
+        reference = self.header.get("reference", "")
+        return reference if type(reference) is str else str(reference)
 
     def text(self, name: str) -> str:
         """A routing field that is a string; "" where absent."""
-        return str(self.header.get(name, ""))
+        value = self.header.get(name, "")
+        return value if type(value) is str else str(value)
 
     def number(self, name: str, default: int = 0) -> int:
         """A routing field that is an integer."""

@@ -42,13 +42,16 @@ class Commits:
 
     def commit(self, writes: Sequence[Write], then: Then, failed: Failed, *, lazy: bool = False) -> Commit:
         """A commit that somebody awaits (`lazy`: nobody does), with all that rides along."""
-        for write in writes:
-            self._riders.pop((write.space, write.key), None)  # superseded
-        riders = tuple(self._riders.values())
-        self._riders.clear()
+        riders: tuple[Write, ...] = ()
+        if self._riders:
+            for write in writes:
+                self._riders.pop((write.space, write.key), None)  # superseded
+            riders = tuple(self._riders.values())
+            self._riders.clear()
         everything = (*riders, *writes)
+        under_way = self._under_way
         for write in everything:
-            self._under_way[write.space, write.key] = write
+            under_way[write.space, write.key] = write
 
         def committed(now: Instant, results: Sequence[Any]) -> Actions:
             self.healthy = True
@@ -131,9 +134,10 @@ class Commits:
 
     def _settled(self, write: Write) -> bool:
         """The outcome of a write is known. Whether it was the last one for its row."""
-        if self._under_way.get((write.space, write.key)) is not write:
+        row = write.space, write.key
+        if self._under_way.get(row) is not write:
             return False
-        del self._under_way[write.space, write.key]
+        del self._under_way[row]
         if write.space is DEAD:
             self.agenda.doubt()  # of letters that are stored there may be one too many now
         return True

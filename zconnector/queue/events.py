@@ -77,9 +77,7 @@ class Events:
 
     def at_home(self, name: str, journal: Journal) -> None:
         """This connector's name: replies to it go straight into the event queue."""
-        self._home = Home(
-            name, self._messages, self._retained, journal, self._wake_each, self._commits.agenda
-        )
+        self._home = Home(name, self._messages, self._retained, journal, self._wake_each)
         self._outbox.home = self._home
 
     def come_home(self, now: Instant) -> Actions:
@@ -267,12 +265,12 @@ class Events:
 
     @property
     def deadlines(self) -> Deadlines:
-        """When `tick` is due, and of what has come home."""
+        """When `tick` is due; what has come home waits for no time."""
         parts = self._retained.deadline, *self.subscriptions.deadlines, self.awaiting.deadline
         return (self._deadline, *parts)
 
     def _deadline(self) -> float | None:
-        return 0.0 if self._home is not None and self._home.due else self._retry_at
+        return self._retry_at
 
     def depths(self) -> dict[str, Any]:
         return {

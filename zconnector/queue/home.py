@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zconnector.actions import Actions
-from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.messages import Message, derived_uuid
 from zconnector.queue.bodies import Messages
@@ -32,16 +31,15 @@ class Home:
         retained: Retained,
         journal: Journal,
         wake: Wake,
-        agenda: Agenda,
     ) -> None:
-        """`name`: this connector's. `agenda` is told of what is to be shown."""
+        """`name`: this connector's."""
         self.name = name
         self._messages = messages
         self._retained = retained
         self._journal = journal
         self._wake = wake
-        self._agenda = agenda
-        self._shown: list[Event] = []
+        self.unshown: list[Event] = []
+        """What `wake` has to show; to be read only. Nobody is told of it: see `LocalQueue.overdue`."""
 
     def knows(self, uuid: str) -> bool:
         """Whether a reply of that uuid, made here, is here."""
@@ -72,18 +70,14 @@ class Home:
         self._journal.withdraw(coming.record)
 
     def _show(self, events: list[Event]) -> None:
-        self._shown += events
-        self._agenda.doubt()
-
-    @property
-    def due(self) -> bool:
-        """Whether `wake` has something to show."""
-        return bool(self._shown)
+        self.unshown += events
 
     def wake(self, now: Instant) -> Actions:
         """Show what has come to whoever waits for it."""
-        shown, self._shown = self._shown, []
-        return self._wake(shown, now) if shown else []
+        if not self.unshown:
+            return []
+        shown, self.unshown = self.unshown, []
+        return self._wake(shown, now)
 
     def _free_uuid(self, message: Message) -> str:
         """Its own, unless another event has that: a worker that uses a uuid twice must not lose a reply."""

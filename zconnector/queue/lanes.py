@@ -7,6 +7,7 @@ two with that reference. A wait looks at one lane only.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -20,12 +21,13 @@ class LaneKey(NamedTuple):
     """"": any."""
 
 
-def lanes_of(topic: str, event: str, reference: str) -> list[LaneKey]:
-    """The lanes that an event stands in."""
+@lru_cache(256)
+def lanes_of(topic: str, event: str, reference: str) -> tuple[LaneKey, ...]:
+    """The lanes that an event stands in. Asked several times as one arrives, and most are of few topics."""
     keys = [LaneKey(topic, event, ""), LaneKey(topic, None, "")]
     if reference:
         keys += [LaneKey(topic, event, reference), LaneKey(topic, None, reference)]
-    return keys
+    return tuple(keys)
 
 
 class Lane:

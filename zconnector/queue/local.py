@@ -77,8 +77,6 @@ class LocalQueue(CommandSide):
 
     def __init__(self, settings: QueueSettings, bodies: Bodies, rng: random.Random) -> None:
         self._commits = Commits()
-        self.overdue = self._commits.deadline
-        """The one deadline that the agenda is not told: what rides mostly finds a commit within its step."""
         self._messages = messages = Messages(bodies)
         self._dead = DeadLetters(settings, self._commits, messages)
         self._outbox = Outbox(settings, self._commits, messages, self._dead)
@@ -174,7 +172,7 @@ class LocalQueue(CommandSide):
 
     @property
     def deadlines(self) -> Deadlines:
-        """Of all parts; also the next resend and a gap to fetch."""
+        """Of all parts; also the next resend, a gap to fetch, and what is `overdue`."""
         return (
             *self._commands.deadlines,
             *self._events.deadlines,
@@ -183,8 +181,18 @@ class LocalQueue(CommandSide):
             self._iterators.deadline,
             self._cursor.deadline,
             self._dead.deadline,
-            self._commits.deadline,
+            self.overdue,
         )
+
+    def overdue(self) -> float | None:
+        """The deadlines that the agenda is not told: all parts would be asked for nothing.
+
+        Within its step what rides mostly finds a commit, and what came into the outbox, or home, leaves.
+        """
+        home = self._outbox.home
+        if self._outbox.unseen or (home is not None and home.unshown):
+            return 0.0
+        return self._commits.deadline()
 
     @property
     def agenda(self) -> Agenda:

@@ -86,6 +86,7 @@ class AtHome(Protocol):
     """Who takes what is for this connector itself (`home.py`)."""
 
     name: str
+    unshown: list[Event]
 
     def knows(self, uuid: str) -> bool: ...
 
@@ -115,7 +116,7 @@ class Outbox:
         self._directed: dict[str, dict[int, None]] = {}
         self._expiring: dict[bool, deque[int]] = {True: deque(), False: deque()}
         self._hold_expiry = 0.0
-        self._unseen = False
+        self.unseen = False
         """Something has become due that the caller has not been shown."""
         self._next = 1
         self._count = 0
@@ -187,8 +188,7 @@ class Outbox:
         if draft.coming is not None and self.home is not None:
             self.home.accept(draft.coming, draft.write, draft.message)
             return
-        self._unseen = True
-        self._commits.agenda.doubt()
+        self.unseen = True
         self._drafts.pop(draft.entry.uuid, None)
         self._messages.keep(OUTBOX, draft.entry.key, draft.write.body or b"", draft.message)
         self._enter(draft.entry, now.mono + self._retention(draft.entry))
@@ -203,7 +203,7 @@ class Outbox:
 
     def due(self, now: Instant, limit: int = BATCH, *, broadcast: int = BATCH) -> list[OutboxEntry]:
         """What to send now, at most `limit`: replies, then up to `broadcast` events; marks nothing."""
-        self._unseen = False
+        self.unseen = False
         self._ripen(now)
         found: list[OutboxEntry] = []
         keys = chain(self._due[True], islice(self._due[False], broadcast))
@@ -267,7 +267,7 @@ class Outbox:
 
         The caller asks `due` after each tick.
         """
-        self._unseen = False
+        self.unseen = False
         self._ripen(now)
         actions: Actions = []
         dropped = 0
@@ -284,9 +284,7 @@ class Outbox:
         return actions
 
     def deadline(self) -> float | None:
-        """When to tick: retention, and what becomes due; what was shown as due waits for no time."""
-        if self._unseen:
-            return 0.0
+        """When to tick: retention, and what becomes due. What is due, or `unseen`, waits for no time."""
         if not self._entries:
             return None
         while self._later and self._stale(*self._later[0]):

@@ -52,7 +52,7 @@ class Event:
     """Who gave further copies while the first one was being stored."""
 
     @property
-    def lanes(self) -> list[LaneKey]:
+    def lanes(self) -> tuple[LaneKey, ...]:
         return lanes_of(self.topic, self.event, self.reference)
 
     @property

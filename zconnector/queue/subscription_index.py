@@ -62,11 +62,14 @@ class SubscriptionIndex:
 
     def of(self, event: Event) -> Iterator[Subscription]:
         """Those that an event is for."""
-        for lane in event.lanes:
-            yield from self._of_lane.get(lane, {}).values()
+        if self._of_lane:
+            for lane in event.lanes:
+                yield from self._of_lane.get(lane, {}).values()
 
     def waiting_for(self, event: Event) -> list[Subscription]:
         """Those of them that somebody waits on."""
+        if not self._waiting:
+            return []
         return [each for lane in event.lanes for each in self._waiting.get(lane, {}).values()]
 
     # ---- waits

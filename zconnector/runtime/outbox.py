@@ -20,6 +20,10 @@ class Flushed:
     notes: Actions
 
 
+_ALL_TAKEN = Flushed([], [])
+"""As it mostly is; to be read only, as every Flushed that is returned."""
+
+
 class Outbox:
     """Transmissions not yet handed to their sockets, in order for each link.
 
@@ -41,24 +45,30 @@ class Outbox:
 
     def flush(self, link: Link | None = None) -> Flushed:
         """Hand over what waits (for one link, or all)."""
-        flushed = Flushed([], [])
         if link is not None:
             transmits = self.waiting.pop(link, None)
-            if transmits:
-                self._hand_over(link, transmits, flushed)
-            return flushed
-        waiting, self.waiting = self.waiting, {}
+            waiting = {} if transmits is None else {link: transmits}
+        else:
+            waiting, self.waiting = self.waiting, {}
+        flushed: Flushed | None = None
         for each, transmits in waiting.items():
+            messages = transmits[0].messages
+            if len(transmits) == 1 and len(messages) == 1:  # as most are
+                try:
+                    if self._send(each, encode_one(messages[0])):
+                        continue
+                except WireError:
+                    pass  # it is told below
+                else:
+                    flushed = flushed or Flushed([], [])
+                    _refuse(transmits[0], flushed)
+                    continue
+            flushed = flushed or Flushed([], [])
             self._hand_over(each, transmits, flushed)
-        return flushed
+        return flushed or _ALL_TAKEN
 
     def _hand_over(self, link: Link, transmits: list[Transmit], flushed: Flushed) -> None:
-        first = transmits[0]
         try:
-            if len(transmits) == 1 and len(first.messages) == 1:  # as most are
-                if not self._send(link, encode_one(first.messages[0])):
-                    _refuse(first, flushed)
-                return
             transmissions = encode(message for transmit in transmits for message in transmit.messages)
         except WireError as error:
             if len(transmits) > 1:

@@ -95,7 +95,8 @@ class Paces:
             self._owing[peer.link] = peer
             self._agenda.doubt()
             return False
-        self._owing.pop(peer.link, None)
+        if self._owing:
+            self._owing.pop(peer.link, None)
         return True
 
     def forget(self, peer: Peer, *, flooded: bool) -> None:

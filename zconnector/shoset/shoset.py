@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from zconnector.actions import Actions, Link, Note, Slow, Then, Transmit
@@ -132,7 +133,9 @@ class Shoset:
         for message in messages:
             if message.kind not in _OF_THE_SESSION:
                 count += 1
-        live = self.is_live(peer)
+        link = peer.link
+        sessions = self._below if type(link) is bytes else self._above
+        live = peer.validated and sessions.get(link) is peer  # as `is_live`, without a call
         if not live or peer.room < count:
             if live:
                 self._busy.add(id(peer))
@@ -146,7 +149,7 @@ class Shoset:
             actions = self._vanished(peer, later)
             return actions + (refused(later) if refused else [])
 
-        return [Transmit(peer.link, tuple(messages), not_taken)]
+        return [Transmit(link, tuple(messages), not_taken)]
 
     def validate(self, peer: Peer, now: Instant, fields: Mapping[str, Any] | None = None) -> Actions:
         """The role has validated a peer below: its session is live, an older one of its name ends."""
@@ -243,9 +246,11 @@ class Shoset:
     def frames(self, link: Link, key: str, frames: Sequence[bytes], now: Instant) -> Actions:
         """One transmission from a link."""
         self.quiet = False
-        peer = self._current(link)
+        below = type(link) is bytes
+        sessions = self._below if below else self._above
+        peer = sessions.get(link)
         theirs = peer is not None and peer.key != key
-        if type(link) is bytes:
+        if below:
             count = len(frames) // 3 or 1
             if not self._paces.draw(link, key, count, now):
                 return self._flooded(link, None if theirs else peer, count, now)
@@ -257,36 +262,41 @@ class Shoset:
             messages = decode(frames)
         except WireError as error:
             return self._bad_frame(link, peer, error, now)
-        if peer is not None and len(messages) == 1 and messages[0].kind is _BEAT:
-            return self._lone_beat(peer, messages[0], now)
-        actions: Actions = []
-        for number, message in enumerate(messages):
-            if number:
-                peer = self._current(link)  # the message before may have begun or ended the session
-            if peer is None:
-                actions += self._first(link, key, message, now)
-                continue
-            peer.heard = now.mono
-            if message.kind in _OF_THE_SESSION:
-                actions += self._about_session(peer, message, now)
-                continue
-            peer.received += 1
-            if peer.validated:
-                actions += self._role.received(peer, message, now)
-            elif not peer.upward:
-                actions += self._not_validated(peer, message, now)
-        peer = self._current(link)
+        if peer is not None and len(messages) == 1:  # as most are
+            message = messages[0]
+            if message.kind is _BEAT:
+                return self._lone_beat(peer, message, now)
+            actions = self._heard(peer, message, now)
+        else:
+            actions = []
+            for message in messages:
+                peer = sessions.get(link)  # the message before may have begun or ended the session
+                if peer is None:
+                    actions += self._first(link, key, message, now)
+                else:
+                    actions += self._heard(peer, message, now)
+        peer = sessions.get(link)
         if peer is None:
             return actions
         granted = self._grant(peer, now)
         return actions + granted if granted else actions
+
+    def _heard(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """A message within a session."""
+        peer.heard = now.mono
+        if message.kind in _OF_THE_SESSION:
+            return self._about_session(peer, message, now)
+        peer.received += 1
+        if peer.validated:
+            return self._role.received(peer, message, now)
+        return [] if peer.upward else self._not_validated(peer, message, now)
 
     def _lone_beat(self, peer: Peer, beat: Message, now: Instant) -> Actions:
         """Most of what comes to an idle process, hence cheap: only who owes something has to be told more."""
         peer.heard = now.mono
         told = self._heard_beat(peer, beat, now)
         actions = told or []
-        if self._paces.settled(peer):
+        if peer.upward or self._paces.settled(peer):  # nobody above is paced
             self.quiet = told is None
             return actions
         return actions + self._grant(peer, now) if self._current(peer.link) is peer else actions
@@ -303,13 +313,15 @@ class Shoset:
 
     def _grant(self, peer: Peer, now: Instant) -> Actions:
         """Give credit for what was taken, unless the peer owes: then it gets it when it no longer does."""
-        if not self._paces.may_have_credit(peer, now):
+        if not peer.upward and not self._paces.may_have_credit(peer, now):
             return []
         peer.granted = peer.received
         return [self._beat(peer)] if peer.granted - peer.reported >= self._reported_each else []
 
     def tick(self, now: Instant) -> Actions:
-        """Drop the dead, open what is due, beat. Called before frames are read."""
+        """Drop the dead, open what is due, beat. Called before frames are read, and for what else is due."""
+        if now.mono < self.agenda.at < inf:
+            return []
         self.agenda.doubt()
         actions: Actions = []
         for peer in self._paces.owing:
@@ -561,11 +573,11 @@ class Shoset:
         """None: nothing has changed but counts."""
         taken: int = message.header["received"]
         if taken > peer.acknowledged:
-            peer.acknowledged = max(peer.acknowledged, min(taken, peer.sent))
+            peer.acknowledged = taken if taken < peer.sent else max(peer.acknowledged, peer.sent)
         if not peer.validated:
             return []
         told = self._role.heard_beat(peer, message.header, now)
-        if id(peer) in self._busy and peer.room > 0:
+        if self._busy and id(peer) in self._busy and peer.room > 0:
             self._busy.discard(id(peer))
             return (told or []) + self._role.room_again(peer, now)
         return told
@@ -643,11 +655,9 @@ class Shoset:
     def _beat(self, peer: Peer) -> Transmit:
         peer.reported = peer.granted
         header: dict[str, Any] = {"received": peer.granted, **self._role.beat(peer)}
-        return Transmit(
-            peer.link,
-            (Message(_BEAT, header),),
-            lambda later: self._vanished(peer, later),
-        )
+        if peer.upward:  # of a loss above the monitor tells
+            return Transmit(peer.link, (Message(_BEAT, header),))
+        return Transmit(peer.link, (Message(_BEAT, header),), lambda later: self._vanished(peer, later))
 
     def _welcome(self, peer: Peer, fields: Mapping[str, Any]) -> Transmit:
         me = self.identity

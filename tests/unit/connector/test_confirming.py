@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.agendas import hold
 from tests.support.transcript import START, at
 from zconnector.actions import Actions, Note
 from zconnector.agenda import Agenda
@@ -21,7 +22,8 @@ A, B = peer("a"), peer("b")
 class Sent:
     def __init__(self) -> None:
         self.said: list[tuple[str, str, list[str]]] = []
-        self.confirms = Confirms(self.send, Agenda())
+        self.agenda = Agenda()
+        self.confirms = Confirms(self.send, self.agenda)
 
     def send(self, to: Peer, source: str, uuids: list[str], now: Instant) -> Actions:
         self.said.append((to.instance, source, uuids))
@@ -39,7 +41,9 @@ def test_a_lone_one_goes_at_once() -> None:
 def test_those_behind_it_go_together_by_session_and_source() -> None:
     sent = Sent()
     for number, (to, source) in enumerate([(A, "ci"), (A, "ci"), (B, "ci"), (A, "git"), (A, "ci")]):
+        hold(sent.agenda, sent.confirms.deadline)
         sent.confirms.add(to, source, f"r{number}", START)
+        hold(sent.agenda, sent.confirms.deadline)
     assert sent.said == [("a", "ci", ["r0"])]
     assert sent.confirms.deadline() == START.mono + WINDOW
     assert not sent.confirms.tick(at(WINDOW / 2))

@@ -72,6 +72,17 @@ def test_from_the_sender_to_its_own_worker_and_back(con: Connector) -> None:
     assert con.queue.depths()["outbox"]["count"] == 0
 
 
+def test_the_record_of_a_reply_does_not_wait_for_another(con: Connector) -> None:
+    con.wait_command()
+    send(con)
+    answer_journal(con)
+    con.clear()
+    complete(con)
+    assert con.router.soon() <= con.now.mono, "nothing is under way to the journal, and this is announced"
+    con.wait(0.0)
+    assert [told(message) for _, message in journals(con)] == [[("REPLY", "r-c1-SUCCES")]]
+
+
 def test_its_answer_follows_its_commit(con: Connector) -> None:
     con.held = True
     sent = send(con)

@@ -64,6 +64,24 @@ def test_a_drained_worker_is_idle_once_its_last_lease_is_over(con: Connector) ->
     assert ["idle", "Git-1.0"] in told
 
 
+def test_that_the_last_lease_of_a_drained_worker_is_over_is_told_at_once(con: Connector) -> None:
+    steer(con)
+    register(con, own=True)
+    it = con.iterator("command")
+    wait = con.call("wait_command", iterator=it, command="CLONE", major=1, worker="Git-1.0", own=True)
+    con.call("send_command", b'{"url":"x"}', uuid="c1", command="CLONE", major=1, target="self")
+    assert con.result(wait)["uuid"] == "c1"
+    con.wait(1.2)  # the next look at the workers is a while away
+    steer(con, drained=["Git-1.0"])
+    con.wait(0.0)
+    con.call("admin_watch")
+    watch = con.call("admin_watch")
+    con.call("send_event", topic="CLONE", event="SUCCES", reference="c1", worker="Git-1.0", own=True)
+    assert con.router.soon() <= con.now.mono
+    con.wait(0.0)
+    assert ["idle", "Git-1.0"] in news(con, watch)
+
+
 def test_who_watches_hears_each_second_who_was_heard(con: Connector) -> None:
     steer(con)
     register(con, own=True)

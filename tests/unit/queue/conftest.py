@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.agendas import hold_queue
 from zconnector.actions import Actions, Caller, Commit, Note, Reach, Respond
 from zconnector.clock import Instant
 from zconnector.errors import StorageError
@@ -87,6 +88,7 @@ class Bench:
             self._take(self._perform(self.pending.popleft()))
 
     def _take(self, actions: Actions) -> None:
+        hold_queue(self.queue)
         for action in actions:
             match action:
                 case Commit() as commit:
@@ -125,6 +127,7 @@ class Bench:
         self.mono = 50.0 if self.mono > 500 else 1000.0
         self.wall += int(wall_passes * 1000)
         self.queue = self._new()
+        hold_queue(self.queue)
 
     def passes(self, seconds: float) -> None:
         """Time goes by, and every deadline on the way is kept."""
@@ -134,10 +137,16 @@ class Bench:
             if due is None or due > end:
                 break
             self._to(max(due, self.mono))
-            self.do(self.queue.tick(self.now))
+            self.tick()
         else:
             raise AssertionError("the queue is busy for ever: a deadline that has passed stays")
         self._to(end)
+        self.tick()
+
+    def tick(self) -> None:
+        """As the router does it: whatever a tick leaves behind is asked for anew."""
+        hold_queue(self.queue)
+        self.queue.agenda.doubt()
         self.do(self.queue.tick(self.now))
 
     def _to(self, mono: float) -> None:

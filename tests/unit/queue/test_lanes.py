@@ -36,7 +36,7 @@ def test_oldest_out_over_a_long_life(count: int, position: int) -> None:
 
 
 def test_the_lanes_of_an_event() -> None:
-    assert lanes_of("t", "e", "") == [LaneKey("t", "e", ""), LaneKey("t", None, "")]
+    assert lanes_of("t", "e", "") == (LaneKey("t", "e", ""), LaneKey("t", None, ""))
     assert set(lanes_of("t", "e", "r")) == {
         LaneKey("t", "e", ""),
         LaneKey("t", None, ""),
