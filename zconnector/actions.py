@@ -53,6 +53,8 @@ class Transmit:
     link: Link
     messages: tuple[Message, ...]
     refused: Then | None = None
+    packs: bool = False
+    """The other end reads PACKs (WIRE.md section 1)."""
 
 
 @dataclass(slots=True)

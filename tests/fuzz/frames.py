@@ -8,7 +8,7 @@ import orjson
 from hypothesis import strategies as st
 
 from tests.support.samples import messages
-from zconnector.messages.codec import encode_one
+from zconnector.messages.codec import encode_one, encode_packed
 from zconnector.messages.fields import FIELDS
 from zconnector.messages.kinds import MAX_BATCH, MAX_HEADER, Kind
 
@@ -59,6 +59,8 @@ def headed(draw: st.DrawFn) -> list[bytes]:
 def good(draw: st.DrawFn) -> list[bytes]:
     """Frames that keep every rule."""
     batch = draw(st.lists(messages(), min_size=1, max_size=3))
+    if draw(st.booleans()):
+        return [frame for frames, _ in encode_packed(batch) for frame in frames]
     return [frame for message in batch for frame in encode_one(message)]
 
 

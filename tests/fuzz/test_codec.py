@@ -29,7 +29,7 @@ def test_frames_are_messages_or_a_wire_error(frames: list[bytes]) -> None:
         assert 0 < len(refused.detail) < 1000
         assert len(refused.uuid) <= 64
         return
-    assert len(batch) == len(frames) // 3
+    assert len(batch) >= len(frames) // 3, "more where there are PACKs"
     for message in batch:
         assert not is_deeper(dict(message.header), MAX_HEADER_DEPTH)
         assert decode(encode_one(message)) == [message], "every hop can send it on"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,12 +21,14 @@ from zconnector.messages.kinds import (
     MAX_HEADER,
     MAX_MESSAGE,
     MAX_TRANSMISSION,
+    PACK,
     SENT_AT_ONCE,
     VERSION,
     Flag,
     Kind,
 )
 from zconnector.messages.message import Message
+from zconnector.messages.pack import may_be_packed, pack, unpack
 
 _PREFIX = struct.Struct(">2sBBHH")
 _PREFIX_SIZE = _PREFIX.size
@@ -43,6 +45,7 @@ _KNOWN = {prefix: key for key, prefix in _PREFIXES.items()}
 _PLAIN = {kind: _PREFIXES[kind, Flag.NONE] for kind in Kind}
 _REPEATED = {_PREFIXES[kind, Flag.NONE] for kind in (Kind.HEARTBEAT, Kind.EVENT, Kind.CONFIRM)}
 """Of what comes more than once in the same words."""
+_PACK = PACK.to_bytes(1)
 _SHALLOW = 2 * MAX_HEADER_DEPTH
 """Bytes of a header that cannot be too deep: every bracket that is opened is closed."""
 _REMEMBERED_BYTES = 512
@@ -98,6 +101,58 @@ def encode(messages: Iterable[Message]) -> list[Frames]:
     return transmissions
 
 
+class Transmission(NamedTuple):
+    """What one ZeroMQ multipart message carries."""
+
+    frames: Frames
+    messages: int
+
+
+def encode_packed(messages: Iterable[Message]) -> list[Transmission]:
+    """As `encode`, for a peer that reads PACKs: those that may stand next to one another are packed.
+
+    Raises:
+        WireError: as `encode_one`.
+    """
+    transmissions: list[Transmission] = []
+    frames: Frames = []
+    count = size = 0
+
+    def add(more: Frames, of: int) -> None:
+        nonlocal frames, count, size
+        length = sum(map(len, more))
+        if frames and (count + of > SENT_AT_ONCE or size + length > MAX_TRANSMISSION):
+            transmissions.append(Transmission(frames, count))
+            frames, count, size = [], 0, 0
+        frames += more
+        count += of
+        size += length
+
+    def add_all(run: list[Message]) -> None:
+        packed = pack(run) if len(run) > 1 else None
+        if packed is not None:
+            add(packed, len(run))
+        else:
+            for message in run:
+                add(encode_one(message), 1)
+
+    run: list[Message] = []
+    for message in messages:
+        if not may_be_packed(message):
+            add_all(run)
+            run = []
+            add(encode_one(message), 1)
+            continue
+        run.append(message)
+        if len(run) == SENT_AT_ONCE:
+            add_all(run)
+            run = []
+    add_all(run)
+    if frames:
+        transmissions.append(Transmission(frames, count))
+    return transmissions
+
+
 def decode(frames: Sequence[bytes]) -> list[Message]:
     """The messages of one transmission (without the routing id).
 
@@ -111,13 +166,32 @@ def decode(frames: Sequence[bytes]) -> list[Message]:
         prefix, header, payload = frames
         if not payload and prefix in _REPEATED and len(header) <= _REMEMBERED_BYTES:
             return [_remembered(prefix, header)]
-        return [_decode_one(prefix, header, payload)]
+        return unpack(header, payload) if _is_pack(prefix) else [_decode_one(prefix, header, payload)]
     if count > 3 * MAX_BATCH:
         raise WireError(Reason.BAD_FRAME, f"{count // 3} messages, limit {MAX_BATCH}")
     size = sum(map(len, frames))
     if size > MAX_TRANSMISSION:
         raise WireError(Reason.TOO_LARGE, f"transmission of {size} bytes, limit {MAX_TRANSMISSION}")
-    return [_decode_one(frames[index], frames[index + 1], frames[index + 2]) for index in range(0, count, 3)]
+    found: list[Message] = []
+    for index in range(0, count, 3):
+        prefix, header, payload = frames[index : index + 3]
+        if _is_pack(prefix):
+            found += unpack(header, payload)
+        else:
+            found.append(_decode_one(prefix, header, payload))
+    if len(found) > MAX_BATCH:
+        raise WireError(Reason.BAD_FRAME, f"{len(found)} messages, limit {MAX_BATCH}")
+    return found
+
+
+def _is_pack(prefix: bytes) -> bool:
+    """Of a version that this one reads; any other is refused as all of it is."""
+    return (
+        prefix[3:4] == _PACK
+        and len(prefix) == _PREFIX.size
+        and prefix[:2] == MAGIC
+        and prefix[2] in ACCEPTED_VERSIONS
+    )
 
 
 def _decode_one(prefix: bytes, header: bytes, payload: bytes) -> Message:

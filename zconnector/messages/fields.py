@@ -65,6 +65,7 @@ FIELDS: dict[str, Rule] = {
     "instances": Rule(list, 256),
     "credit": Rule(int),
     "heartbeat": Rule(int),
+    "packs": Rule(bool),
     "received": Rule(int),
     "latest": Rule(int),
     "cursor": Rule(int),

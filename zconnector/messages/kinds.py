@@ -15,8 +15,14 @@ SENT_AT_ONCE = 64
 """Messages that we put into one transmission, which a receiver takes in one step: its timers wait for it."""
 CONFIRMED_AT_ONCE = 512
 """Replies that we confirm in one CONFIRM: their uuids fit into a header."""
+MAX_PACKED_PAYLOAD = 4_096
+"""Bytes of payload of a message that we pack: to copy more costs more than a frame."""
 MAX_TRANSMISSION = 8_000_000
 MAX_FRAME = 4_194_304
+
+
+PACK = 0
+"""In the place of a kind: several messages in three frames. No message is of that kind."""
 
 
 class Kind(IntEnum):

@@ -3,8 +3,11 @@
 CPython scans all that has lived for long whenever that has grown by a quarter: with some ten thousand
 commands in a queue tens of milliseconds in the middle of a burst, in which nobody is read, not even for
 his heartbeat. What we make is freed by its count of references; only rare cycles (a failed task and its
-traceback) need the collector, and those that die young are still found at once. The old ones are looked for
+traceback) need the collector, and those that die young are still found soon. The old ones are looked for
 once an hour.
+
+Young is what was made since the last look: with CPython's 700 a burst of 64 commands is looked through
+several times while it is under way, all of it in vain (19 us of a command's 525 at a connector; now 4).
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _NEVER = 1_000_000_000
+YOUNG, MIDDLE = 20_000, 3
+"""Objects made and not freed before the young ones are looked at (some 3 ms), and how often that happens
+before those that outlived it are looked at once more."""
 EVERY = 3_600.0
 """Seconds between two collections of everything."""
 
@@ -42,8 +48,7 @@ class Collector:
 
     def start(self) -> None:
         """Collect what starting has left, and from now on only what is young."""
-        young, middle, _ = self._before
-        gc.set_threshold(young, middle, _NEVER)
+        gc.set_threshold(YOUNG, MIDDLE, _NEVER)
         self._collect()
 
     def stop(self) -> None:

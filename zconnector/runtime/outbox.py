@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zconnector.actions import Actions, Link, Note, Then, Transmit
 from zconnector.errors import WireError
-from zconnector.messages.codec import Frames, encode, encode_one
+from zconnector.messages.codec import Frames, Transmission, encode, encode_one, encode_packed
 
 Send = Callable[[Link, Frames], bool]
 
@@ -69,7 +69,7 @@ class Outbox:
 
     def _hand_over(self, link: Link, transmits: list[Transmit], flushed: Flushed) -> None:
         try:
-            transmissions = encode(message for transmit in transmits for message in transmit.messages)
+            transmissions = _encode(transmits)
         except WireError as error:
             if len(transmits) > 1:
                 # One of them cannot be encoded; the others must not pay for it.
@@ -85,10 +85,10 @@ class Outbox:
             _refuse(transmits[0], flushed)
             return
         handed = 0
-        for frames in transmissions:
+        for frames, count in transmissions:
             if not self._send(link, frames):
                 break
-            handed += len(frames) // 3
+            handed += count
         start = 0
         for transmit in transmits:
             end = start + len(transmit.messages)
@@ -99,6 +99,13 @@ class Outbox:
                 fields = {"messages": end - handed, "uuid": transmit.messages[handed - start].uuid}
                 flushed.notes.append(Note("warning", "transmission cut off by its socket", fields))
             start = end
+
+
+def _encode(transmits: list[Transmit]) -> list[Transmission]:
+    messages = (message for transmit in transmits for message in transmit.messages)
+    if any(transmit.packs for transmit in transmits):
+        return encode_packed(messages)
+    return [Transmission(frames, len(frames) // 3) for frames in encode(messages)]
 
 
 def _refuse(transmit: Transmit, flushed: Flushed) -> None:

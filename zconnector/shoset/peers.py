@@ -42,6 +42,8 @@ class Peer:
     validated: bool = False
     permissions: tuple[str, ...] = ()
     """What it may send (`permissions.may_send`), as the cluster said when it was validated."""
+    packs: bool = False
+    """It reads PACKs."""
     credit: int = 0
     sent: int = 0
     acknowledged: int = 0

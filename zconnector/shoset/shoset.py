@@ -149,7 +149,7 @@ class Shoset:
             actions = self._vanished(peer, later)
             return actions + (refused(later) if refused else [])
 
-        return [Transmit(link, tuple(messages), not_taken)]
+        return [Transmit(link, tuple(messages), not_taken, peer.packs)]
 
     def validate(self, peer: Peer, now: Instant, fields: Mapping[str, Any] | None = None) -> Actions:
         """The role has validated a peer below: its session is live, an older one of its name ends."""
@@ -226,6 +226,7 @@ class Shoset:
             "boot": me.boot,
             "session": session,
             "credit": self._settings.credit,
+            "packs": True,
         }
         told = {"type": me.type, "endpoint": me.endpoint, "server_key": me.server_key}
         hello.update({name: value for name, value in told.items() if value})
@@ -262,6 +263,10 @@ class Shoset:
             messages = decode(frames)
         except WireError as error:
             return self._bad_frame(link, peer, error, now)
+        if below and len(messages) > count:  # those in PACKs were not counted yet
+            more = len(messages) - count
+            if not self._paces.draw(link, key, more, now):
+                return self._flooded(link, peer, more, now)
         if peer is not None and len(messages) == 1:  # as most are
             message = messages[0]
             if message.kind is _BEAT:
@@ -454,6 +459,7 @@ class Shoset:
         peer.instance = message.text("instance")
         peer.boot = message.text("boot")
         peer.credit = message.number("credit")
+        peer.packs = bool(header.get("packs"))
         if not header["validated"]:
             if uplink.state is UplinkState.GREETING:
                 uplink.state = UplinkState.PENDING
@@ -501,6 +507,7 @@ class Shoset:
             endpoint=message.text("endpoint"),
             server_key=message.text("server_key"),
             hello=message.header,
+            packs=bool(message.header.get("packs")),
             credit=message.number("credit"),
             heard=now.mono,
         )
@@ -669,6 +676,7 @@ class Shoset:
             "validated": peer.validated,
             "credit": self._settings.credit,
             "heartbeat": int(self._settings.heartbeat * 1000),
+            "packs": True,
             **(self._role.welcome(peer) if peer.validated else {}),
             **fields,
         }

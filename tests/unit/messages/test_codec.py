@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from typing import Any
@@ -11,15 +12,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.support.samples import messages, minimal
+from tests.support.samples import json_values, messages, minimal
 from zconnector.errors import Reason, WireError
-from zconnector.messages.codec import decode, encode, encode_one
+from zconnector.messages.codec import decode, encode, encode_one, encode_packed
 from zconnector.messages.fields import ANSWERED, FIELDS, REQUIRED
 from zconnector.messages.kinds import (
     MAGIC,
     MAX_BATCH,
     MAX_HEADER,
     MAX_MESSAGE,
+    MAX_PACKED_PAYLOAD,
     MAX_TRANSMISSION,
     SENT_AT_ONCE,
     VERSION,
@@ -116,6 +118,104 @@ def test_a_transmission_may_be_full_to_the_last_byte() -> None:
 
 def test_nothing_makes_no_transmission() -> None:
     assert encode([]) == []
+
+
+# ---- PACKs
+
+CONFIRM = Message(Kind.CONFIRM, {"entries": []})
+
+
+def packed(*messages: Message) -> list[list[bytes]]:
+    return [frames for frames, _ in encode_packed(messages)]
+
+
+@given(st.lists(messages(st.sampled_from([Kind.COMMAND, Kind.EVENT, Kind.CONFIRM, Kind.FETCH])), max_size=70))
+def test_what_is_packed_comes_back_in_order(batch: list[Message]) -> None:
+    transmissions = encode_packed(batch)
+    assert [m for frames, _ in transmissions for m in decode(frames)] == batch
+    assert all(len(decode(frames)) == count <= SENT_AT_ONCE for frames, count in transmissions)
+
+
+def test_neighbours_share_three_frames_and_others_do_not() -> None:
+    large = Message(Kind.CONFIRM, {"entries": []}, bytes(MAX_PACKED_PAYLOAD + 1))
+    small = Message(Kind.CONFIRM, {"entries": []}, bytes(MAX_PACKED_PAYLOAD))
+    assert [len(frames) for frames in packed(CONFIRM, small, minimal(Kind.EVENT))] == [3]
+    assert [len(frames) for frames in packed(CONFIRM, large, CONFIRM, BEAT)] == [12]
+    assert packed(CONFIRM) == [encode_one(CONFIRM)], "a lone one is as it always was"
+    assert packed(CONFIRM, BEAT, CONFIRM) == encode([CONFIRM, BEAT, CONFIRM])
+
+
+def test_a_pack_is_as_the_document_draws_it() -> None:
+    event = Message(Kind.EVENT, {"uuid": "e", "topic": "t", "event": "e"}, b"ab", Flag.RECEIPT)
+    ((prefix_, header, payload),) = packed(CONFIRM, event)
+    assert prefix_ == bytes.fromhex("5a43 01 00 0000 0000")
+    assert json.loads(header) == [[20, 0, 0, {"entries": []}], [2, 2, 2, event.header]]
+    assert payload == b"ab"
+
+
+def test_headers_that_do_not_fit_into_one_go_by_themselves() -> None:
+    wide = Message(Kind.CONFIRM, {"entries": ["x" * 40_000]})
+    assert packed(wide, wide) == encode([wide, wide])
+
+
+def test_one_that_cannot_be_encoded_is_told_as_without_packs() -> None:
+    with pytest.raises(WireError) as caught:
+        encode_packed([CONFIRM, Message(Kind.CONFIRM, {"uuid": "u", "entries": [object()]})])
+    assert caught.value.reason is Reason.BAD_HEADER
+
+
+def test_reserved_bits_of_a_pack_are_ignored_and_its_version_is_not() -> None:
+    _, header, payload = packed(CONFIRM, CONFIRM)[0]
+    assert decode([prefix(0, spare=7), header, payload]) == [CONFIRM, CONFIRM]
+    assert refused([prefix(0, version=9), header, payload]).reason is Reason.UNSUPPORTED_VERSION
+
+
+@pytest.mark.parametrize("beside", [[], encode_one(BEAT)])
+def test_each_message_of_a_pack_keeps_the_rules_of_its_kind(beside: list[bytes]) -> None:
+    header = orjson.dumps([[20, 0, 0, {"entries": []}], [2, 0, 0, {"uuid": "e1", "topic": "t"}]])
+    error = refused([prefix(0), header, b"", *beside])
+    assert (error.reason, error.uuid) == (Reason.BAD_HEADER, "e1")
+
+
+def test_a_header_in_a_pack_may_be_as_deep_as_any_and_no_deeper() -> None:
+    deep: Any = []
+    for _ in range(29):
+        deep = [deep]
+    fine = Message(Kind.CONFIRM, {"entries": [deep]})
+    assert decode(packed(fine, fine)[0]) == [fine, fine]
+    too_deep = Message(Kind.CONFIRM, {"entries": [[deep]]})
+    assert refused(encode_one(too_deep)).reason is Reason.BAD_HEADER
+    assert refused(packed(CONFIRM, too_deep)[0]).reason is Reason.BAD_HEADER
+
+
+def test_the_messages_in_packs_count_for_a_transmission() -> None:
+    many = packed(*[CONFIRM] * SENT_AT_ONCE)[0]
+    assert len(decode(many * (MAX_BATCH // SENT_AT_ONCE))) == MAX_BATCH
+    error = refused([*many * (MAX_BATCH // SENT_AT_ONCE), *encode_one(BEAT)])
+    assert error.reason is Reason.BAD_FRAME
+    one = orjson.dumps([[20, 0, 0, {"entries": []}]] * (MAX_BATCH + 1))
+    assert refused([prefix(0), one, b""]).reason is Reason.BAD_FRAME
+
+
+def test_a_pack_is_a_message_in_its_size() -> None:
+    header = orjson.dumps([[20, 0, MAX_MESSAGE, {"entries": []}]])
+    assert refused([prefix(0), header, bytes(MAX_MESSAGE)]).reason is Reason.TOO_LARGE
+    wide = orjson.dumps([[20, 0, 0, {"entries": ["x" * MAX_HEADER]}]])
+    assert refused([prefix(0), wide, b""]).reason is Reason.TOO_LARGE
+
+
+_ENTRY = st.tuples(
+    st.sampled_from([0, 2, 20, 6, True, "2"]), st.integers(-1, 9), st.integers(-1, 4), json_values
+)
+
+
+@given(
+    st.binary(max_size=60) | st.lists(_ENTRY | json_values, max_size=4).map(orjson.dumps),
+    st.binary(max_size=8),
+)
+def test_whatever_a_pack_holds_is_decoded_or_refused(header: bytes, payload: bytes) -> None:
+    with contextlib.suppress(WireError):
+        assert b"".join(m.payload for m in decode([prefix(0), header, payload])) == payload
 
 
 # ---- what a sender may not do

@@ -126,6 +126,22 @@ _SAMPLES: dict[str, list[list[bytes]]] = {
     "prefix not 8 bytes, or wrong magic": [[b"ZC", *_GOOD[1:]], [b"XC\x01\x06\0\0\0\0", *_GOOD[1:]]],
     "version neither N nor N-1": [[b"ZC\x09\x06\0\0\0\0", *_GOOD[1:]]],
     "unknown kind": [[b"ZC\x01\x63\0\0\0\0", *_GOOD[1:]]],
+    "PACK without messages, with a kind that does not travel so, with sizes that do not add up": [
+        [b"ZC\x01\0\0\0\0\0", packed, payload]
+        for packed, payload in (
+            (b"[]", b""),
+            (b"{}", b""),
+            (b"[7]", b""),
+            (b'[[6,0,0,{"received":1}]]', b""),
+            (b"[[0,0,0,[]]]", b""),
+            (b'[[20,0,1,{"entries":[]}]]', b""),
+            (b'[[20,0,0,{"entries":[]}]]', b"x"),
+            (b'[[20,0,-1,{"entries":[]}],[20,0,1,{"entries":[]}]]', b""),
+            (b'[[20,0,{"entries":[]}]]', b""),
+            (b'[[true,0,0,{"entries":[]}]]', b""),
+            (b'[[20,65536,0,{"entries":[]}]]', b""),
+        )
+    ],
     "header over 65,536 bytes, message over 4,000,000, transmission over 8,000,000": [
         [_GOOD[0], b'{"received":1}' + b" " * 65_536, b""],
         [*_GOOD[:2], bytes(4_000_000)],
@@ -180,6 +196,7 @@ def test_limits_of_messages() -> None:
     assert numbers(table["header"]) == [kinds.MAX_HEADER]
     assert numbers(table["messages per transmission"]) == [kinds.MAX_BATCH]
     assert numbers(table["messages that we put into one"]) == [kinds.SENT_AT_ONCE]
+    assert numbers(table["payload of a message that we pack"]) == [kinds.MAX_PACKED_PAYLOAD]
     assert numbers(table["bytes per transmission"]) == [kinds.MAX_TRANSMISSION]
     assert numbers(table["MAXMSGSIZE (one frame)"]) == [kinds.MAX_FRAME]
     assert kinds.MAX_MESSAGE < kinds.MAX_FRAME, "ZeroMQ closes no connection over a message that is allowed"

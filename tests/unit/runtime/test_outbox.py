@@ -22,11 +22,13 @@ class Wire:
         self.room = room
         self.sent: list[tuple[Link, list[str]]] = []
         self.refused: list[str] = []
+        self.frames: list[int] = []
 
     def send(self, link: Link, frames: Frames) -> bool:
         if self.room == 0:
             return False
         self.room -= 1
+        self.frames.append(len(frames))
         self.sent.append((link, [message.uuid for message in decode(frames)]))
         return True
 
@@ -114,3 +116,26 @@ def test_nothing_to_send_is_nothing() -> None:
     outbox.add(Transmit(1, ()))
     assert not outbox.waiting
     assert wire.settle(outbox.flush()) == []
+
+
+def test_a_peer_that_reads_packs_gets_them_and_what_was_not_handed_over_is_refused() -> None:
+    wire = Wire(room=2)
+    outbox = Outbox(wire.send)
+    names = [f"e{number}" for number in range(200)]
+    for name in names:
+        transmit = wire.transmit(1, event(name))
+        transmit.packs = True
+        outbox.add(transmit)
+    wire.settle(outbox.flush())
+    assert wire.frames == [3, 3]
+    assert [uuid for _, uuids in wire.sent for uuid in uuids] == names[:128]
+    assert wire.refused == names[128:]
+
+
+def test_any_other_peer_gets_three_frames_for_each() -> None:
+    wire = Wire()
+    outbox = Outbox(wire.send)
+    for name in ("a", "b"):
+        outbox.add(wire.transmit(1, event(name)))
+    outbox.flush()
+    assert wire.frames == [6]

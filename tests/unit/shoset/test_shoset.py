@@ -43,6 +43,7 @@ def test_a_hello_is_welcomed_and_not_yet_validated() -> None:
                 "validated": False,
                 "credit": SETTINGS.credit,
                 "heartbeat": 750,
+                "packs": True,
             },
         )
     ], "a stranger is told nothing that only a validated peer may know"

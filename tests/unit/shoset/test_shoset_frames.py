@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from tests.support.samples import messages, minimal
 from tests.support.sessions import (
     EVENT,
+    Lower,
     Upper,
+    hello,
     reasons,
+    welcome,
 )
 from tests.support.transcript import START, frames_of, of, sent
-from zconnector.actions import Note
-from zconnector.messages.codec import decode, encode_one
+from zconnector.actions import Note, Transmit
+from zconnector.messages.codec import decode, encode_one, encode_packed
 from zconnector.messages.kinds import VERSION, Flag, Kind
 from zconnector.messages.message import Message
 
@@ -31,6 +34,44 @@ def test_a_session_belongs_to_the_key_that_began_it() -> None:
     assert upper.shoset.counters["wrong_key"] == 1
     upper.hear(EVENT)
     assert len(upper.role.received_messages()) == 1, "the session itself is not touched"
+
+
+# ---- PACKs (section 1): to those who said that they read them
+
+
+@pytest.mark.parametrize("says", [{}, {"packs": False}, {"packs": True}], ids=str)
+def test_a_peer_below_gets_packs_if_its_hello_says_so(says: dict[str, bool]) -> None:
+    upper = Upper()
+    peer = upper.live(**says)
+    (transmit,) = of(upper.shoset.send(peer, [EVENT], START), Transmit)
+    assert transmit.packs is says.get("packs", False)
+    assert sent(upper.hear(hello(), link=b"r2"), b"r2")[0].header["packs"] is True, "and is told that we do"
+
+
+@pytest.mark.parametrize("says", [{}, {"packs": False}, {"packs": True}], ids=str)
+def test_a_peer_above_gets_packs_if_its_welcome_says_so(says: dict[str, bool]) -> None:
+    lower = Lower()
+    (greeting, _) = lower.open()
+    assert greeting.header["packs"] is True
+    lower.hear(welcome(greeting.text("session"), validated=True, **says))
+    (peer,) = lower.shoset.peers()
+    (transmit,) = of(lower.shoset.send(peer, [EVENT], START), Transmit)
+    assert transmit.packs is says.get("packs", False)
+
+
+def test_a_pack_is_its_messages_in_their_order() -> None:
+    upper = Upper()
+    peer = upper.live()
+    ((frames, _),) = encode_packed([EVENT.with_fields(uuid=f"e{n}") for n in range(5)])
+    upper.shoset.frames(b"r1", "key-git", frames, START)
+    assert [m.uuid for m in upper.role.received_messages()] == [f"e{n}" for n in range(5)]
+    assert peer.received == 5
+
+
+def test_no_message_of_a_pack_begins_a_session() -> None:
+    upper = Upper()
+    ((frames, _),) = encode_packed([EVENT, EVENT])
+    assert reasons(upper.shoset.frames(b"r1", "key-git", frames, START)) == ["NO_SESSION"] * 2
 
 
 # ---- a bad frame (section 11)

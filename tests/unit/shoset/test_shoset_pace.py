@@ -17,6 +17,8 @@ from tests.support.sessions import BEAT, EVENT, GOAWAY, SETTINGS, Pair, Upper, h
 from tests.support.transcript import START, at, sent
 from tests.support.transcript import of as only
 from zconnector.actions import Actions, Note, Slow
+from zconnector.errors import Reason
+from zconnector.messages.codec import encode_packed
 from zconnector.messages.kinds import Kind
 from zconnector.shoset.peers import Peer
 
@@ -90,6 +92,20 @@ def test_the_credit_comes_back_at_the_deadline_when_nothing_is_owed_any_more() -
     assert acknowledged(up.wait(CREDIT / RATE - 0.001)) == []
     assert acknowledged(at_deadline(up)) == [BURST - GREETING + CREDIT]
     assert up.shoset.deadline() == pytest.approx(START.mono + PATIENT.heartbeat), "nothing else is due"
+
+
+def test_the_messages_of_a_pack_count_as_many() -> None:
+    up = upper()
+    peer = up.live()
+    ((frames, count),) = encode_packed([EVENT] * 20)
+    assert (len(frames), count) == (3, 20)
+    while heard(up, peer) < BURST - GREETING + CREDIT // 2:
+        assert flooded(up) == 0
+        up.shoset.frames(b"r1", "key-git", frames, up.now)
+    for _ in range(3):
+        actions = up.shoset.frames(b"r1", "key-git", frames, up.now)
+    assert flooded(up) > 0
+    assert Reason.NO_SESSION in reasons(actions) or up.sessions() == []
 
 
 def test_a_beat_while_it_owes_tells_only_what_gives_no_credit() -> None:

@@ -55,6 +55,7 @@ def test_hello_and_secret_go_in_one_transmission() -> None:
             "boot": "boot-1",
             "session": session,
             "credit": SETTINGS.credit,
+            "packs": True,
             "type": "Git",
             "cursor": 17,
         },
