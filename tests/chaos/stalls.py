@@ -11,6 +11,7 @@ import bisect
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -120,13 +121,13 @@ class Stalls:
             answering = set(self._answering())
             everybody = answering | set(self._beating())
             counts = {path: count for pid in everybody for path, count in _waits_of(pid)}
-            longest: dict[int, int] = {}
+            waits: Counter[int] = Counter()
             for path, count in counts.items():
                 process = int(path.split("/")[2])
                 waited = count - before.get(path, count)
-                longest[process] = max(longest.get(process, 0), waited)
-            chain = sum(sorted(ns for process, ns in longest.items() if process in answering)[-CHAIN:])
-            for ns, spans in ((chain, self._waits), (max(longest.values(), default=0), self._silences)):
+                waits[process] += waited  # its threads wait one after the other for the interpreter
+            chain = sum(sorted(ns for process, ns in waits.items() if process in answering)[-CHAIN:])
+            for ns, spans in ((chain, self._waits), (max(waits.values(), default=0), self._silences)):
                 if ns > LATE * 1e9:
                     spans.append((now, ns / 1e9))
             before = counts
