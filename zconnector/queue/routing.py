@@ -153,7 +153,7 @@ class Routing:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bars_some", bool(self.held or self.drained or self.aims))
-        if self.active or self.gated:
+        if self.active or self.gated or self.aims:
             only = len(self.active) == 1 and not self.gated and not self.aims
             object.__setattr__(self, "free", next(iter(self.active.values())) if only else frozenset())
 

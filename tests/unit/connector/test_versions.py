@@ -206,6 +206,17 @@ def test_a_pin_to_a_version_whose_edition_is_gone_does_not_pass_the_gate_of_its_
     assert got(con, con.wait_command("PULL", worker="n1", major=1)) == "c1"  # as if it were not pinned
 
 
+def test_one_that_is_aimed_at_gets_nothing_else_also_when_nobody_serves(con: Connector) -> None:
+    """Found by a simulated world: without any active version there was no rule, so it got all that came."""
+    register(con, "w1~1")
+    steer(con, held=["w1~1"], beside=["w1~1"], aims={"canary": "w1~1"})
+    held = con.wait_command("PULL", worker="w1~1", major=1)
+    offer(con, "c1", context="app")
+    assert got(con, held) is None
+    offer(con, "c2", context="canary")
+    assert got(con, held) == "c2"
+
+
 def test_explain_names_the_worker_that_a_canary_is_aimed_at(con: Connector) -> None:
     register(con, "w1")
     steer(con, held=["w1~1"], aims={"canary": "w1~1"})

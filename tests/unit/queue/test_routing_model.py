@@ -107,7 +107,7 @@ def may(table: Routing, wait: Wait, command: Command) -> bool:
     """Whether a waiter may have a command."""
     if command.name not in wait.names or not meet(wait.major, command.major) or barred(table, wait):
         return False
-    if command.name.startswith("ADMIN_") or not (table.active or table.gated):
+    if command.name.startswith("ADMIN_") or not (table.active or table.gated or table.aims):
         return True
     if not (table.gated or table.aims) and [command.name in names for names in table.active.values()] == [
         True

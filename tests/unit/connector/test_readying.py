@@ -1,0 +1,80 @@
+"""What a version is started from: the content that passed its gate, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.repositories import KEY, publish, worker_folder
+from zconnector.configuration.pivot import Version
+from zconnector.connector.readying import DiskPackages, Readying
+from zconnector.errors import ConfigError
+from zconnector.versions.wanted import Wanted
+
+V10 = Version(1, 0)
+
+
+class Door:
+    """A cluster that has no configuration, and takes what it is brought."""
+
+    async def call(
+        self, op: str, args: Mapping[str, Any], payload: bytes = b""
+    ) -> tuple[dict[str, Any], bytes]:
+        return {}, b'{"pivot":null,"product":null}'
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Wanted:
+    repository = tmp_path / "repository"
+    publish(repository, worker_folder(tmp_path / "first", 1, 0, says="first"))
+    return Wanted.from_values(
+        {
+            "product": "jenkins",
+            "repository": f"file://{repository}",
+            "repository_keys": [str(KEY.public)],
+        }
+    )
+
+
+def again(tmp_path: Path) -> None:
+    """The version is published again, with another content."""
+    publish(tmp_path / "repository", worker_folder(tmp_path / "second", 1, 0, says="second"), again=True)
+
+
+def make(tmp_path: Path, root: str = "root") -> Readying:
+    return Readying(Door(), DiskPackages(tmp_path / root), "Ci", False)
+
+
+def test_a_start_takes_the_content_that_it_is_told_whatever_was_installed_since(
+    tmp_path: Path, wanted: Wanted
+) -> None:
+    """It took the latest: what nobody had tried ran after a restart of the router."""
+
+    async def scene() -> None:
+        readying = make(tmp_path)
+        first = await readying.install(wanted, V10)
+        again(tmp_path)
+        second = await readying.install(wanted, V10)
+        assert first.sha256 != second.sha256
+        assert (await readying.start(wanted, V10, first.sha256)).executable == first.executable
+        assert (await readying.get(wanted, V10, first.sha256)).executable == first.executable
+        assert (await readying.start(wanted, V10, "")).executable == second.executable
+        assert (await readying.get(wanted, V10, "")).sha256 == second.sha256
+
+    asyncio.run(scene())
+
+
+def test_content_that_is_nowhere_any_more_is_not_started_by_another(tmp_path: Path, wanted: Wanted) -> None:
+    async def scene() -> None:
+        first = await make(tmp_path).install(wanted, V10)
+        elsewhere = make(tmp_path, "another root")
+        assert (await elsewhere.start(wanted, V10, first.sha256)).sha256 == first.sha256  # fetched again
+        again(tmp_path)
+        with pytest.raises(ConfigError, match=r"was installed with SHA-256 .* zconnector worker update 1\.0"):
+            await make(tmp_path, "a third root").start(wanted, V10, first.sha256)
+
+    asyncio.run(scene())
