@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.support.connector import Connector
+from tests.support.connector import Connector, command
 from zconnector.errors import Reason
 from zconnector.versions.traffic import CANARY
 
@@ -69,7 +69,7 @@ def test_that_the_last_lease_of_a_drained_worker_is_over_is_told_at_once(con: Co
     register(con, own=True)
     it = con.iterator("command")
     wait = con.call("wait_command", iterator=it, command="CLONE", major=1, worker="Git-1.0", own=True)
-    con.call("send_command", b'{"url":"x"}', uuid="c1", command="CLONE", major=1, target="self")
+    con.hear("a", command("c1"))
     assert con.result(wait)["uuid"] == "c1"
     con.wait(1.2)  # the next look at the workers is a while away
     steer(con, drained=["Git-1.0"])
