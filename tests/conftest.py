@@ -6,8 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.dev import Dev
+
+# How long an input takes to make is the machine's matter; how long a test may take pytest's timeout says.
+settings.register_profile("zconnector", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("zconnector")
 
 MakeDev = Callable[..., Dev]
 
