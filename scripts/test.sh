@@ -51,10 +51,10 @@ check "generated code" generated_code_is_fresh
 
 check "tests that compute" \
     "$PYTHON" -m pytest -q -m "not quiet" -n "$(nproc)" --dist worksteal --ignore tests/integration --ignore tests/chaos
-# Whole files side by side: one waits for a process to be up, or gone, while another computes. What watches
+# Whole files side by side, one more than processors: each mostly waits for a process to be up, or gone. What watches
 # times to the tenth of a second is among the quiet ones.
 check "tests with real processes" \
-    "$PYTHON" -m pytest -q -m "not quiet" -n "$(nproc)" --dist loadfile tests/integration tests/chaos
+    "$PYTHON" -m pytest -q -m "not quiet" -n "$(($(nproc) + 1))" --dist loadfile tests/integration tests/chaos
 check "tests that need the machine to themselves" "$PYTHON" -m pytest -q -m quiet
 
 say ""
