@@ -325,6 +325,14 @@ class RowRules(SubscriptionRules):
             row.wanted.add(reason)
             row.ready_at = 0
 
+    def recalling(self, node: str, canary: str) -> None:
+        """An admin worker begins: the connector's own canaries (their context begins so) are cancelled."""
+        for (of, _), rows in self._live.items():
+            for row in rows.values() if of == node else ():
+                if row.source == node and str(row.header.get("context", "")).startswith(canary):
+                    row.wanted.add(Reason.CANCELLED)
+                    row.ready_at = 0
+
     def purging(self, node: str, name: str) -> None:
         """An operator is about to purge a name ("*": all)."""
         for (of, command), rows in self._live.items():

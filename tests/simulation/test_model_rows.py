@@ -27,6 +27,7 @@ class Story:
         self.keys: dict[str, int] = {}
         self.letters = 0
         self.tokens: dict[str, int] = {}
+        self.source = "git"
 
     def at(self, seconds: float) -> Story:
         self.now = int(seconds * SECOND)
@@ -46,7 +47,7 @@ class Story:
         self._put(uuid, state, delay=delay, body=pack(Message(Kind.COMMAND, whole, BODY)))
 
     def _meta(self, uuid: str, state: str, **more: Any) -> dict[str, Any]:
-        return {"uuid": uuid, "name": "BUILD", "source": "git", "state": state, **more}
+        return {"uuid": uuid, "name": "BUILD", "source": self.source, "state": state, **more}
 
     def _put(self, uuid: str, state: str, *, delay: int = 0, body: bytes | None = None, **more: Any) -> None:
         meta = self._meta(uuid, state, **({"delay": delay} if delay else {}), **more)
@@ -136,6 +137,27 @@ def test_but_not_if_its_lease_is_over(ends: str) -> None:
         story.end("u1", "DEAD", "CANCELLED")
     story.at(13 if ends == "limit" else 3).settle(token, error="FENCED")
     assert story.broken() == []
+
+
+@pytest.mark.parametrize(
+    ("source", "begins", "context", "broken"),
+    [
+        ("ci", NODE, "canary-1.1", []),
+        ("git", NODE, "canary-1.1", ["dead letters"]),
+        ("ci", SOURCE, "canary-1.1", ["dead letters"]),
+        ("ci", NODE, "other", ["dead letters"]),
+    ],
+)
+def test_an_admin_worker_that_begins_cancels_canaries_of_its_own_connector(
+    source: str, begins: str, context: str, broken: list[str]
+) -> None:
+    story = Story().at(1)
+    story.source = source
+    story.model.sending(story.now, f"t1/{source}", "u1", BODY, 1_000)
+    story.stored("u1", context=context)
+    story.model.recalling(begins, "canary-")
+    story.at(2).end("u1", "DEAD", "CANCELLED")
+    assert story.broken() == broken
 
 
 @pytest.mark.parametrize(("ends", "broken"), [("", ["overlapping leases"]), ("nak", []), ("stream", [])])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from multiprocessing.pool import Pool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,10 +19,13 @@ import pytest
 from tests.simulation.clock import WALL
 from tests.simulation.faults import ALL
 from tests.simulation.mutants_versions import VERSION_MUTANTS
+from tests.simulation.repositories import ALWAYS, Quality
 from tests.simulation.scheduler import SECOND
 from tests.simulation.simulate import planned, replay, simulate
 from tests.simulation.version_people import VersionClient
+from tests.simulation.version_workers import VersionGandalf, VersionStream
 from tests.simulation.world import Outcome, Plan, World
+from zconnector.configuration.pivot import Version
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 6
@@ -92,6 +96,17 @@ def test_a_bug_planted_in_versions_is_found_by_its_seed(mutant: str, cores: Pool
 @pytest.mark.parametrize("seed", sorted({seed for seed, _ in FOUND.values()} - set(range(1, WORLDS + 1))))
 def test_those_seeds_find_nothing_without_a_bug(seed: int) -> None:
     assert run((seed, "")).violations == []
+
+
+@pytest.mark.parametrize("kind", [VersionGandalf, VersionStream])
+@pytest.mark.parametrize(("quality", "names"), [(Quality.GOOD, ALWAYS), (Quality.LACKING, ALWAYS[:-1])])
+def test_what_lacks_a_command_does_not_register_it_over_either_api(
+    kind: Any, quality: Quality, names: tuple[str, ...]
+) -> None:
+    node = World(Plan(3, 6, plan(3).topology, faults=())).hosts[0].node
+    home: Any = SimpleNamespace(node=node, router=SimpleNamespace(name="r"), model=None)
+    process = SimpleNamespace(name="Vcs-1.1", run=1, version=Version(1, 1), quality=quality)
+    assert kind(home, process).commands == names
 
 
 def test_same_seed_same_trace_also_with_other_hashes() -> None:

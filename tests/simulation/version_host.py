@@ -32,6 +32,7 @@ from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.fields import WISHES
 from zconnector.messages.kinds import Outcome
 from zconnector.shoset.identity import fresh_uuid
+from zconnector.versions.traffic import CANARY
 
 SPARED = 130 * SECOND
 
@@ -181,6 +182,8 @@ class AdminHost:
             rules.forgotten(name, str(args["worker"]))
         elif op == "admin_keep" and not args:
             rules.keeping(name, orjson.loads(payload))
+        elif op == "admin_recall":
+            model.recalling(name, CANARY)
         elif op == "operate" and args["verb"] == "cancel":
             model.wants(name, str(args["uuid"]), Reason.CANCELLED)
         elif op == "send_command":

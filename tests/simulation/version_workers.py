@@ -179,9 +179,7 @@ class VersionGandalf(Worker):
         self._home, self._process = home, process
         self.rng = home.node.around.rng(f"worker {home.router.name} {process.name} {process.run}")
         self.version = process.version
-        self.commands = commands_of(process.version)
-        if process.quality is Quality.LACKING:
-            self.commands = self.commands[:-1]
+        self.commands = _registers(process)
         self.life = 1_000 * home.node.starts + process.run
 
     @property
@@ -220,7 +218,7 @@ class VersionStream(StreamWorker):
         self.rng = home.node.around.rng(f"worker {home.router.name} {process.name} {process.run}")
         self._lease = 0
         self.version = process.version
-        self.commands = commands_of(process.version)
+        self.commands = _registers(process)
         self.life = 1_000 * home.node.starts + process.run
 
     @property
@@ -271,6 +269,12 @@ class VersionStream(StreamWorker):
         self._end_stream()
         self.life += 1
         self._hand.clear()
+
+
+def _registers(process: SimulatedProcess) -> tuple[str, ...]:
+    """The names that its worker registers, whichever API that speaks."""
+    declared = commands_of(process.version)
+    return declared[:-1] if process.quality is Quality.LACKING else declared
 
 
 def _ignored(_: Args, __: bytes, ___: Refusal | None) -> None:
