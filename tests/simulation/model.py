@@ -339,7 +339,11 @@ class Model(LeaseRules):
 
     def _has_reply(self, node: str, uuid: str) -> bool:
         command = self._command(node, uuid)
-        return node in command.replies or node in command.failed
+        if node in command.replies or node not in command.failed:
+            return node in command.replies
+        # What nobody knew is no answer for a later copy that was receipted: its reply is waited for.
+        failed = command.failed[node]
+        return not any(a.node == node and a.outcome == "ACCEPTED" and a.at > failed for a in command.attempts)
 
     def _is_accepted(self, node: str, uuid: str) -> bool:
         attempts = self._command(node, uuid).attempts

@@ -235,6 +235,17 @@ def test_unknown_must_end_somehow() -> None:
     assert story.at(100).finish() == []
 
 
+@pytest.mark.parametrize(("again", "broken"), [("ACCEPTED", []), ("UNKNOWN", ["unheard"])])
+def test_what_nobody_knew_answers_for_no_later_copy_that_was_receipted(again: str, broken: list[str]) -> None:
+    story = Story().at(1)
+    story.send("UNKNOWN")
+    story.at(41).reply(derived_uuid("u1", Reason.UNRECEIPTED), event="FAIL")
+    story.at(42).send(again)
+    awaiter = story.model.awaiting(story.now, A, "u1")
+    story.model.heard(story.at(43).now, awaiter, "u1")
+    assert story.broken() == broken
+
+
 @pytest.mark.parametrize(
     ("full", "ends", "hopeless"), [(True, True, True), (True, False, False), (False, True, False)]
 )
