@@ -186,7 +186,10 @@ class Handing:
         return actions
 
     def route(self, routing: Routing, now: Instant) -> Actions:
-        """Other versions, shares or pins hold from now on. Who was barred stands at the end of the lines."""
+        """Other versions, shares or pins hold from now on.
+
+        Who was barred, and who is aimed at now or no longer, stands at the end of the lines.
+        """
         self._register.route(routing)
         for waiter in self._waiting.values():
             barred, aim = self._bars(waiter), routing.aim(waiter.worker)

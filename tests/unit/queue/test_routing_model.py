@@ -264,8 +264,10 @@ class Tables(RuleBasedStateMachine):
 
     @rule(table=tables)
     def route(self, table: Routing) -> None:
-        for caller, wait in list(self.waiting.items()):
-            if barred(self.table, wait) and not barred(table, wait):
+        aimed = set(self.table.aims.values()), set(table.aims.values())
+        for caller, wait in sorted(self.waiting.items(), key=lambda item: item[0].call):
+            other = len({Aim(wait.worker) in aims for aims in aimed}) > 1
+            if (barred(self.table, wait) or other) and not barred(table, wait):
                 self.waiting[caller] = self.waiting.pop(caller)  # it stands at the end from now on
         self.table = table
         self.bench.do(self.bench.queue.route(table, self.bench.now))
