@@ -55,7 +55,7 @@ class Found(NamedTuple):
 
 WORKERS = ("worker dies", "waits cancelled", "worker hangs", "kill")
 FOUND = {
-    "receipt before commit": Found(1, 5, "lost command"),
+    "receipt before commit": Found(6, 5, "lost command"),
     "shared receipt channel": Found(2, 8, "lost command"),
     "no uuid uniqueness": Found(1, 3, "redelivery"),
     "no fencing": Found(1, 3, "accepted twice"),
