@@ -143,7 +143,7 @@ class Tables(RuleBasedStateMachine):
         self.ended: set[str] = set()
         self.held: dict[str, str] = {}  # uuid -> token of a take, "" of a wait
         self.waiting: dict[Caller, Wait] = {}
-        self.at_once = False  # several leases end at one moment: in which order is not told
+        self.at_once = False  # several things happen at one moment: in which order is not told
 
     def find(self, uuid: str) -> Command:
         command = self.bench.queue.find_command(uuid)
@@ -270,7 +270,11 @@ class Tables(RuleBasedStateMachine):
             if (barred(self.table, wait) or other) and not barred(table, wait):
                 self.waiting[caller] = self.waiting.pop(caller)  # it stands at the end from now on
         self.table = table
+        # Lines are served one after the other: who takes from several may be given what another one of its
+        # lines has, before somebody who has waited longer for that.
+        self.at_once = any(len(wait.names) > 1 for wait in self.waiting.values())
         self.bench.do(self.bench.queue.route(table, self.bench.now))
+        self.at_once = False
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
