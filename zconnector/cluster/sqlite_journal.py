@@ -6,7 +6,7 @@ step of SQLite, and has to get it back from a busy event loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from zconnector.cluster.store import (
     reference_of,
     size_of,
 )
+from zconnector.storage.batches import LARGE, parts
 from zconnector.storage.seal import seal
 from zconnector.storage.sqlite import Transaction
 
@@ -32,8 +33,6 @@ Append = Resolve | AppendEvent | AppendReply
 
 _AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
 """Rows of one statement: a few sizes, so that each is prepared once."""
-_LARGE = 65_536
-"""Bytes of a payload that has a statement of its own: SQLite copies what is bound to one, all at once."""
 
 
 def _inserts(table: str, columns: str) -> dict[int, str]:
@@ -92,7 +91,7 @@ def _resolve(transaction: Transaction, writes: Sequence[Append], results: list[A
             asked.setdefault(write.tenant, []).append(write.uuid)
     known: dict[tuple[str, str], Resolved] = {}
     for tenant, uuids in asked.items():
-        for part in _parts(uuids):
+        for part in parts(uuids, _AT_ONCE):
             for uuid, target, digest in transaction.execute(_RESOLVED[len(part)], (tenant, *part)):
                 known[tenant, uuid] = Resolved(target, digest, fresh=False)
     rows: list[tuple[Any, ...]] = []
@@ -133,9 +132,9 @@ def _append(transaction: Transaction, lines: list[_Line]) -> dict[int, Appended]
             rows.append((line, (*row, entry.payload, reference_of(entry))))
             seq += 1
     rows.sort(key=lambda row: row[0].place)
-    _insert(transaction, _LINES, [row for line, row in rows if len(line.entry.payload) <= _LARGE])
+    _insert(transaction, _LINES, [row for line, row in rows if len(line.entry.payload) <= LARGE])
     for line, row in rows:
-        if len(line.entry.payload) > _LARGE:
+        if len(line.entry.payload) > LARGE:
             transaction.execute(_LINES[1], row)
     for line in lines:
         if line.place not in appended:
@@ -151,7 +150,7 @@ def _known(transaction: Transaction, lines: Iterable[_Line]) -> dict[tuple[str, 
         asked.setdefault((line.tenant, line.stream, line.entry.kind), []).append(line.entry.uuid)
     known: dict[tuple[str, int, str, str], int] = {}
     for (tenant, stream, kind), uuids in asked.items():
-        for part in _parts(uuids):
+        for part in parts(uuids, _AT_ONCE):
             bindings = (tenant, stream, kind, *part)
             for uuid, seq in transaction.execute(_KNOWN[len(part)], bindings):
                 known[tenant, stream, kind, uuid] = seq
@@ -169,14 +168,5 @@ def _number(transaction: Transaction, tenant: str, stream: int, count: int, size
 
 
 def _insert(transaction: Transaction, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
-    for part in _parts(rows):
+    for part in parts(rows, _AT_ONCE):
         transaction.execute(statements[len(part)], [value for row in part for value in row])
-
-
-def _parts(items: list[Any]) -> Iterator[list[Any]]:
-    """The items in parts of the sizes that there are statements for."""
-    start = 0
-    for size in _AT_ONCE:
-        while len(items) - start >= size:
-            yield items[start : start + size]
-            start += size

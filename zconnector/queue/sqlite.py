@@ -14,6 +14,7 @@ import orjson
 
 from zconnector.errors import DamagedError, StorageError
 from zconnector.queue.store import NUMBERED, SPACES, Delete, Key, Put, Row, Write, encode_meta
+from zconnector.storage.batches import LARGE, parts
 from zconnector.storage.seal import seal, unseal
 from zconnector.storage.sqlite import Database, Transaction
 
@@ -33,10 +34,6 @@ MIGRATIONS = ("".join(_tables(space) for space in SPACES),)
 
 _AT_ONCE = (64, 16, 4, 1)
 """Rows of one statement: a few sizes, so that each is prepared once."""
-
-
-_LARGE = 65_536
-"""Bytes of a value that has a statement of its own: SQLite copies what is bound to one, all at once."""
 
 
 class _Table:
@@ -151,19 +148,10 @@ def _folded(writes: Sequence[Write]) -> dict[str, tuple[_Changes, _Changes]]:
 
 def _perform(transaction: Transaction, table: _Table, changes: _Changes) -> None:
     rows = [(key, value) for key, value in changes.items() if value is not None]
-    for part in _parts([row for row in rows if len(row[1]) <= _LARGE]):
+    for part in parts([row for row in rows if len(row[1]) <= LARGE], _AT_ONCE):
         transaction.execute(table.put[len(part)], [each for row in part for each in row])
     for row in rows:
-        if len(row[1]) > _LARGE:
+        if len(row[1]) > LARGE:
             transaction.execute(table.put[1], row)
-    for keys in _parts([key for key, value in changes.items() if value is None]):
+    for keys in parts([key for key, value in changes.items() if value is None], _AT_ONCE):
         transaction.execute(table.drop[len(keys)], keys)
-
-
-def _parts(items: list[Any]) -> Iterator[list[Any]]:
-    """The items in parts of the sizes that there are statements for."""
-    start = 0
-    for size in _AT_ONCE:
-        while len(items) - start >= size:
-            yield items[start : start + size]
-            start += size
