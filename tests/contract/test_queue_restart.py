@@ -28,6 +28,7 @@ from zconnector.queue.settling import Settlement
 from zconnector.queue.sqlite import SqliteQueueStore
 from zconnector.queue.store import QueueStore, scan_all
 from zconnector.queue.subscription import Terms
+from zconnector.queue.subscriptions import Acknowledgement
 from zconnector.settings import QueueSettings
 
 NOW = Instant(100.0, 1_700_000_000_000)
@@ -303,7 +304,7 @@ def test_a_subscription_goes_on_where_it_was(opener: Open) -> None:
         before.do(before.queue.publish(event(f"e{number}"), NOW, outbox=False, done=before.hear))
     before.do(subscriptions.take(Caller(b"c", 2), "s", "h", 3, None, NOW))
     ids = [item["id"] for item in before.responses[Caller(b"c", 2)].args["events"]]
-    before.do(subscriptions.acknowledge(Caller(b"c", 3), "s", "h", [(ids[1], True)], NOW))
+    before.do(subscriptions.acknowledge(Caller(b"c", 3), "s", "h", [Acknowledgement(ids[1], True)], NOW))
     assert before.responses[Caller(b"c", 3)].args == {"results": [{"id": ids[1]}]}
     store.close()
 

@@ -145,19 +145,19 @@ class Holder(Agent):
                     self.after(self.some(300 * MS, SECOND), self._next, holder)
                 return
             for event in result["events"]:
-                self._handle(holder, int(event["id"]))
+                self._handle(holder, int(event["id"]), int(event["attempt"]))
             self._next(holder)
 
         args = {"subscription": name, "holder": holder, "limit": self.rng.choice((1, 3)), "wait_ms": 20_000}
         self._take = self.call("take_events", args, answered, given=given)
 
-    def _handle(self, holder: str, number: int) -> None:
+    def _handle(self, holder: str, number: int, attempt: int) -> None:
         draw = self.rng.random()
         if draw < 0.03:
             return  # forgotten: its lease ends
-        self.after(self.some(MS, 400 * MS), self._say, holder, number, draw > 0.1)
+        self.after(self.some(MS, 400 * MS), self._say, holder, number, attempt, draw > 0.1)
 
-    def _say(self, holder: str, number: int, ok: bool) -> None:
+    def _say(self, holder: str, number: int, attempt: int, ok: bool) -> None:
         if holder != self._holder:
             return  # with another stream that is another holder's affair
         node, name = self.node.name, self._subscription
@@ -176,5 +176,6 @@ class Holder(Agent):
             if error is not None and not is_gone(error):
                 self._model.not_acknowledged(node, name, number)
 
-        args = {"subscription": name, "holder": holder, "events": [{"id": number, "ok": ok}]}
+        said = {"id": number, "ok": ok, "attempt": attempt}
+        args = {"subscription": name, "holder": holder, "events": [said]}
         self.call("acknowledge", args, answered, given=given)

@@ -27,7 +27,7 @@ from zconnector.queue.replays import Check, Replays
 from zconnector.queue.retained import Event
 from zconnector.queue.states import State
 from zconnector.queue.store import COMMANDS, DOCUMENTS, OUTBOX, Bodies, Row
-from zconnector.queue.subscriptions import Subscriptions
+from zconnector.queue.subscriptions import Acknowledgement, Subscriptions
 from zconnector.settings import QueueSettings
 from zconnector.shoset.peers import Peer
 
@@ -122,11 +122,11 @@ class _Subscribes(Variant):
 
 class _UpTo(Subscriptions):
     def acknowledge(
-        self, caller: Caller, name: str, holder: str, events: Sequence[tuple[int, bool]], now: Instant
+        self, caller: Caller, name: str, holder: str, events: Sequence[Acknowledgement], now: Instant
     ) -> Actions:
         subscription = self._index.get(name)
-        most = max(key for key, _ in events)
-        if subscription is not None and all(ok for _, ok in events):
+        most = max(said.id for said in events)
+        if subscription is not None and all(said.ok for said in events):
             for key in [key for key in subscription.open if key < most]:
                 out = subscription.settle(key)
                 if out is not None:
@@ -142,7 +142,7 @@ class FloorPastUnacknowledged(_Subscribes):
 
 class _AckInMemory(Subscriptions):
     def acknowledge(
-        self, caller: Caller, name: str, holder: str, events: Sequence[tuple[int, bool]], now: Instant
+        self, caller: Caller, name: str, holder: str, events: Sequence[Acknowledgement], now: Instant
     ) -> Actions:
         actions: Actions = []
         for action in super().acknowledge(caller, name, holder, events, now):
@@ -154,6 +154,19 @@ class AckNotDurable(_Subscribes):
     """An acknowledgement is answered, and stored when something else is."""
 
     made = _AckInMemory
+
+
+class _AnyHandOut(Subscriptions):
+    def acknowledge(
+        self, caller: Caller, name: str, holder: str, events: Sequence[Acknowledgement], now: Instant
+    ) -> Actions:
+        return super().acknowledge(caller, name, holder, [said._replace(attempt=0) for said in events], now)
+
+
+class LateNak(_Subscribes):
+    """An event is handed out again at a late `ok=false` of an earlier hand-out."""
+
+    made = _AnyHandOut
 
 
 class _ForgetsOutstanding(Subscriptions):
@@ -203,6 +216,7 @@ QUEUE_MUTANTS: Mapping[str, type[Variant]] = {
     "pause forgotten on restart": PauseForgottenOnRestart,
     "subscription floor past an unacked event": FloorPastUnacknowledged,
     "ack not durable": AckNotDurable,
+    "late nak": LateNak,
     "awaiter not woken": AwaiterNotWoken,
     "outstanding forgotten on restart": OutstandingForgottenOnRestart,
     "journal cleared on send": JournalClearedOnSend,

@@ -7,6 +7,7 @@ from typing import Any
 from zconnector.actions import Actions, Caller
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.subscription import Terms, disjoint
+from zconnector.queue.subscriptions import Acknowledgement
 
 
 class Subscribers:
@@ -35,9 +36,12 @@ class Subscribers:
         self._do(lambda q: q.take(caller, name, holder, limit, wait, self.bench.now))
         return caller
 
-    def acknowledge(self, *ids: int, name: str = "s", holder: str = "h", ok: bool = True) -> Caller:
+    def acknowledge(
+        self, *ids: int, name: str = "s", holder: str = "h", ok: bool = True, attempt: int = 0
+    ) -> Caller:
         caller: Caller = self.bench.caller()
-        self._do(lambda q: q.acknowledge(caller, name, holder, [(i, ok) for i in ids], self.bench.now))
+        said = [Acknowledgement(each, ok, attempt) for each in ids]
+        self._do(lambda q: q.acknowledge(caller, name, holder, said, self.bench.now))
         return caller
 
     def unsubscribe(self, name: str = "s") -> Caller:

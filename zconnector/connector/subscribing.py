@@ -10,6 +10,7 @@ from zconnector.messages.fields import is_name
 from zconnector.queue.lanes import LaneKey
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.subscription import Terms, disjoint
+from zconnector.queue.subscriptions import Acknowledgement
 
 MAX_TOPICS = 32
 MAX_UNACKED = 4_096
@@ -21,6 +22,7 @@ MAX_TAKE = 64
 MAX_WAIT = 86_400_000
 MAX_ACKNOWLEDGED = 400
 """Of one call: that many refusals fit into the header of its RESULT."""
+MAX_ATTEMPT = (1 << 32) - 1
 _TOPIC = 256
 _HOLDER = 64
 
@@ -55,14 +57,15 @@ class Subscribing:
 
     def acknowledge(self, caller: Caller, args: Args, now: Instant) -> Actions:
         """Done with events, or not able to do them."""
-        events: list[tuple[int, bool]] = []
+        events: list[Acknowledgement] = []
         for item in _some(args, "events", MAX_ACKNOWLEDGED):
             if type(item.get("id")) is not int:
                 raise Refusal(Reason.BAD_ARGUMENT, f"each of events must have an int id (got {item!r:.80})")
             ok = item.get("ok", True)
             if type(ok) is not bool:
                 raise Refusal(Reason.BAD_ARGUMENT, f"ok must be bool, not {type(ok).__name__}")
-            events.append((item["id"], ok))
+            attempt = number(item, "attempt", 0, MAX_ATTEMPT, 0)
+            events.append(Acknowledgement(item["id"], ok, attempt))
         holder = text(args, "holder", limit=_HOLDER)
         return self._queue.subscriptions.acknowledge(caller, _name(args), holder, events, now)
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | beyond `next` | a take, and less than `max_unacked` outstanding | held |
 | held | acknowledged, committed | done with |
-| held | lease over; ok=false; its holder is gone; the take was cancelled unread | its turn again |
+| held | lease over; ok=false of this hand-out; holder is gone; take cancelled unread | its turn again |
 | its turn again | a take: before any that is new, attempt + 1 | held |
 | any but done with | retention drops it | lost: counted in `missed` |
 
@@ -15,7 +15,7 @@ what it has outstanding, never on how many events are retained.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from zconnector.actions import Actions, Caller, Respond
 from zconnector.clock import Deadlines, Instant
@@ -29,6 +29,17 @@ from zconnector.queue.subscription import Outstanding, Subscription, Terms, Wait
 from zconnector.queue.subscription_index import SubscriptionIndex
 
 MAX_SUBSCRIPTIONS = 1_000
+
+
+class Acknowledgement(NamedTuple):
+    """What a holder says of an event that it was handed."""
+
+    id: int
+    ok: bool
+    """Done with; else it is to be handed out again."""
+    attempt: int = 0
+    """The hand-out that it was; 0: the holder does not say. Work that is done is done, whichever hand-out it
+    was; but a late `ok=false` must not free a hand-out that came after the one it is of."""
 
 
 class Subscriptions:
@@ -142,16 +153,16 @@ class Subscriptions:
         return actions + self._deliveries.settled(now)
 
     def acknowledge(
-        self, caller: Caller, name: str, holder: str, events: Sequence[tuple[int, bool]], now: Instant
+        self, caller: Caller, name: str, holder: str, events: Sequence[Acknowledgement], now: Instant
     ) -> Actions:
-        """Events are done with (True), or to be handed out again (False); answered after the commit."""
+        """Events are done with, or to be handed out again; answered after the commit."""
         subscription = self._known(name)
         self._deliveries.holder_lives(holder, now)
         results: list[dict[str, Any]] = []
         settling: dict[int, Outstanding] = {}
-        for key, ok in events:
+        for key, ok, attempt in events:
             out = subscription.open.get(key)
-            refusal = self._not_theirs(out, holder)
+            refusal = self._not_theirs(out, holder, 0 if ok else attempt)
             if out is None or refusal is not None:
                 results.append({"id": key, "error": refusal})
                 continue
@@ -237,13 +248,19 @@ class Subscriptions:
 
     # ---- inside
 
-    def _not_theirs(self, out: Outstanding | None, holder: str) -> dict[str, str] | None:
-        """Why not, in few words: one answer has hundreds of them in its header."""
+    def _not_theirs(self, out: Outstanding | None, holder: str, attempt: int) -> dict[str, str] | None:
+        """Why not, in few words: one answer has hundreds of them in its header.
+
+        `attempt`: the hand-out that it has to be; 0: any.
+        """
         if out is None:
             detail = "it is not outstanding: acknowledged, lost to retention, or not handed out yet"
             return {"code": Reason.NOT_FOUND, "detail": detail}
         if self._deliveries.is_anothers(out, holder):
             detail = f"it is with another holder, attempt {out.attempt}"
+            return {"code": Reason.FENCED, "detail": detail}
+        if attempt and attempt != out.attempt:
+            detail = f"it was handed out again: attempt {out.attempt}, not {attempt}"
             return {"code": Reason.FENCED, "detail": detail}
         return None
 

@@ -81,7 +81,8 @@ class Reader:
                 delivered = _delivered(delivery, missed)
                 missed = 0
                 yield delivered
-                self._acks.append(pb.EventAck(id=delivery.id, ok=not delivered.refused))
+                ok = not delivered.refused
+                self._acks.append(pb.EventAck(id=delivery.id, ok=ok, attempt=delivery.attempt))
                 self._done.set()
 
     async def _acknowledge_on(self) -> None:

@@ -83,5 +83,9 @@ class Subscriptions:
             if result.log:
                 _log.warning("worker.handler_failed", uuid=context.uuid, name=context.name, error=result.log)
             ok = result.ending is not Ending.AGAIN
-            self.acks.append(pb.EventAck(subscription=handler.subscription, id=delivery.id, ok=ok))
+            self.acks.append(
+                pb.EventAck(
+                    subscription=handler.subscription, id=delivery.id, ok=ok, attempt=delivery.attempt
+                )
+            )
             self._wake()

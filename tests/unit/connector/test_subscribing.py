@@ -114,6 +114,8 @@ def test_a_stream_that_outlives_the_connector_keeps_its_events(connector: Connec
         ("acknowledge", {"events": [7]}, "events must be a list of objects"),
         ("acknowledge", {"events": [{"id": "7"}]}, "each of events must have an int id"),
         ("acknowledge", {"events": [{"id": 7, "ok": 1}]}, "ok must be bool, not int"),
+        ("acknowledge", {"events": [{"id": 7, "attempt": -1}]}, "attempt must be an int from 0 to"),
+        ("acknowledge", {"events": [{"id": 7, "attempt": "1"}]}, "attempt must be an int from 0 to"),
         ("unsubscribe", {"subscription": "x" * 129}, "subscription is longer than 128 bytes"),
     ],
 )

@@ -306,6 +306,31 @@ def test_a_lease_ends_by_a_refusal(bench: Bench, subs: Subscribers) -> None:
     assert subs.results(subs.acknowledge(ids[0], holder="a", ok=False)) == ["FENCED"]
 
 
+def test_a_late_refusal_frees_no_later_hand_out(bench: Bench, subs: Subscribers) -> None:
+    """Found by the simulation (seed 51267): a refusal waited while its lease ended and the same holder was
+    handed the event again."""
+    subs.subscribe(lease=30_000)
+    publish(bench, "e1")
+    (held,) = subs.ids(subs.take(holder="a"))
+    bench.passes(31)
+    assert subs.took(subs.take(holder="a")) == [("e1", 2)]
+    waiting = subs.take(holder="b")
+    assert subs.results(subs.acknowledge(held, holder="a", ok=False, attempt=1)) == ["FENCED"]
+    assert subs.took(waiting) is None
+    assert subs.results(subs.acknowledge(held, holder="a", ok=False, attempt=2)) == [""]
+    assert subs.took(waiting) == [("e1", 3)]
+
+
+def test_done_counts_whichever_hand_out_it_was(bench: Bench, subs: Subscribers) -> None:
+    subs.subscribe(lease=30_000)
+    publish(bench, "e1")
+    (held,) = subs.ids(subs.take(holder="a"))
+    bench.passes(31)
+    assert subs.took(subs.take(holder="a")) == [("e1", 2)]
+    assert subs.results(subs.acknowledge(held, holder="a", attempt=1)) == [""]
+    assert subs.results(subs.acknowledge(held, holder="a", ok=False, attempt=2)) == ["NOT_FOUND"]
+
+
 def test_a_lease_ends_with_its_holder(bench: Bench, subs: Subscribers) -> None:
     subs.subscribe("s1")
     subs.subscribe("s2")

@@ -21,6 +21,7 @@ from tests.unit.queue.test_leases_model import Told
 from zconnector.actions import Actions, Caller, Respond
 from zconnector.clock import Instant
 from zconnector.queue.local import Published
+from zconnector.queue.subscriptions import Acknowledgement
 
 NAMES = {"all": ("A", "B"), "done": ("A/DONE",), "b": ("B",)}
 HOLDERS = ("x", "y", "")
@@ -132,7 +133,7 @@ class Subscribed(RuleBasedStateMachine):
             for k in keys:
                 if (name, k) not in self.in_commit():
                     self.held.pop((name, k), None)
-        events = [(k, ok) for k in keys]
+        events = [Acknowledgement(k, ok) for k in keys]
         subscriptions = self.bench.queue.subscriptions
         self.bench.do(subscriptions.acknowledge(caller, name, holder, events, self.bench.now))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,8 @@ class Reader:
         """Payloads of these."""
         self._acked: list[Any] = []
         self._missed = 0
-        self._held: set[int] = set()
+        self._held: dict[int, list[int]] = {}
+        """Attempts of each event that the client has: more than one where a lease ended meanwhile."""
         self.name = name
         self.under_way = 0
         """Calls that acknowledge, not yet answered."""
@@ -61,7 +62,8 @@ class Reader:
         self._events += items
         self._bytes += sum(len(payload) for _, payload in items)
         self.feed.hold(self._bytes > MUCH)
-        self._held.update(int(item["id"]) for item, _ in items)
+        for item, _ in items:
+            self._held.setdefault(int(item["id"]), []).append(int(item["attempt"]))
         self._missed += int(result.get("missed") or 0)
         self._put()
 
@@ -70,27 +72,33 @@ class Reader:
         """Answers to acknowledgements that are to be written, or will be; more or less."""
         return len(self._acked) + TOGETHER * self.under_way
 
-    def acknowledge(self, acks: list[tuple[int, bool]]) -> None:
-        """The client has done with these events, or wants them handed out again."""
+    def acknowledge(self, acks: Sequence[Any]) -> None:
+        """EventAcks: the client has done with these events, or wants them handed out again."""
         for begin in range(0, len(acks), TOGETHER):
             some = acks[begin : begin + TOGETHER]
             args = {
                 "subscription": self.name,
                 "holder": self._holder,
-                "events": [{"id": number, "ok": ok} for number, ok in some],
+                "events": [{"id": ack.id, "ok": ack.ok, "attempt": ack.attempt} for ack in some],
             }
             self.under_way += 1
             asked = self._door.ask("acknowledge", args)
             asked.add_done_callback(partial(self._answered, some))
-        for number, _ in acks:
-            if number in self._held:
-                self._held.discard(number)
-                self.feed.done()
+        for ack in acks:
+            self.feed.done(self._let_go(ack))
         self.feed.pull()
 
-    def _answered(
-        self, acks: list[tuple[int, bool]], asked: asyncio.Future[tuple[dict[str, Any], bytes]]
-    ) -> None:
+    def _let_go(self, ack: Any) -> int:
+        """How many hand-outs an acknowledgement ends for the client: its own, and earlier ones."""
+        attempts = self._held.get(ack.id, [])
+        later = [] if ack.ok or not ack.attempt else [each for each in attempts if each > ack.attempt]
+        if later:
+            self._held[ack.id] = later
+        else:
+            self._held.pop(ack.id, None)
+        return len(attempts) - len(later)
+
+    def _answered(self, acks: Sequence[Any], asked: asyncio.Future[tuple[dict[str, Any], bytes]]) -> None:
         self.under_way -= 1
         if asked.cancelled():
             return
@@ -98,13 +106,13 @@ class Reader:
         if error is not None and not isinstance(error, Refusal):
             raise error
         results = [] if error is not None else asked.result()[0].get("results", [])
-        for place, (number, _) in enumerate(acks):
+        for place, ack in enumerate(acks):
             told = results[place].get("error") if place < len(results) else None
             refusal = error or refusal_of(told, "")
             self._acked.append(
                 pb.EventAcked(
                     subscription=self.name,
-                    id=number,
+                    id=ack.id,
                     refusal=item_refusal(refusal) if refusal is not None else None,
                 )
             )

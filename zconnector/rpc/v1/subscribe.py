@@ -72,7 +72,7 @@ class SubscribeStream(Stream):
                 if ack.subscription not in ("", reader.name):
                     why = f"this stream reads {reader.name}, not {ack.subscription[:40]!r}"
                     raise Refusal(Reason.BAD_ARGUMENT, why)
-            reader.acknowledge([(ack.id, ack.ok) for ack in request.acks])
+            reader.acknowledge(request.acks)
             self.hold(reader.unread > MANY)
         if request.HasField("credits"):
             if request.credits > MAX_CREDITS:

@@ -237,14 +237,14 @@ class WorkStream(Stream):
         self.put()
 
     def _acks(self, acks: Any) -> None:
-        of: dict[str, list[tuple[int, bool]]] = {}
+        of: dict[str, list[Any]] = {}
         for ack in acks:
-            of.setdefault(ack.subscription, []).append((ack.id, ack.ok))
-        for name, numbers in of.items():
+            of.setdefault(ack.subscription, []).append(ack)
+        for name, some in of.items():
             reader = self._readers.get(name)
             if reader is None:
                 raise Refusal(Reason.NOT_FOUND, f"this stream reads no subscription {name[:40]!r}")
-            reader.acknowledge(numbers)
+            reader.acknowledge(some)
         self._measure()
 
     def _drain(self) -> None:

@@ -289,14 +289,16 @@ class Delivery(_message.Message):
     def __init__(self, subscription: _Optional[str] = ..., id: _Optional[int] = ..., uuid: _Optional[str] = ..., attempt: _Optional[int] = ..., topic: _Optional[str] = ..., event: _Optional[str] = ..., payload: _Optional[bytes] = ..., source: _Optional[str] = ..., reference: _Optional[str] = ..., timestamp_ms: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., sender_token: _Optional[str] = ...) -> None: ...
 
 class EventAck(_message.Message):
-    __slots__ = ("subscription", "id", "ok")
+    __slots__ = ("subscription", "id", "ok", "attempt")
     SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     OK_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     subscription: str
     id: int
     ok: bool
-    def __init__(self, subscription: _Optional[str] = ..., id: _Optional[int] = ..., ok: _Optional[bool] = ...) -> None: ...
+    attempt: int
+    def __init__(self, subscription: _Optional[str] = ..., id: _Optional[int] = ..., ok: _Optional[bool] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class EventAcked(_message.Message):
     __slots__ = ("subscription", "id", "refusal")
