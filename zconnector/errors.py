@@ -210,6 +210,10 @@ class UntrustedError(RepositoryError):
     exit_code = _PERMISSION
 
 
+class StaleError(UntrustedError):
+    """A manifest that a pinned key signed, but is out of date: replayed, or not renewed in time."""
+
+
 class FetchError(RepositoryError):
     """A file of a repository did not come from its address."""
 

@@ -125,7 +125,7 @@ class AdminHost:
         self._kept.append(home)
         rng = around.rng(f"hands {process.name}")
         ports = Ports(
-            packages=lambda _: SimulatedPackages(self.repository, self._disk, rng),
+            packages=lambda *_: SimulatedPackages(self.repository, self._disk, rng),
             processes=lambda prepare, clock, log: SimulatedProcesses(home, prepare),
             random=rng.random,
             uuid=lambda: fresh_uuid(rng),

@@ -23,7 +23,7 @@ from zconnector.connector.canary import send_canary, withdraw
 from zconnector.connector.door import Door
 from zconnector.connector.logbook import LogBook
 from zconnector.connector.readying import DiskPackages, Packages, Ready, Readying
-from zconnector.errors import FetchError, Reason, Refusal, StorageError, ZConnectorError
+from zconnector.errors import FetchError, Reason, Refusal, StaleError, StorageError, ZConnectorError
 from zconnector.supervision.launch import Launch, Processes
 from zconnector.supervision.process import GuardedProcesses, Prepare
 from zconnector.supervision.shell import Supervision
@@ -84,7 +84,7 @@ def _fresh() -> str:
 class Ports:
     """What the hands touch the world with, besides the door."""
 
-    packages: Callable[[Path], Packages] = DiskPackages
+    packages: Callable[[Path, Clock], Packages] = DiskPackages
     """Under an install root."""
     processes: Callable[[Prepare, Clock, Any], Processes] = GuardedProcesses
     random: Callable[[], float] = random.random
@@ -118,7 +118,7 @@ class Hands:
         self._answer = answer
         self._changed = changed
         self._uuid = ports.uuid
-        packages = ports.packages(place.state_dir / "workers")
+        packages = ports.packages(place.state_dir / "workers", clock)
         self.readying = Readying(door, packages, place.type, place.strict)
         self.logs = LogBook()
         processes = ports.processes(self._launch, clock, _Tee(self.logs, clock, wrote))
@@ -414,7 +414,10 @@ def said(error: ZConnectorError | OSError) -> str:
 
 
 def _may_pass(error: ZConnectorError | OSError) -> bool:
-    """Whether another try may succeed as it is."""
+    """Whether another try may succeed as it is.
+
+    A manifest out of date says nothing against a version: it may be a proxy that gives an old one.
+    """
     if isinstance(error, Refusal):
         return error.reason in (Reason.BUSY, Reason.NO_AGGREGATOR, Reason.NO_CLUSTER, Reason.STORAGE_FAILED)
-    return isinstance(error, FetchError | StorageError | OSError)
+    return isinstance(error, FetchError | StaleError | StorageError | OSError)

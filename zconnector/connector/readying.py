@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from zconnector.clock import Clock
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.door import Door
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
@@ -70,17 +71,18 @@ class Packages(Protocol):
 class DiskPackages:
     """`Packages` under an install root, each call in a thread of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Clock) -> None:
         self._root = root
+        self._clock = clock
 
     async def install(self, source: Source, worker: WorkerName, version: Version) -> Installed:
-        return await asyncio.to_thread(install, source, self._root, worker, version)
+        return await asyncio.to_thread(install, source, self._root, worker, version, clock=self._clock)
 
     async def installed(self, worker: WorkerName) -> Sequence[Installed]:
         return await asyncio.to_thread(installed_versions, self._root, worker)
 
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
-        return await asyncio.to_thread(available, source, self._root, worker)
+        return await asyncio.to_thread(available, source, self._root, worker, clock=self._clock)
 
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         return await asyncio.to_thread(_files, installed)

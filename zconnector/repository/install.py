@@ -94,7 +94,8 @@ def install(
         ConfigError: the source or the version breaks its rule.
         FetchError: a file did not come.
         RepositoryError: the repository lacks it, or holds what breaks a rule (ArchiveError: the archive).
-        UntrustedError: what came is not what a pinned key signed, or older than what was accepted.
+        UntrustedError: what came is not what a pinned key signed (StaleError: the manifest is older than
+            what was accepted, or expired).
         Refusal: BUSY, another install has the root.
         StorageError: the disk refused, or what was remembered is damaged.
     """

@@ -99,7 +99,7 @@ async def test_a_version_that_is_wanted_again_while_it_is_being_forgotten_starts
     manager, clock = Manager(), SystemClock()
     manager.configured(Wanted.from_values({"product": "jenkins"}), clock.now())
     processes = Spawned()
-    ports = Ports(packages=lambda root: Packages(), processes=lambda *_: processes)
+    ports = Ports(packages=lambda *_: Packages(), processes=lambda *_: processes)
     place = Place("ci", "Ci", tmp_path, False, {})
     told: dict[str, Callable[..., None]] = dict.fromkeys(("answer", "changed", "wrote"), lambda *_: None)
     hands = Hands(manager, Door(), place, Server, clock, ports=ports, **told)

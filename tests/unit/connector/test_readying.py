@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.repositories import KEY, publish, worker_folder
+from tests.support.repositories import KEY, FixedClock, publish, worker_folder
 from zconnector.configuration.pivot import Version
 from zconnector.connector.readying import DiskPackages, Readying
 from zconnector.errors import ConfigError
@@ -46,7 +46,7 @@ def again(tmp_path: Path) -> None:
 
 
 def make(tmp_path: Path, root: str = "root") -> Readying:
-    return Readying(Door(), DiskPackages(tmp_path / root), "Ci", False)
+    return Readying(Door(), DiskPackages(tmp_path / root, FixedClock()), "Ci", False)
 
 
 def test_a_start_takes_the_content_that_it_is_told_whatever_was_installed_since(
