@@ -109,6 +109,8 @@ def _rollout_command(
             return
         about = f"{result['Major']}.{result['Minor']}" if "Major" in result else ""
         click.echo(f"{directory.name}: {name} {about} done".replace("  ", " "))
+        if unchecked := result.get("unchecked"):
+            click.echo(f"zconnector: {about} serves as it is; could not be checked: {unchecked}", err=True)
 
     if required is not None:
         callback = click.argument("version", required=required, metavar="MAJOR.MINOR")(callback)
@@ -172,6 +174,9 @@ update = _rollout_command(
     Without MAJOR.MINOR: by the newest of its major that the repository has. The old one serves until the
     new one has registered all its commands and passed the gate; on any failure it goes on serving, and
     the exit status is 65, with the reason.
+
+    A version that runs is updated where the repository has another content of it now; where the repository
+    is away it serves as it is, and that this could not be checked is told.
     """,
     "Examples: zconnector worker update 1.1 --connector ci;  zconnector worker update",
     required=False,

@@ -23,7 +23,15 @@ from zconnector.connector.canary import send_canary, withdraw
 from zconnector.connector.door import Door
 from zconnector.connector.logbook import LogBook
 from zconnector.connector.readying import DiskPackages, Packages, Ready, Readying
-from zconnector.errors import FetchError, Reason, Refusal, StaleError, StorageError, ZConnectorError
+from zconnector.errors import (
+    FetchError,
+    OversizeError,
+    Reason,
+    Refusal,
+    StaleError,
+    StorageError,
+    ZConnectorError,
+)
 from zconnector.supervision.launch import Launch, Processes
 from zconnector.supervision.process import GuardedProcesses, Prepare
 from zconnector.supervision.shell import Supervision
@@ -223,13 +231,14 @@ class Hands:
 
     async def _install(self, edition: Edition, attempt: int, content: str) -> None:
         result: dict[str, Any] = {}
-        error, passing = "", False
+        error, passing, away = "", False, False
         try:
             ready = await self.readying.get(self._manager.wanted_for(edition), edition.version, content)
             result = {"sha256": ready.sha256}
         except (ZConnectorError, OSError) as failure:
-            error, passing = said(failure), _may_pass(failure)
-        self.feed(self._manager.installed(edition, attempt, result, error, passing, self._clock.now()))
+            error, passing, away = said(failure), _may_pass(failure), _is_away(failure)
+        now = self._clock.now()
+        self.feed(self._manager.installed(edition, attempt, result, error, passing, now, away))
 
     async def _look(self, number: int) -> None:
         try:
@@ -411,6 +420,13 @@ class _Tee:
 def said(error: ZConnectorError | OSError) -> str:
     """What an error says, for a reason."""
     return error.detail if isinstance(error, Refusal) else str(error)
+
+
+def _is_away(error: ZConnectorError | OSError) -> bool:
+    """Whether repository or cluster could not be asked."""
+    if isinstance(error, Refusal):
+        return error.reason in (Reason.NO_AGGREGATOR, Reason.NO_CLUSTER)
+    return isinstance(error, FetchError) and not isinstance(error, OversizeError)
 
 
 def _may_pass(error: ZConnectorError | OSError) -> bool:

@@ -159,14 +159,18 @@ class Manager:
         error: str,
         passing: bool,
         now: Instant,
+        away: bool = False,
     ) -> Actions:
-        """An edition can be started (`result`: what there is to tell), or `error` says why not."""
+        """An edition can be started (`result`: what there is to tell), or `error` says why not.
+
+        `passing`: another try may succeed as it is; `away`: repository or cluster could not be asked.
+        """
         if not error:
             self.rollouts.settle(edition, str(result.get("sha256", "")))
         actions: Actions = []
         if (rollout := self.rollouts.going) is not None:
             actions += self.rollouts.digest(rollout.installed(edition, attempt, error, passing), now)
-        return self.requests.installed(edition, attempt, result, error) + actions
+        return self.requests.installed(edition, attempt, result, error, away) + actions
 
     def moved(self, edition: Edition, state: State, reason: str, now: Instant) -> Actions:
         """An edition's process is in another state."""

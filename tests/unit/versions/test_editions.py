@@ -453,3 +453,58 @@ def test_the_limit_of_a_start_follows_that_of_a_process_where_none_is_set() -> N
 def test_the_limit_of_a_start_is_a_number_of_seconds() -> None:
     assert Wanted.from_values({"gate": {"start": 5}}).gate.start == 5
     assert Wanted.from_values({"gate": {}}).gate.start is None
+
+
+def test_an_update_to_what_runs_succeeds_with_the_repository_away_and_says_what_was_not_checked() -> None:
+    """It failed, though what was asked for was there."""
+    world = running("1.0")
+    world.away = True
+    ask = world.ask(Verb.UPDATE, V10)
+    world.settle()
+    answer = world.answers[ask]
+    assert answer.reason == ""
+    assert answer.result == {
+        "Major": 1,
+        "Minor": 0,
+        "unchecked": "whether the repository has another content of 1.0 now (repository away)",
+    }
+    assert list(world.running) == [V10]
+    world.away = False
+    ask = world.ask(Verb.UPDATE, V10)
+    world.settle()
+    assert world.answers[ask].result == {"Major": 1, "Minor": 0}
+
+
+def test_with_the_repository_away_what_had_given_up_is_started_by_an_update() -> None:
+    world = running("1.0")
+    world.away = True
+    world.fail(V10)
+    world.settle(1)
+    world.broken[V10] = "crash"
+    for broken, reason in (("crash", "version 1.0 ended with status 1"), ("", "")):
+        world.broken[V10] = broken
+        ask = world.ask(Verb.UPDATE, V10)
+        world.settle()
+        assert world.answers[ask].reason == reason
+        assert "repository away" in world.answers[ask].result["unchecked"]
+    assert list(world.running) == [V10]
+
+
+def test_with_the_repository_away_an_update_to_what_does_not_run_fails() -> None:
+    world = running("1.0")
+    world.away = True
+    ask = world.ask(Verb.UPDATE, V11)
+    world.settle()
+    assert world.answers[ask].reason == "rolled back: repository away"
+    assert list(world.running) == [V10]
+
+
+def test_what_the_repository_has_but_cannot_be_trusted_is_told() -> None:
+    """It answered: that is no reason to say that all is well."""
+    world = running("1.0")
+    world.broken[V10] = "fetch"
+    world.passing = True
+    ask = world.ask(Verb.UPDATE, V10)
+    world.settle()
+    assert world.answers[ask].reason == "cannot fetch 1.0"
+    assert list(world.running) == [V10]

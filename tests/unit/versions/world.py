@@ -42,9 +42,12 @@ class World:
         self.repository = repository or []
         self.contents: dict[Edition, str] = {}
         """What the repository has of a version, where it was published again."""
+        self.on_disk: set[str] = set()
         self.installs: list[Install] = []
         self.broken: dict[Edition, str] = {}
         self.passing = False
+        self.away = False
+        """Whether the repository does not answer; what is on the disk is there all the same."""
         self.disk: bytes | None = None
         self.disk_fails = False
         self.running: dict[Edition, str] = {}
@@ -113,10 +116,20 @@ class World:
             case Install(version, attempt, content):
                 self.installs.append(action)
                 error, of = "", version._replace(number=0)
-                if self.broken.get(version) == "fetch" or (of not in self.repository and not content):
+                away = self.away and content not in self.on_disk
+                if away:
+                    error = "repository away"
+                elif self.broken.get(version) == "fetch" or (of not in self.repository and not content):
                     error = f"cannot fetch {version}"
-                result = {"sha256": content or self.contents.get(of, f"sha of {of}")}
-                self._take(self.manager.installed(version, attempt, result, error, self.passing, self.now))
+                sha256 = content or self.contents.get(of, f"sha of {of}")
+                if not error:
+                    self.on_disk.add(sha256)
+                passing = self.passing or away
+                self._take(
+                    self.manager.installed(
+                        version, attempt, {} if error else {"sha256": sha256}, error, passing, self.now, away
+                    )
+                )
             case Look(number):
                 found = tuple(of.version for of in self.repository)
                 self._take(self.manager.found(number, found, "", self.now))
