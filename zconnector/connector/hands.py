@@ -19,6 +19,7 @@ import structlog
 
 from zconnector.actions import Note
 from zconnector.clock import Clock
+from zconnector.configuration.pivot import Version
 from zconnector.connector.canary import send_canary, withdraw
 from zconnector.connector.door import Door
 from zconnector.connector.logbook import LogBook
@@ -32,6 +33,7 @@ from zconnector.errors import (
     StorageError,
     ZConnectorError,
 )
+from zconnector.repository.cleaning import Unwanted
 from zconnector.supervision.launch import Launch, Processes
 from zconnector.supervision.process import GuardedProcesses, Prepare
 from zconnector.supervision.shell import Supervision
@@ -182,7 +184,7 @@ class Hands:
             case Canary(edition, attempt):
                 self.begin(self._canary(edition, attempt))
             case Clean():
-                self.begin(self._clean(action))
+                self.begin(self._clean())
             case Forget(edition):
                 self.begin(self._let_go(edition))
             case Answer():
@@ -320,16 +322,31 @@ class Hands:
         told = steering(self._manager, self.name, self._editions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
 
-    async def _clean(self, wish: Clean) -> None:
+    def _unwanted(self) -> Unwanted:
+        """What may leave the disk as things stand: never what a process runs from."""
+        stock = self._manager.stock()
+        runs = [
+            (edition.version, ready.sha256)
+            for edition, ready in self._ready.items()
+            if self.supervision.view(self.name(edition)).state not in AT_REST
+        ]
+
+        def unwanted(version: Version, sha256: str) -> bool:
+            busy = any(version == used and sha256 in ("", content) for used, content in runs)
+            return not busy and stock.unwanted(version, sha256)
+
+        return unwanted
+
+    async def _clean(self) -> None:
         try:
-            gone = await self.readying.clean(self._manager.wanted, wish.unwanted)
+            gone = await self.readying.clean(self._manager.wanted, self._unwanted)
         except ZConnectorError as error:  # they go when the next rollout ends
             _log.warning("old worker versions not removed", error=said(error))
         else:
             if gone:
-                _log.info("old worker versions removed", versions=[str(version) for version in gone])
+                _log.info("old worker versions removed", versions=[str(each) for each in gone])
         for edition in list(self._editions.values()):
-            if edition not in wish.keep:
+            if edition not in self._manager.stock().editions:
                 await self._let_go(edition)
 
     async def _let_go(self, edition: Edition) -> None:

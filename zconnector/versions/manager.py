@@ -37,6 +37,7 @@ from zconnector.versions.states import (
     Steer,
     Versions,
 )
+from zconnector.versions.stock import Stock
 from zconnector.versions.view import view
 from zconnector.versions.wanted import Wanted
 
@@ -92,13 +93,15 @@ class Manager:
     def restore(self, document: Mapping[str, Any] | None, now: Instant) -> Actions:
         """Take up what was committed, once, after the first `configured`. Raises DamagedError."""
         if document is not None:
-            self.commits.memory = Memory.from_dict(document)
+            self.commits.restore(Memory.from_dict(document))
         self._restored = True
         self._applying.begin_values()
         actions: Actions = [Steer(), *(Start(edition) for edition in self.memory.running)]
         plan, step = self.memory.plan, self.memory.step
         if plan is not None and step is not None:
             return actions + self.rollouts.take_up(plan, step, now)
+        if document is not None and self._wanted is not None:  # a kill may have come before the last one
+            actions.append(Clean())
         return actions + self._applying.apply()
 
     def configured(self, wanted: Wanted | str, now: Instant) -> Actions:
@@ -126,6 +129,10 @@ class Manager:
     def content(self, edition: Edition) -> str:
         """The archive that an edition is started from, by its SHA-256; "": whatever is on the disk."""
         return self.rollouts.content(edition)
+
+    def stock(self) -> Stock:
+        """What has to stay on the disk as things stand, and as they stand after a kill now."""
+        return Stock.of(self.memory, self.commits.durable)
 
     def pin(self, edition: Edition, sha256: str) -> Actions:
         """What an edition is started from whose content was not settled: since before contents were kept."""
@@ -251,9 +258,8 @@ class Manager:
     def _over(self, over: Over, now: Instant) -> Actions:
         """A rollout has ended."""
         plan, memory, actions = over.plan, self.memory, self.requests.over(over)
-        keep = ordered((*plan.old, *plan.new, *(memory.trial.plan.old if memory.trial else ())))
-        if not over.back and keep:  # what ran before stays, for a rollback
-            actions.append(Clean(keep, tuple(memory.rejected)))
+        if not over.back:
+            actions.append(Clean())
         if over.back and over.passing and plan.why == CONFIGURATION:
             self._applying.later(versions_of(plan.new), now)
         for edition in memory.running:  # while it went on, nobody could give its place back

@@ -249,14 +249,7 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """Installed versions that are older than all of `keep`, or `rejected`, may leave the disk."""
-
-    keep: Editions
-    rejected: Versions
-
-    def unwanted(self, version: Version) -> bool:
-        keep = versions_of(self.keep)
-        return version not in keep and (version in self.rejected or version < min(keep))
+    """What nobody goes back to may leave the disk: what that is says `Manager.stock` when it is done."""
 
 
 @dataclass(frozen=True, slots=True)

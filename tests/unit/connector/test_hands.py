@@ -108,7 +108,7 @@ async def test_a_version_that_is_wanted_again_while_it_is_being_forgotten_starts
         await processes.one_more()
         hands.feed([Stop(V10)])
         await hands.supervision.reached("Ci-1.0", {State.STOPPED})
-        hands.feed([Clean((V11,), ())])
+        hands.feed([Clean()])
         await Server.stopping.wait()
         hands.feed([Start(V10)])
         await asyncio.sleep(0)

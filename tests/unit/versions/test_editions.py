@@ -13,7 +13,7 @@ from zconnector.errors import DamagedError
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition, read_edition
-from zconnector.versions.states import Clean, Forget, Install, Memory, Outcome, Stop
+from zconnector.versions.states import Forget, Install, Memory, Outcome, Stop
 from zconnector.versions.traffic import steering
 from zconnector.versions.wanted import Wanted
 
@@ -189,7 +189,7 @@ def test_what_nobody_goes_back_to_is_forgotten() -> None:
     assert set(memory.values) == {3, 4}
     assert {edition.number for edition in memory.contents} == {3, 4}
     assert len(world.manager.view()["versions"]) == 2
-    assert all(action.keep for action in world.said if isinstance(action, Clean))
+    assert all(stock.editions for stock in world.stocks)
 
 
 def test_what_ran_before_there_were_editions_goes_on_with_the_values_in_force() -> None:
@@ -420,8 +420,7 @@ def test_one_that_fails_after_something_else_was_started_beside_it_gives_its_pla
     world.fail(V11)
     world.settle()
     assert sorted(world.running) == [V10, V20]
-    keep = [action.keep for action in world.said if isinstance(action, Clean)]
-    assert all(V10 in each for each in keep)  # it stays on the disk meanwhile
+    assert all(V10 in stock.editions for stock in world.stocks)  # it stays on the disk meanwhile
 
 
 # ---- how long a start may take
