@@ -78,6 +78,12 @@ def _summary(answer: Mapping[str, Any]) -> list[str]:
         lines.append(f"changed keys or worker settings are not in force: {answer['unfit']}")
     if (rollout := answer["rollout"]) is not None:
         lines.append(f"{_described(rollout)}: {rollout['step']}{_because(rollout['reason'])}")
+    if (waits := answer.get("waits")) is not None and waits["at"] is not None:
+        times = f"{waits['tries']} time{'s' if waits['tries'] > 1 else ''} in vain"
+        lines.append(
+            f"the configuration's {_list(waits['new'])} is tried again at {when(waits['at'])} "
+            f"({times}), and waits for: {waits['for']}"
+        )
     if (last := answer["last"]) is not None:
         lines.append(f"{_described(last)}: {last['outcome']} at {when(last['at'])}{_because(last['reason'])}")
     return lines

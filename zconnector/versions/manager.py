@@ -26,7 +26,6 @@ from zconnector.versions.rollout import Gate
 from zconnector.versions.rollouts import Attempts, Over, Rollouts
 from zconnector.versions.schedule import Schedule
 from zconnector.versions.states import (
-    CONFIGURATION,
     CRASH_LOOP,
     UPDATE,
     Actions,
@@ -102,7 +101,9 @@ class Manager:
             return actions + self.rollouts.take_up(plan, step, now)
         if document is not None and self._wanted is not None:  # a kill may have come before the last one
             actions.append(Clean())
-        return actions + self._applying.apply()
+        actions += self._applying.apply()
+        self._applying.arrange(now)
+        return actions
 
     def configured(self, wanted: Wanted | str, now: Instant) -> Actions:
         """The logical configuration in force; a text says why it is wrong: nothing changes then."""
@@ -113,14 +114,17 @@ class Manager:
             return [Note("error", "logical configuration refused", {"error": wanted})]
         before, self._wanted, self.problem = self._wanted, wanted, ""
         self._schedule.set(wanted.update, now)
-        self._applying.new_word()
         if not self._restored:
             return []
         self._applying.begin_values()
         actions: Actions = [Steer()]
         if before is None:  # the first one that can be understood
             actions += [Start(edition) for edition in self.memory.running]
-        return actions + self._applying.apply(self._applying.failed_before() if before != wanted else None)
+        new_word = before != wanted
+        again = self._applying.failed_before() if new_word else None
+        actions += self._applying.apply(again, new_word=new_word)
+        self._applying.arrange(now)
+        return actions
 
     def wanted_for(self, edition: Edition) -> Wanted | None:
         """The configuration that an edition is started by: its own values, all else as it is now."""
@@ -257,15 +261,15 @@ class Manager:
 
     def _over(self, over: Over, now: Instant) -> Actions:
         """A rollout has ended."""
-        plan, memory, actions = over.plan, self.memory, self.requests.over(over)
+        memory, actions = self.memory, self.requests.over(over)
         if not over.back:
             actions.append(Clean())
-        if over.back and over.passing and plan.why == CONFIGURATION:
-            self._applying.later(versions_of(plan.new), now)
         for edition in memory.running:  # while it went on, nobody could give its place back
             if self.rollouts.going is None and self.rollouts.states.get(edition) is State.FAILED:
                 actions += self._gave_up(edition, now)
-        return actions + self._applying.apply()
+        actions += self._applying.apply()
+        self._applying.arrange(now)
+        return actions
 
     # ---- who asks
 
@@ -279,7 +283,7 @@ class Manager:
 
     def view(self) -> dict[str, Any]:
         """What there is to know, as JSON."""
-        return view(self.memory, self.rollouts, self._wanted, self.problem)
+        return view(self.memory, self.rollouts, self._wanted, self.problem, self._applying.again_wall)
 
     # ---- updates by themselves
 
@@ -287,9 +291,9 @@ class Manager:
         """By interval or plan: the newest of each running major to a newer minor that was not rolled back."""
         if found is None:
             return [Note("warning", "no update: the repository cannot be read", {"error": error})]
-        if self.rollouts.going is not None:
-            return []
         memory = self.memory
+        if self.rollouts.going is not None or memory.waits is not None:  # what somebody said comes first
+            return []
         newest = {v.major: v for v in found if v not in memory.rejected}
         running = memory.running
         last = {v.major: v for v in running}  # what runs beside the newest of its major is somebody's wish
