@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from datetime import datetime
 from multiprocessing.pool import Pool
@@ -164,3 +166,34 @@ def test_a_planned_update_happens_at_its_time_of_day() -> None:
         ("before", ["1.0"], "configuration", "DONE"),
         ("after", ["1.1"], "update", "DONE"),
     ]
+
+
+def test_what_a_killed_process_had_not_begun_is_not_warned_of() -> None:
+    """Killed between the making of a task and its first step: `coroutine ... was never awaited`."""
+    made: list[str] = []
+
+    async def never() -> None:
+        made.append("begun")
+
+    def scene() -> None:
+        world = World(Plan(3, 1, plan(3).topology, faults=()))
+        (host,) = world.hosts
+
+        def kill() -> None:
+            home, process = host.home, host.node.process
+            assert home is not None
+            assert process is not None
+            home.loop.run_in(lambda: home.loop.create_task(never()))
+            made.append("made")
+            process.kill()
+            host.node.start()
+
+        world.scheduler.after(20 * SECOND, kill)
+        assert world.run().violations == []
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        scene()
+        gc.collect()
+    assert made == ["made"]
+    assert [str(each.message) for each in heard] == []

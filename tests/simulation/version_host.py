@@ -148,6 +148,11 @@ class AdminHost:
             for process in list(home.processes):
                 process.orphaned()
 
+    def over(self) -> None:
+        """The world is."""
+        for home in self._kept:
+            home.loop.abandon()
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             self._defect(f"the admin worker raised {task.exception()!r}")

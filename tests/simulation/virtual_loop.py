@@ -7,6 +7,7 @@ lives and dies with one simulated process: a killed one's callbacks never run, a
 from __future__ import annotations
 
 import asyncio
+import inspect
 from asyncio import events
 from collections import deque
 from collections.abc import Callable
@@ -45,6 +46,16 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             call(*args)
         finally:
             events._set_running_loop(before)
+
+    def abandon(self) -> None:
+        """The world is over: what its process, killed or not, had not begun is not waited for by anybody.
+
+        Only such coroutines are closed, of which nothing ever ran; Python would warn of them.
+        """
+        for task in self.tasks:
+            coro = task.get_coro()
+            if inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+                coro.close()
 
     def _wake(self) -> None:
         if not self._woken:

@@ -355,6 +355,9 @@ class World:
                 self._run()
             except _EnoughError:
                 return self._outcome()
+            finally:
+                for host in self.hosts:
+                    host.over()
             self._judge()
         return self._outcome()
 
