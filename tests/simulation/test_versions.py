@@ -48,6 +48,7 @@ FOUND = {
     "registration of an ended process kept": (1, "version table"),
     "major 0 bound when stored": (1, "version routed"),
     "shares ignored": (3, "version routed"),
+    "what runs leaves the disk": (1, "defect"),
 }
 """The seed that finds each planted bug, and the promise that is seen broken."""
 NEARBY = range(1, 101)
