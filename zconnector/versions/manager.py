@@ -99,7 +99,8 @@ class Manager:
         plan, step = self.memory.plan, self.memory.step
         if plan is not None and step is not None:
             return actions + self.rollouts.take_up(plan, step, now)
-        if document is not None and self._wanted is not None:  # a kill may have come before the last one
+        if document is not None and self._wanted is not None and self._wanted.product:
+            # The router may have been killed before the last one was done.
             actions.append(Clean())
         actions += self._applying.apply()
         self._applying.arrange(now)

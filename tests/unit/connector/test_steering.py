@@ -131,3 +131,10 @@ def test_a_canary_that_a_killed_router_left_is_run_by_nobody(con: Connector) -> 
     assert [command.uuid for command in again.queue.live_commands()] == ["other"]
     wait = again.call("wait_command", iterator=again.iterator("command"), command="PULL", major=1, worker="w")
     assert again.result(wait)["uuid"] == "other"
+
+
+def test_status_shows_what_is_waited_for(con: Connector) -> None:
+    assert con.router.status(con.now)["rollout"] == {"step": None, "waits": None}
+    waits = {"versions": ["1.1"], "reason": "the repository is away", "tries": 2}
+    con.result(con.call("admin_keep", orjson.dumps({"step": "FETCHING", "waits": waits})))
+    assert con.router.status(con.now)["rollout"] == {"step": "FETCHING", "waits": waits}
