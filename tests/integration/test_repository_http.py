@@ -173,9 +173,8 @@ def test_who_sends_without_end_is_left(web: Web) -> None:
 
 
 def test_a_packed_answer_is_refused(web: Web) -> None:
-    web.special[FILE] = lambda answer: answer.give(
-        200, gzip.compress(bytes(10_000_000)), {"Content-Encoding": "gzip"}
-    )
+    packed = gzip.compress(bytes(10_000_000))  # before it is asked for: that is given 0.2 s
+    web.special[FILE] = lambda answer: answer.give(200, packed, {"Content-Encoding": "gzip"})
     refused(web, "Content-Encoding 'gzip'")
     assert web.asked[0][1]["Accept-Encoding"] == "identity"
 
