@@ -38,6 +38,8 @@ class QueueSettings:
     max_events: int = 100_000
     max_event_bytes: int = 512 << 20
     event_retention: float = 86_400.0
+    max_unknown: int = 100_000
+    """Commands sent from here that are under way, or of unknown outcome."""
     max_outbox: int = 100_000
     max_outbox_bytes: int = 512 << 20
     reply_retention: float = 86_400.0

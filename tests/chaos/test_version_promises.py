@@ -58,6 +58,8 @@ def test_all_is_well() -> None:
     told.routed(LATE, "c", "", "1.1", BOTH, {}, {})
     told.routed(LATE, "c", "x", "1.0", BOTH, {}, {"x": "1.0"})
     told.routed(LATE, "c", "y", "1.0", BOTH, {"1.0": 100}, {"x": "1.1"})
+    told.process(89, "1.0~1", 13)
+    told.ran(89.5, "1.0", 10, "old beside new", False)
     told.router_killed(90, "GATING", 3, [])
     told.process(92, "1.0", 12)
     told.left(LATE, [])

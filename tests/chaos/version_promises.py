@@ -27,7 +27,7 @@ VERSION_RULES: dict[str, str] = {
     "old or new": "whatever was killed when, an old or a new version serves, within a bound",
     "admin answer": "SUCCES names the version asked for, and that has run (or has no process any more)",
     "admin answered": "whoever asks hears how it ended, unless the router died meanwhile",
-    "one process": "a version has one process at most",
+    "one process": "an edition of a version has one process at most",
     "orphan": "no process of a version outlives its router's SIGKILL",
 }
 
@@ -74,7 +74,8 @@ class VersionPromises:
         self._told: Counter[str] = Counter()
         self._qualities: dict[str, str] = {}
         self._latest: dict[str, int] = {}
-        """Process of each version that began last."""
+        """Process of each edition that began last: two editions of a version may run side by side."""
+        self._editions: dict[int, str] = {}
         self._began: dict[int, float] = {}
         self._asks: dict[int, _Ask] = {}
         self._acts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -104,15 +105,16 @@ class VersionPromises:
     def published(self, at: float, version: str, quality: str) -> None:
         self._qualities[version] = quality
 
-    def process(self, at: float, version: str, pid: int) -> None:
+    def process(self, at: float, edition: str, pid: int) -> None:
         """A process of it says that it begins."""
         self.checked["one process"] += 1
-        self._latest[version] = pid
+        self._latest[edition] = pid
+        self._editions[pid] = edition
         self._began[pid] = at
 
     def ran(self, at: float, version: str, pid: int, uuid: str, canary: bool) -> None:
         """It begins a command."""
-        self._alone(at, version, pid)
+        self._alone(at, pid)
         if canary:
             self._by_quality["canaries"] += 1
             return
@@ -125,17 +127,18 @@ class VersionPromises:
         self._runs[uuid].append(_Run(at, version, pid))
 
     def done(self, at: float, version: str, pid: int) -> None:
-        self._alone(at, version, pid)
+        self._alone(at, pid)
         self._done.append((at, pid))
 
     def crashed(self, at: float, pid: int) -> None:
         """It says that it crashes, or stands still, now."""
         self._crashed[pid] = at
 
-    def _alone(self, at: float, version: str, pid: int) -> None:
-        if self._latest.get(version, pid) != pid:
-            text = f"process {pid} of {version} works, and {self._latest[version]} has begun after it"
-            self._broken(at, "one process", version, text)
+    def _alone(self, at: float, pid: int) -> None:
+        edition = self._editions.get(pid, "")
+        if self._latest.get(edition, pid) != pid:
+            text = f"process {pid} of {edition} works, and {self._latest[edition]} has begun after it"
+            self._broken(at, "one process", edition, text)
 
     # ---- facts: the operator
 

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from zconnector.worker import Context, Fail, Worker
@@ -36,13 +37,13 @@ class _Ledger:
 
 
 def run(how: str, api: str, major: int, minor: int) -> None:
-    """`how`: a quality of `releases.py`."""
+    """`how`: a quality of `releases.py`. The socket, its last argument, is named after its edition."""
     if how == "crash":
         print("cannot start", flush=True)
         sys.exit(3)
     worker = Worker(major, minor, concurrency=CONCURRENCY, api=api)
     ledger = _Ledger(str(worker.configuration()["ledger"]), f"{major}.{minor}")
-    ledger.write("process")
+    ledger.write("process", edition=Path(sys.argv[-1]).stem)
 
     async def work(ctx: Context, payload: str) -> dict[str, object]:
         asked: dict[str, Any] = json.loads(payload)

@@ -35,7 +35,7 @@ from zconnector.shoset.uplinks import Target
 
 SESSION = SessionSettings(heartbeat=1.0)
 MEMBER_SESSION = replace(ClusterSettings(state_dir=Path()).session, heartbeat=1.0)
-QUEUE = QueueSettings(dedupe_window=110.0, lease_limit=45.0, max_commands=60, max_outbox=60)
+QUEUE = QueueSettings(dedupe_window=110.0, lease_limit=45.0, max_commands=60, max_unknown=60, max_outbox=60)
 """Times are shorter than the defaults in the proportion of MAX_TIMEOUT_MS, so that ten minutes see them end;
 and bounds are so low that faults fill what they bound."""
 MAX_TIMEOUT_MS = 20_000

@@ -9,7 +9,7 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from tests.simulation.faults import ALL, FAULTS, VERSION_FAULTS
 from tests.simulation.model import RULES
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutants_versions import VERSION_MUTANTS
-from tests.simulation.topology import STANDARD, VERSIONS, WITH_VERSIONS
+from tests.simulation.topology import STANDARD, TWO_TENANTS, VERSIONS, WITH_VERSIONS
 from tests.simulation.variant import REAL
 from tests.simulation.world import Outcome, Plan, World
 
 ALL_MUTANTS = {**MUTANTS, **VERSION_MUTANTS}
 LIGHT = {"command_pause": 8.0, "event_pause": 12.0}
 """Less traffic, more worlds: what breaks is mostly decided by the faults."""
+ONE_EACH = "each"
 EACH = 8
 """One world in so many has worker versions."""
 SHOWN = 40
@@ -43,12 +44,21 @@ def simulate(plan: Plan, mutant: str = "", watch: Iterable[str] = ()) -> Outcome
         gc.collect()
 
 
-def planned(seed: int, minutes: float, *, versions: bool = False, **more: Any) -> Plan:
+def planned(
+    seed: int, minutes: float, *, versions: bool = False, only: Sequence[str] = (), **more: Any
+) -> Plan:
     """A world as everybody runs them: one in `EACH` has a connector with worker versions besides.
 
-    `versions`: a small world of little else, in which much more happens to them.
+    `versions`: a small world of little else, in which much more happens to them. `only`: these faults, all of
+    them in each world; `each`: one of them all in a world, by turns. What is rare where everything happens is
+    not, where nothing else does.
     """
     faults = (*FAULTS, *VERSION_FAULTS)
+    if only:
+        kinds = faults if versions else tuple(FAULTS)
+        chosen = (kinds[seed % len(kinds)],) if list(only) == [ONE_EACH] else tuple(only)
+        beside = WITH_VERSIONS if set(chosen) & set(VERSION_FAULTS) else TWO_TENANTS
+        return Plan(seed, minutes, VERSIONS if versions else beside, chosen, all_faults=True, **more)
     if versions:
         return Plan(seed, minutes, VERSIONS, faults, **more)
     if seed % EACH == 0:
@@ -61,6 +71,7 @@ def replay(plan: Plan, mutant: str = "") -> str:
     options = " --light" if plan.command_pause else ""
     options += " --versions" if plan.topology is VERSIONS else ""
     options += " --operator" if plan.operator else ""
+    options += f" --faults '{','.join(plan.faults)}'" if plan.all_faults else ""
     options += f" --mutant '{mutant}'" if mutant else ""
     return f"scripts/simulate.sh --seed {plan.seed} --minutes {plan.minutes:g}{options}"
 
@@ -151,11 +162,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--watch", action="append", default=[], help="transcript of what mentions this text")
     parser.add_argument("--operator", action="store_true", help="somebody asks every verb all the time")
     parser.add_argument("--versions", action="store_true", help="small worlds of worker versions")
+    parser.add_argument(
+        "--faults",
+        default="",
+        help="only these, all of them in each world (comma between them); each: one fault a world, by turns",
+    )
     parser.add_argument("--light", action="store_true", help="less traffic, as in the test suite")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON line")
     given = parser.parse_args()
     if given.minutes <= 0 or given.seeds < 1 or given.jobs < 1:
         parser.error("--minutes must be above 0, --seeds and --jobs at least 1")
+    given.faults = [name.strip() for name in given.faults.split(",") if name.strip()]
+    if given.faults != [ONE_EACH] and (unknown := set(given.faults) - set(ALL)):
+        parser.error(
+            f"--faults: there is no {', '.join(sorted(unknown))}; there are {', '.join(ALL)}, or each"
+        )
     return given
 
 
@@ -214,6 +235,7 @@ def _traffic(given: argparse.Namespace) -> dict[str, Any]:
         **(LIGHT if given.light else {}),
         **({"operator": True} if given.operator else {}),
         **({"versions": True} if given.versions else {}),
+        **({"only": given.faults} if given.faults else {}),
     }
 
 

@@ -85,6 +85,7 @@ FOUND = {
     "pause forgotten on restart": Found(1, 4, "pause", ("paused", "kill")),
     "subscription floor past an unacked event": Found(1, 4, "subscription", ("holder dies", "kill")),
     "ack not durable": Found(1, 4, "subscription", ("holder dies", "kill", "kill inside a step")),
+    "late nak": Found(78, 5, "subscription", ("freeze", "slow disk")),
     "awaiter not woken": Found(1, 3, "unheard", ("reset",)),
     "outstanding forgotten on restart": Found(1, 4, "subscription", ("kill", "drain")),
     "journal cleared on send": Found(1, 4, "not journalled", ("kill", "partition", "reset")),

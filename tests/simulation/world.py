@@ -581,7 +581,7 @@ def bounded(machine: Machine) -> Iterator[tuple[str, int, int]]:
         yield "calls that await a reply", len(queue.awaiting), MAX_AWAITING
         yield "events", queue._events.depths()["count"], QUEUE.max_events
         yield "iterators", len(queue._iterators), QUEUE.max_iterators
-        yield "unknown outcomes", len(queue._unknowns), QUEUE.max_commands
+        yield "unknown outcomes", len(queue._unknowns), QUEUE.max_unknown
         yield "commands in flight", len(router.outgoing), _MAX_IN_FLIGHT
     elif isinstance(machine, AggregatorMachine):
         shoset = machine.router.shoset

@@ -52,6 +52,7 @@ HELP = {
     "queue_max_events": "Events the local queue retains.",
     "queue_max_event_bytes": "Bytes of events the local queue retains.",
     "queue_event_retention": "Seconds that an event is retained.",
+    "queue_max_unknown": "Commands sent from here that are under way, or of unknown outcome.",
     "queue_max_outbox": "Entries of the outbox.",
     "queue_max_outbox_bytes": "Bytes of the outbox.",
     "queue_reply_retention": "Seconds that an undelivered reply is kept.",

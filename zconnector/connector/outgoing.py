@@ -93,10 +93,13 @@ class Outgoing:
             return self._join(command, waiting.command, waiting.senders, caller)
         if len(self) >= _MAX_IN_FLIGHT:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
+        doubt = self._queue.is_unknown(command.uuid)
+        if not doubt:
+            self._queue.check_unknown_room(command.uuid, len(self))
         self.counters["sent"] += 1
         self._trace(command.uuid, now, "given by a worker{}", _by(command))
         ends = now.mono + (command.number("timeout") - _waited(args, command, now)) / 1000
-        queued = Queued(command, Senders([caller]), ends, self._queue.is_unknown(command.uuid))
+        queued = Queued(command, Senders([caller]), ends, doubt)
         self._senders[caller] = queued.senders
         if ends <= now.mono:
             return self._tell(queued, _ending_unread(), now)

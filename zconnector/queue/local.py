@@ -97,7 +97,7 @@ class LocalQueue(CommandSide):
         )
         self._iterators.on_evict = self._events.forget_iterator
         self._unknowns = Unknowns(
-            self._commits, self._publish_here, self._events.was_taken, settings.max_commands
+            self._commits, self._publish_here, self._events.was_taken, settings.max_unknown
         )
         self._own = ""
         self._documents = Documents(self._commits)
@@ -473,6 +473,12 @@ class LocalQueue(CommandSide):
         its copies + 30 s.
         """
         return self._unknowns.remember(command, now, done)
+
+    def check_unknown_room(self, uuid: str, under_way: int) -> None:
+        """A new command may be sent, and may end UNKNOWN, as those `under_way` may. Raises Refusal: BUSY."""
+        if not self._unknowns.has_room(under_way):
+            detail = f"{self._unknowns.limit} commands are under way, or of unknown outcome"
+            raise Refusal(Reason.BUSY, detail, uuid)
 
     def is_unknown(self, uuid: str) -> bool:
         """Whether an earlier copy of this uuid may be stored somewhere, and nothing was heard of it yet."""

@@ -53,9 +53,11 @@ class _Unknown:
 
 
 class Unknowns:
-    """Bounded by count; remembered on the disk before the sender hears UNKNOWN.
+    """Remembered on the disk before the sender hears UNKNOWN.
 
-    Invariant: each has a due time in `_due_at`, and that time an entry in `_due`; other entries are stale.
+    Invariants: each has a due time in `_due_at`, and that time an entry in `_due`; other entries are stale.
+    Bounded by count, at the door: whatever may become unknown has its place here before it is sent
+    (`has_room`). Then its sender can be refused; later it is told UNKNOWN, and has to hear how that ended.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Unknowns:
         self._commits = commits
         self._publish = publish
         self._taken = taken
-        self._limit = limit
+        self.limit = limit
         self._unknown: dict[str, _Unknown] = {}
         self._due_at: dict[str, float] = {}
         self._due: list[tuple[float, str]] = []
@@ -91,15 +93,12 @@ class Unknowns:
         self._add(unknown, now)
 
     def remember(self, command: Message, now: Instant, done: Remembered) -> Actions:
-        """`done` gets None once it is stored, or why it is not (yet): then only a crash can forget it.
+        """`done` gets None once it is stored, or why it is not yet: then only a crash can forget it.
 
         Also before another copy of one that is held goes: the FAIL waits until that can no longer be stored.
         """
         uuid = command.uuid
-        known = self._unknown.get(uuid)
-        if known is None and len(self._unknown) >= self._limit:
-            return done(now, Refusal(Reason.BUSY, f"{self._limit} outcomes are unknown already", uuid))
-        unknown = _Unknown.of(command, known)
+        unknown = _Unknown.of(command, self._unknown.get(uuid))
         self._add(unknown, now)
         put = unknown.put()
 
@@ -111,6 +110,10 @@ class Unknowns:
             return done(now, Refusal(Reason.STORAGE_FAILED, str(error), uuid))
 
         return [self._commits.commit([put], lambda now: done(now, None), failed)]
+
+    def has_room(self, under_way: int) -> bool:
+        """For one more, if those that are `under_way` become unknown too."""
+        return len(self._unknown) + under_way < self.limit
 
     def holds(self, uuid: str) -> bool:
         return uuid in self._unknown

@@ -10,6 +10,7 @@ from tests.support.connector import Connector
 from zconnector.errors import Reason
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message, receipt
+from zconnector.settings import QueueSettings
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT
 
 REPLY = {
@@ -72,6 +73,25 @@ def test_an_unknown_command_fails_30_s_after_accept_until() -> None:
     con.wait(0.2)
     (fail,) = fails(con)
     assert (fail.reference, fail.text("reason"), fail.text("topic")) == ("c1", "UNRECEIPTED", "BUILD")
+
+
+def test_what_would_have_no_place_among_the_unknown_is_refused_before_it_is_sent() -> None:
+    """Its sender had been told UNKNOWN, and then nothing followed (found by the simulation)."""
+    con = Connector(queue=QueueSettings(max_unknown=2))
+    con.ready()
+    unknown(con)
+    second = send(con, "c2")
+    refusal = con.refusal(send(con, "c3"))
+    assert (refusal.reason, refusal.uuid) == (Reason.BUSY, "c3")
+    assert "c3" not in {message.uuid for _, message in copies(con)}
+    again = send(con, "c1")  # it has its place
+    con.wait(3.0)
+    assert {con.result(call)["outcome"] for call in (second, again)} == {"UNKNOWN"}
+    con.wait(30.1)
+    assert len(fails(con, "c1")) == len(fails(con, "c2")) == 1
+    third = send(con, "c3")
+    con.wait(3.0)
+    assert con.result(third)["outcome"] == "UNKNOWN"
 
 
 def test_an_unknown_command_fails_after_a_restart_too() -> None:

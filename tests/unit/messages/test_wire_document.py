@@ -229,6 +229,9 @@ def test_limits_of_commands() -> None:
 def test_limits_of_the_local_queue() -> None:
     table = limits()
     assert numbers(table["local queue, commands"]) == [_QUEUE.max_commands, _QUEUE.max_command_bytes // _GIB]
+    assert numbers(table["commands sent from a connector that are under way or of unknown outcome"]) == [
+        _QUEUE.max_unknown
+    ]
     assert numbers(table["local queue, events retained"]) == [
         _QUEUE.max_events,
         _QUEUE.max_event_bytes // _MIB,

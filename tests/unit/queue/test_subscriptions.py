@@ -494,6 +494,19 @@ def test_what_nobody_read_is_told_again(bench_with: Callable[..., Bench]) -> Non
     assert (subs.took(taken), subs.missed(taken)) == ([("e2", 1)], 1)
 
 
+def test_what_nobody_read_is_told_to_who_waits_already(bench_with: Callable[..., Bench]) -> None:
+    bench = bench_with(max_events=1)
+    subs = Subscribers(bench)
+    subs.subscribe()
+    publish(bench, "e1")
+    publish(bench, "e2", topic="OTHER")
+    crossed, waiting = subs.take(), subs.take()
+    assert (subs.took(crossed), subs.missed(crossed), subs.took(waiting)) == ([], 1, None)
+    bench.cancel(crossed)
+    bench.passes(0)
+    assert (subs.took(waiting), subs.missed(waiting)) == ([], 1)
+
+
 def test_retention_by_bytes_too(bench_with: Callable[..., Bench]) -> None:
     bench = bench_with(max_event_bytes=10_000)
     subs = Subscribers(bench)

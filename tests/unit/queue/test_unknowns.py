@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from zconnector.errors import Reason
+from zconnector.errors import Reason, Refusal
 from zconnector.queue.store import DOCUMENTS, scan_all
 
 if TYPE_CHECKING:
@@ -138,12 +138,12 @@ def test_a_receipt_forgets_what_was_not_stored_too(bench: Bench) -> None:
 
 
 def test_bounded(bench_with: Callable[..., Bench]) -> None:
-    bench = bench_with(max_commands=1)
+    bench = bench_with(max_unknown=3)
     remember(bench)
-    remember(bench, "u2")
-    assert bench.heard[-1].reason is Reason.BUSY
-    remember(bench)
-    assert bench.heard[-1] is None
+    bench.queue.check_unknown_room("u2", 1)
+    with pytest.raises(Refusal, match="3 commands are under way, or of unknown outcome") as caught:
+        bench.queue.check_unknown_room("u2", 2)
+    assert (caught.value.reason, caught.value.uuid) == (Reason.BUSY, "u2")
 
 
 # ---- another copy of the same uuid
