@@ -320,6 +320,8 @@ class RowRules(SubscriptionRules):
 
     def wants(self, node: str, uuid: str, reason: Reason) -> None:
         """Somebody is about to ask for this end of a command (fail, cancel)."""
+        if reason is Reason.CANCELLED:
+            self.cancelled_by_hand.add((node, uuid))
         row = self._rows.get((node, uuid))
         if row is not None:
             row.wanted.add(reason)

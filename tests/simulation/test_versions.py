@@ -44,10 +44,10 @@ FOUND = {
     "canary of an edition not aimed": (1, "version routed"),
     "held version gets traffic": (1, "version gated"),
     "drained version still served": (1, "version gated"),
-    "routing not recomputed after silence": (122, "version table"),
+    "routing not recomputed after silence": (519, "version table"),
     "registration of an ended process kept": (1, "version table"),
     "major 0 bound when stored": (1, "version routed"),
-    "shares ignored": (3, "version routed"),
+    "shares ignored": (9, "version routed"),
     "what runs leaves the disk": (1, "defect"),
 }
 """The seed that finds each planted bug, and the promise that is seen broken."""
