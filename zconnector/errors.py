@@ -222,6 +222,10 @@ class FetchError(RepositoryError):
     exit_code = _UNAVAILABLE
 
 
+class AwayError(FetchError):
+    """The manifest of a repository did not come: nobody knows what it has now."""
+
+
 class OversizeError(FetchError):
     """A file of a repository has more bytes than it may have; the rest of it was not fetched."""
 

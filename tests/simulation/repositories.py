@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
-from zconnector.errors import FetchError, UntrustedError
+from zconnector.errors import AwayError, FetchError, UntrustedError
 from zconnector.repository.cleaning import Gone, Unwanted
 from zconnector.repository.install import Installed
 from zconnector.repository.layout import WorkerName
@@ -134,7 +134,7 @@ class SimulatedPackages:
     async def _reach(self) -> None:
         await asyncio.sleep(0.02 + self._rng.random() ** 3 * 3)
         if self._repository.away or self._rng.random() < 0.03:
-            raise FetchError(f"{ADDRESS} does not answer, says the simulation")
+            raise AwayError(f"{ADDRESS} does not answer, says the simulation")
 
     async def install(self, source: Source, worker: WorkerName, version: Version) -> Installed:
         await self._reach()

@@ -25,8 +25,8 @@ from zconnector.connector.door import Door
 from zconnector.connector.logbook import LogBook
 from zconnector.connector.readying import DiskPackages, Packages, Ready, Readying
 from zconnector.errors import (
+    AwayError,
     FetchError,
-    OversizeError,
     Reason,
     Refusal,
     StaleError,
@@ -443,7 +443,7 @@ def _is_away(error: ZConnectorError | OSError) -> bool:
     """Whether repository or cluster could not be asked."""
     if isinstance(error, Refusal):
         return error.reason in (Reason.NO_AGGREGATOR, Reason.NO_CLUSTER)
-    return isinstance(error, FetchError) and not isinstance(error, OversizeError)
+    return isinstance(error, AwayError)
 
 
 def _may_pass(error: ZConnectorError | OSError) -> bool:

@@ -26,6 +26,7 @@ from tests.support.zips import WORKER, Part, build
 from zconnector.configuration.pivot import Pivot, Version
 from zconnector.errors import (
     ArchiveError,
+    AwayError,
     ConfigError,
     DamagedError,
     FetchError,
@@ -408,3 +409,16 @@ def test_the_steps(scene: Scene) -> None:
     steps: list[Step] = []
     install(source(scene.repository), scene.root, JENKINS, V10, clock=CLOCK, reached=steps.append)
     assert steps == list(Step)
+
+
+def test_a_repository_that_does_not_answer_is_told_from_a_file_that_is_not_there(scene: Scene) -> None:
+    """With the manifest it is known what the repository has."""
+    away = scene.path / "away"
+    scene.repository.rename(away)
+    with pytest.raises(AwayError, match=r"manifest\.json"):
+        scene.install()
+    away.rename(scene.repository)
+    (scene.repository / ZIP10).unlink()
+    with pytest.raises(FetchError, match=r"worker\.zip") as raised:
+        scene.install()
+    assert not isinstance(raised.value, AwayError)
