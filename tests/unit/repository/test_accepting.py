@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zconnector.errors import StaleError, UntrustedError
 from zconnector.repository.accepting import (
@@ -153,3 +159,14 @@ def test_an_expired_one_is_told_with_its_date() -> None:
         f"manifest of {A} (serial 5) expired at 1970-01-01T00:33:20+00:00, "
         "now it is 1970-01-01T00:33:20+00:00: nothing new"
     )
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-5, 1 << 70) | st.floats() | st.text(max_size=9)
+
+
+@given(st.dictionaries(st.sampled_from(list(orjson.loads(Highest.of(manifest(5)).render()))), SCALARS))
+def test_whatever_stands_in_a_file_of_a_serial_is_read_or_damaged(changed: dict[str, Any]) -> None:
+    document = {**orjson.loads(Highest.of(manifest(5)).render()), **changed}
+    found = read_highest(json.dumps(document).encode())
+    if found is not None:
+        assert read_highest(found.render()) == found
