@@ -194,7 +194,7 @@ def test_a_member_bounds_what_one_instance_makes_it_keep() -> None:
 
 def test_a_core_that_raises_fails_these_tests() -> None:
     agg = Aggregator(1)
-    agg.router.received = _raises  # type: ignore[method-assign]
+    agg.router.received = _raises  # type: ignore[method-assign, assignment]
     with pytest.raises(RuntimeError):
         agg.hear("m1", Message(Kind.CONFIRM, {"entries": []}))
 

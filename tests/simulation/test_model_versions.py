@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.model_versions import CANARY, VersionRules, route
+from tests.simulation.model_versions import VersionRules, route
 from tests.simulation.repositories import worker_of
 from tests.simulation.rules import Book
 from tests.simulation.scheduler import SECOND
 from zconnector.configuration.pivot import Version
+from zconnector.versions.traffic import CANARY
 
 NODE = "t1/vcs"
 V10, V11, V13, V15, V20 = (Version(*each) for each in ((1, 0), (1, 1), (1, 3), (1, 5), (2, 0)))

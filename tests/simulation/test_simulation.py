@@ -232,7 +232,7 @@ def planted(request: pytest.FixtureRequest, cores: Pool) -> dict[tuple[str, str]
     for item in request.session.items:
         if not isinstance(item, pytest.Function) or "planted" not in item.fixturenames:
             continue
-        mutant = item.callspec.params["mutant"]
+        mutant = str(item.callspec.params["mutant"])
         plan = FOUND[mutant].plan(FOUND[mutant].seed)
         if item.originalname == test_a_planted_bug_is_found_by_its_seed.__name__:
             begun[mutant, mutant] = cores.apply_async(simulate, (plan, mutant))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from tests.simulation.scheduler import SECOND
 from tests.simulation.version_workers import Home, SimulatedProcesses
 from tests.simulation.virtual_loop import VirtualLoop
 from zconnector.configuration.pivot import Version
-from zconnector.connector.admin import ADMIN_WORKER, AdminWorker, read_version
+from zconnector.connector.admin import AdminWorker, read_version
 from zconnector.connector.hands import Place, Ports
 from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.fields import WISHES
 from zconnector.messages.kinds import Outcome
+from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.shoset.identity import fresh_uuid
 from zconnector.versions.traffic import CANARY
 
@@ -120,7 +121,7 @@ class AdminHost:
         if process is None or not process.alive:
             return
         around = node.around
-        loop = VirtualLoop(process, node.clock, around.scheduler, self._defect)
+        loop = VirtualLoop(process, node.clock, around.scheduler, self._defect)  # type: ignore[abstract]  # what is not there is not asked
         home = self.home = Home(node, process, loop, self._model, self.rules)
         home.lying = lambda: {executable_of(*each) for each in self._disk}
         self._kept.append(home)
@@ -288,7 +289,7 @@ class Versioned:
 def defects_heard(defect: Any) -> Iterator[None]:
     """Logs of the admin worker go nowhere, but for its defects."""
 
-    def hear(_: Any, __: str, event: dict[str, Any]) -> Any:
+    def hear(_: Any, __: str, event: MutableMapping[str, Any]) -> Any:
         if str(event.get("event", "")).startswith("defect"):
             defect("admin worker", f"{event['event']}: {event.get('exc_info')!r}")
         raise structlog.DropEvent

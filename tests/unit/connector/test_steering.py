@@ -119,10 +119,16 @@ def test_a_question_of_an_operator_waits_for_the_admin_worker(con: Connector) ->
 
 def test_a_canary_that_a_killed_router_left_is_run_by_nobody(con: Connector) -> None:
     """Its pin went with the router: the version that had to show nothing ran it."""
-    canary = {"target": "self", "type": "Git", "command": "PULL", "major": 1, "context": f"{CANARY}1.1"}
-    common = {"timeout": 60_000, "ttl": 60_000, "retry": {"attempts": 1}}
+    canary: dict[str, Any] = {
+        "target": "self",
+        "type": "Git",
+        "command": "PULL",
+        "major": 1,
+        "context": f"{CANARY}1.1",
+    }
+    common: dict[str, Any] = {"timeout": 60_000, "ttl": 60_000, "retry": {"attempts": 1}}
     sent = con.call("send_command", b"{}", uuid="canary", worker="ADMIN", **canary, **common)
-    other = {**canary, "context": "app"}
+    other: dict[str, Any] = {**canary, "context": "app"}
     con.call("send_command", b"{}", uuid="other", worker="ADMIN", **other, **common)
     assert con.result(sent)["outcome"] == "ACCEPTED"
     again = con.restart()
