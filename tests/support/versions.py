@@ -102,9 +102,9 @@ class Releases:
         publish(self.folder, source, wall=self._wall(), again=bool(content))
         if how == "tampered":
             archive = self.folder / "workers" / "ci" / "jenkins" / "1" / str(minor) / "worker.zip"
-            content = bytearray(archive.read_bytes())
-            content[len(content) // 2] ^= 1
-            archive.write_bytes(content)
+            changed = bytearray(archive.read_bytes())
+            changed[len(changed) // 2] ^= 1
+            archive.write_bytes(changed)
 
     def _wall(self) -> int:
         return int(time.time() - self.ago) * 1000

@@ -12,6 +12,7 @@ from zconnector.clock import SystemClock
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.hands import Hands, Place, Ports
 from zconnector.errors import ConfigError
+from zconnector.repository.cleaning import Gone, Unwanted
 from zconnector.repository.install import Installed
 from zconnector.repository.layout import WorkerName
 from zconnector.repository.source import Source
@@ -51,7 +52,7 @@ class Packages:
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         return None, None
 
-    async def clean(self, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
+    async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
         return []
 
 
