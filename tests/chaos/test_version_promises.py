@@ -58,6 +58,10 @@ def test_all_is_well() -> None:
     told.routed(LATE, "c", "", "1.1", BOTH, {}, {})
     told.routed(LATE, "c", "x", "1.0", BOTH, {}, {"x": "1.0"})
     told.routed(LATE, "c", "y", "1.0", BOTH, {"1.0": 100}, {"x": "1.1"})
+    told.published(80, "1.2", "good")
+    told.process(81, "1.2~3", 14)
+    told.asked(82, 9, "back", "control", "1.2")
+    told.answered(83, 9, "SUCCES", "1.2", "", [])
     told.process(89, "1.0~1", 13)
     told.ran(89.5, "1.0", 10, "old beside new", False)
     told.router_killed(90, "GATING", 3, [])
@@ -66,7 +70,7 @@ def test_all_is_well() -> None:
     assert broken(told) == []
     assert told.checked["bad version"] > 20
     story = told.story()
-    assert (story.runs["canaries"], story.killed_at, story.versions) == (1, {"GATING": 1}, 2)
+    assert (story.runs["canaries"], story.killed_at, story.versions) == (1, {"GATING": 1}, 3)
     assert as_json(story)["acts"]["publish"] == {"FAIL": 1, "control": 1}
     assert any("GATING 1" in line for line in as_text(story))
 

@@ -76,6 +76,8 @@ class VersionPromises:
         self._latest: dict[str, int] = {}
         """Process of each edition that began last: two editions of a version may run side by side."""
         self._editions: dict[int, str] = {}
+        self._ran: set[str] = set()
+        """Versions of which any edition began."""
         self._began: dict[int, float] = {}
         self._asks: dict[int, _Ask] = {}
         self._acts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -110,6 +112,7 @@ class VersionPromises:
         self.checked["one process"] += 1
         self._latest[edition] = pid
         self._editions[pid] = edition
+        self._ran.add(edition.partition("~")[0])
         self._began[pid] = at
 
     def ran(self, at: float, version: str, pid: int, uuid: str, canary: bool) -> None:
@@ -176,7 +179,7 @@ class VersionPromises:
         quality = self._qualities.get(version, "")
         if quality not in SERVE:
             return f"is {quality or 'not there'}"
-        return "" if version in self._latest else "never began"
+        return "" if version in self._ran else "never began"
 
     def emptied(self, at: float, wanted: Sequence[str]) -> None:
         """Nothing runs, or is about to: these should, and were given up."""
