@@ -28,14 +28,17 @@ from zconnector.worker.connection import Backoff, pause
 
 DEADLINE = 20.0
 _WARM = """
-import sys
-import zconnector.cli.main, zconnector.cli.connector, zconnector.cli.aggregator, zconnector.cli.cluster
-import zconnector.connector.process, zconnector.aggregator.process, zconnector.cluster.process
-import os, socket
+import importlib, os, socket, sys
+from zconnector.cli.component import starting
+role = sys.argv[1]
+with starting():
+    importlib.import_module(f"zconnector.cli.{role}")
+    importlib.import_module(f"zconnector.{role}.process")
+from zconnector.cli.main import main
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
     sender.sendto(b"WARM=1", chr(0) + os.environ["NOTIFY_SOCKET"][1:])
 sys.stdin.readline()
-sys.exit(zconnector.cli.main.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 
