@@ -15,7 +15,7 @@ with starting():
     import zconnector.{module}
 assert gc.isenabled()
 assert "structlog" in sys.modules
-print(*sorted(name for name in sys.modules if name.partition(".")[0] == "rich"))
+print(*sorted(name for name in sys.modules if name.partition(".")[0] in ("rich", "jsonschema")))
 import rich.console
 import structlog
 structlog.dev.ConsoleRenderer()(None, "error", {{"event": "it logs"}})
