@@ -156,9 +156,7 @@ async def test_a_connector_that_was_validated_before_serves_without_cluster_and_
 ) -> None:
     """From its cached configuration and stored queue; it says which step waits."""
     async with Crew(scene.grpc("ci")) as crew, Sender(scene.grpc("git")) as sender:
-        async with asyncio.timeout(20):
-            while not (await scene.ask("ci"))["workers"]:
-                continue
+        await scene.until("ci", lambda status: bool(status["workers"]))
         await sender.until_receipted("before")
         await sender.answered("before")
         ran = crew.executed["before"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import secrets
 import signal
 import socket
@@ -20,11 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.support.asking import until
 from tests.support.dev import Dev, all_ended
 from zconnector.cli.child import tethered
 from zconnector.cli.topology import Component, read_plan
 from zconnector.runtime.control import request
-from zconnector.worker.connection import Backoff, pause
 
 DEADLINE = 20.0
 _WARM = """
@@ -208,15 +207,7 @@ class Hands:
         self, name: str, true: Callable[[dict[str, Any]], bool], seconds: float = DEADLINE
     ) -> dict[str, Any]:
         """Wait until a component's status says so. It is asked for until it does."""
-        status: dict[str, Any] = {}
-        never, backoff = asyncio.Event(), Backoff(random.Random(1), first=0.02, limit=0.1)
-        try:
-            async with asyncio.timeout(seconds):
-                while not true(status := await self.control(name)):
-                    await pause(never, backoff.next())
-        except TimeoutError:
-            raise AssertionError(f"{name} does not get there; its status: {status}") from None
-        return status
+        return await until(lambda: self.control(name), true, seconds, name)
 
     async def present(self, *names: str) -> None:
         """Wait until the cluster sees these connectors among others as present."""
