@@ -210,12 +210,20 @@ class UntrustedError(RepositoryError):
     exit_code = _PERMISSION
 
 
+class StaleError(UntrustedError):
+    """A manifest that a pinned key signed, but is out of date: replayed, or not renewed in time."""
+
+
 class FetchError(RepositoryError):
     """A file of a repository did not come from its address."""
 
     fault = Fault.SYSTEM
     grpc = "UNAVAILABLE"
     exit_code = _UNAVAILABLE
+
+
+class AwayError(FetchError):
+    """The manifest of a repository did not come: nobody knows what it has now."""
 
 
 class OversizeError(FetchError):

@@ -74,9 +74,8 @@ async def run(end: str, state_dir: Path) -> Any:
 
 
 def main() -> None:
-    sockets.set_router = plain_router
-    sockets.ZapHandler = PlainZap  # type: ignore[misc]
-    dealer.set_dealer = plain_dealer
+    vars(sockets).update(set_router=plain_router, ZapHandler=PlainZap)
+    vars(dealer).update(set_dealer=plain_dealer)
     logs.configure("warning", "json")
     error = asyncio.run(run(sys.argv[1], Path(sys.argv[2])))
     if error is not None:

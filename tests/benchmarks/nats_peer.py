@@ -63,7 +63,7 @@ class NatsDriver:
         inbox = f"{self._prefix}.{self._number}"
         reply = self._open[inbox] = asyncio.get_running_loop().create_future()
         await self._stream.publish(SUBJECT, payload.encode(), headers={REPLY_TO: inbox})
-        return await reply
+        return str(await reply)
 
 
 class NatsPeer:

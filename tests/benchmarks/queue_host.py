@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from zconnector.actions import Actions, Caller, Respond, Serve
 from zconnector.clock import Instant
 from zconnector.connector import process
+from zconnector.connector.hands import Place
 from zconnector.connector.machine import ConnectorMachine
 from zconnector.messages import Kind, Message
 from zconnector.queue.lines import ADMIN_WORKER
@@ -82,7 +83,8 @@ async def run(state_dir: Path) -> None:
     enrolment = Enrolment("connector", "bench", "b", "0", "B", "secret")
     identity = Identity("connector", "bench", "b", "0", boot_id(now, rng), type="B")
     machine = Host(identity, [], queue, settings, rng, now)
-    process._Workers(driver, machine, settings, enrolment, identity.boot).wire()
+    place = Place("b", "B", state_dir, settings.strict, {})
+    process._Workers(driver, machine, settings, enrolment, identity.boot, place).wire()
     served = driver.serve
     assert served is not None
 

@@ -21,7 +21,7 @@ from zconnector.rpc._gen.gandalf import gandalf_pb2_grpc
 
 async def main(address: str, command: str) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
-        stub: Any = gandalf_pb2_grpc.ConnectorCommandStub(channel)  # type: ignore[no-untyped-call]
+        stub: Any = gandalf_pb2_grpc.ConnectorCommandStub(channel)
         made = await stub.CreateIteratorCommand(pb.Empty())
         request = pb.CommandMessageWait(WorkerSource="waiter", Value=command, IteratorId=made.Id, Major=1)
         while True:

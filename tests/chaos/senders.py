@@ -129,7 +129,7 @@ class Senders:
         for client in self._sdk.values():
             await client.__aexit__(None, None, None)
         for channel in self._channels.values():
-            await channel.close()
+            await channel.close(None)
 
     @staticmethod
     def now() -> float:

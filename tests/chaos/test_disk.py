@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def test_full_and_empty_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, m
         assert writer.stdin is not None
         assert writer.stdout is not None
         said = []
-        for change in (lambda: None, lambda: disk.fill(writer.pid), disk.empty):
+        changes: list[Callable[[], None]] = [lambda: None, lambda: disk.fill(writer.pid), disk.empty]
+        for change in changes:
             change()
             writer.stdin.write("\n")
             writer.stdin.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ class Wished(Story):
         self.observed_reply(at, "git", name, uuid, "DEPLOY", "SUCCES" if good else "FAIL")
         self.ended_as(at + 0.1, uuid, good, reason)
 
-    def whole(self, at: float, uuid: str, **asked: object) -> None:
+    def whole(self, at: float, uuid: str, **asked: Any) -> None:
         self.wish(at, uuid, **asked)
         self.did(at + 0.2, uuid)
         self.told(at + 0.5, uuid)

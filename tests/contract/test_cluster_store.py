@@ -73,7 +73,7 @@ def one(store: ClusterStore, write: Any) -> Any:
 # ---- resolutions
 
 
-def test_the_first_resolution_stands(store: ClusterStore):
+def test_the_first_resolution_stands(store: ClusterStore) -> None:
     assert store.resolution("acme", "u1") is None
     assert one(store, resolve("u1", "ci")) == Resolved("ci", "d", True)
     assert one(store, resolve("u1", "ci2", "other")) == Resolved("ci", "d", False)
@@ -81,11 +81,11 @@ def test_the_first_resolution_stands(store: ClusterStore):
     assert one(store, resolve("u1", "ci2", tenant="beta")) == Resolved("ci2", "d", True)
 
 
-def test_two_resolutions_of_one_transaction_agree(store: ClusterStore):
+def test_two_resolutions_of_one_transaction_agree(store: ClusterStore) -> None:
     assert [r.target for r in store.commit([resolve("u1", "a"), resolve("u1", "b")])] == ["a", "a"]
 
 
-def test_a_resolution_moves_only_from_where_it_is(store: ClusterStore):
+def test_a_resolution_moves_only_from_where_it_is(store: ClusterStore) -> None:
     one(store, resolve("u1", "ci"))
     assert one(store, Reassign("acme", "u1", "ci", "ci2")) == Resolved("ci2", "d", True)
     assert one(store, Reassign("acme", "u1", "ci", "ci3")) == Resolved("ci2", "d", False)
@@ -95,7 +95,7 @@ def test_a_resolution_moves_only_from_where_it_is(store: ClusterStore):
 # ---- the journal
 
 
-def test_every_tenant_has_a_sequence_from_one_without_holes(store: ClusterStore):
+def test_every_tenant_has_a_sequence_from_one_without_holes(store: ClusterStore) -> None:
     results = store.commit([AppendEvent("acme", entry(f"e{n}")) for n in range(3)])
     assert results == [Appended(1, True), Appended(2, True), Appended(3, True)]
     assert one(store, AppendEvent("acme", entry("e1"))) == Appended(2, False)
@@ -106,7 +106,7 @@ def test_every_tenant_has_a_sequence_from_one_without_holes(store: ClusterStore)
     assert store.latest_of_all() == {"acme": 4, "beta": 1}
 
 
-def test_many_lines_of_one_transaction_are_numbered_in_order_whatever_their_size(store: ClusterStore):
+def test_many_lines_of_one_transaction_are_numbered_in_order_whatever_their_size(store: ClusterStore) -> None:
     """Beyond what one statement takes, with large ones and copies among them."""
     entries = [entry(f"e{n}", payload=b"p" * (70_000 if n % 50 == 7 else 9)) for n in range(150)]
     writes = [AppendEvent("acme", each) for each in (*entries, entries[3], entries[57])]
@@ -115,15 +115,16 @@ def test_many_lines_of_one_transaction_are_numbered_in_order_whatever_their_size
     assert [r.entry for r in store.events("acme", 0, 999, 999, 10**9)] == entries
 
 
-def test_events_are_read_back_as_they_were(store: ClusterStore):
+def test_events_are_read_back_as_they_were(store: ClusterStore) -> None:
     one(store, AppendEvent("acme", entry("e1", payload=b"\x00\xff", nested={"a": [1]})))
     (line,) = store.events("acme", 0, 10, 10, 10**6)
+    assert line.entry is not None
     assert (line.seq, line.entry.uuid, line.entry.kind, line.entry.timestamp) == (1, "e1", "EVENT", 1000)
     assert line.entry.header == {"uuid": "e1", "nested": {"a": [1]}}
     assert line.entry.payload == b"\x00\xff"
 
 
-def test_events_come_in_order_within_span_count_and_bytes(store: ClusterStore):
+def test_events_come_in_order_within_span_count_and_bytes(store: ClusterStore) -> None:
     store.commit([AppendEvent("acme", entry(f"e{n}", payload=bytes(1000))) for n in range(1, 11)])
 
     def seqs(after: int, upto: int, limit: int, size: int) -> list[int]:
@@ -137,7 +138,7 @@ def test_events_come_in_order_within_span_count_and_bytes(store: ClusterStore):
     assert store.events("beta", 0, 99, 100, 10**6) == []
 
 
-def test_replies_are_journalled_once_beside_commands(store: ClusterStore):
+def test_replies_are_journalled_once_beside_commands(store: ClusterStore) -> None:
     one(store, resolve("u1", "ci"))
     assert not store.has_reply("acme", "u1")
     assert one(store, AppendReply("acme", entry("r1", "REPLY"))) == Appended(2, True)
@@ -148,7 +149,7 @@ def test_replies_are_journalled_once_beside_commands(store: ClusterStore):
     assert store.latest("acme") == 0
 
 
-def test_what_is_too_old_goes_in_chunks_and_the_sequence_goes_on(store: ClusterStore):
+def test_what_is_too_old_goes_in_chunks_and_the_sequence_goes_on(store: ClusterStore) -> None:
     store.commit([AppendEvent("acme", entry(f"e{n}", at=n * 100)) for n in range(1, 11)])
     assert store.oldest("acme") == 1
     assert one(store, Trim(550, 10**9, 3, 1000)).rows == 3
@@ -162,7 +163,7 @@ def test_what_is_too_old_goes_in_chunks_and_the_sequence_goes_on(store: ClusterS
     assert store.oldest("none") == 1
 
 
-def test_what_is_too_much_goes_oldest_first(store: ClusterStore):
+def test_what_is_too_much_goes_oldest_first(store: ClusterStore) -> None:
     store.commit([AppendEvent("acme", entry(f"e{n}", payload=bytes(1000))) for n in range(1, 11)])
     before = one(store, Trim(0, 10**9, 100, 1000))
     assert before.rows == 0
@@ -173,7 +174,9 @@ def test_what_is_too_much_goes_oldest_first(store: ClusterStore):
     assert store.oldest("acme") == after.rows + 1
 
 
-def test_a_resolution_is_kept_as_long_as_the_journal_and_at_least_until_it_is_settled(store: ClusterStore):
+def test_a_resolution_is_kept_as_long_as_the_journal_and_at_least_until_it_is_settled(
+    store: ClusterStore,
+) -> None:
     one(store, resolve("old", "ci", at=1000))
     one(store, resolve("young", "ci", at=9000))
     one(store, Trim(0, 10**9, 100, 8000))
@@ -183,7 +186,7 @@ def test_a_resolution_is_kept_as_long_as_the_journal_and_at_least_until_it_is_se
     assert store.resolution("acme", "young") is not None
 
 
-def test_a_resolution_made_while_the_clock_was_back_stays_with_its_journal_line(store: ClusterStore):
+def test_a_resolution_made_while_the_clock_was_back_stays_with_its_journal_line(store: ClusterStore) -> None:
     one(store, resolve("first", "ci", at=9000))
     one(store, resolve("jumped", "ci", at=1000))
     one(store, Trim(0, 10**9, 100, 9000))
@@ -204,12 +207,12 @@ def stored(store: ClusterStore) -> Component:
     return found
 
 
-def test_a_component_comes_back_as_it_was_declared(store: ClusterStore):
+def test_a_component_comes_back_as_it_was_declared(store: ClusterStore) -> None:
     assert one(store, Declare(component())) is True
     assert stored(store) == component()
 
 
-def test_the_first_key_is_bound_and_stays(store: ClusterStore):
+def test_the_first_key_is_bound_and_stays(store: ClusterStore) -> None:
     assert one(store, Bind(GIT, "k1")) == ""
     one(store, Declare(component()))
     assert store.commit([Bind(GIT, "k1"), Bind(GIT, "k2")]) == ["k1", "k1"]
@@ -218,7 +221,7 @@ def test_the_first_key_is_bound_and_stays(store: ClusterStore):
     assert one(store, Bind(GIT, "k2")) == "k2"
 
 
-def test_a_component_in_use_is_not_declared_over_until_it_is_revoked(store: ClusterStore):
+def test_a_component_in_use_is_not_declared_over_until_it_is_revoked(store: ClusterStore) -> None:
     one(store, Declare(component()))
     assert one(store, Declare(component())) is True  # nobody has used it
     one(store, Bind(GIT, "k1"))
@@ -233,7 +236,7 @@ def test_a_component_in_use_is_not_declared_over_until_it_is_revoked(store: Clus
     assert stored(store) == component()
 
 
-def test_an_endpoint_is_learnt(store: ClusterStore):
+def test_an_endpoint_is_learnt(store: ClusterStore) -> None:
     one(store, Declare(component()))
     one(store, Learn(GIT, "tcp://a:1", "k" * 40))
     assert (stored(store).endpoint, stored(store).server_key) == ("tcp://a:1", "k" * 40)
@@ -248,7 +251,7 @@ def pivot(*commands: str, minor: int = 0) -> Pivot:
     return Pivot.from_dict({"name": "Ci", "major": 1, "minor": minor, "commandtypes": commandtypes})
 
 
-def test_pivots_are_kept_by_tenant_and_version_and_replaced(store: ClusterStore):
+def test_pivots_are_kept_by_tenant_and_version_and_replaced(store: ClusterStore) -> None:
     store.commit([PutPivot("acme", pivot("A")), PutPivot("acme", pivot("B", minor=1))])
     one(store, PutPivot("beta", pivot("C")))
     assert one(store, PutPivot("acme", pivot("D"))) == pivot("D")
@@ -257,7 +260,7 @@ def test_pivots_are_kept_by_tenant_and_version_and_replaced(store: ClusterStore)
     )
 
 
-def test_implicit_pivots_add_up_and_never_replace_an_operators(store: ClusterStore):
+def test_implicit_pivots_add_up_and_never_replace_an_operators(store: ClusterStore) -> None:
     one(store, PutPivot("acme", implicit_pivot("Ci", 1, 0, ["A"])))
     both = one(store, PutPivot("acme", implicit_pivot("Ci", 1, 0, ["B", "A"])))
     assert [c.name for c in both.commandtypes] == ["A", "B"]
@@ -267,7 +270,7 @@ def test_implicit_pivots_add_up_and_never_replace_an_operators(store: ClusterSto
     assert store.pivots() == [("acme", pivot("X"))]
 
 
-def test_products_are_kept_by_product(store: ClusterStore):
+def test_products_are_kept_by_product(store: ClusterStore) -> None:
     def product(name: str, command: str) -> ProductConnector:
         document = {"product": name, "name": "Ci", "major": 1, "minor": 0, "commandtypes": [command]}
         return ProductConnector.from_dict(document)
@@ -276,7 +279,7 @@ def test_products_are_kept_by_product(store: ClusterStore):
     assert sorted(store.products(), key=str) == [("acme", product("x", "C")), ("acme", product("y", "B"))]
 
 
-def test_what_must_not_replace_replaces_an_implicit_pivot_only(store: ClusterStore):
+def test_what_must_not_replace_replaces_an_implicit_pivot_only(store: ClusterStore) -> None:
     assert one(store, PutPivot("acme", pivot("A"), absent=True)) == pivot("A")
     assert one(store, PutPivot("acme", pivot("B"), absent=True)) == pivot("A")
     assert one(store, PutPivot("acme", pivot("C", minor=1), absent=True)) == pivot("C", minor=1)
@@ -287,7 +290,7 @@ def test_what_must_not_replace_replaces_an_implicit_pivot_only(store: ClusterSto
     )
 
 
-def test_a_product_that_must_not_replace_does_not(store: ClusterStore):
+def test_a_product_that_must_not_replace_does_not(store: ClusterStore) -> None:
     def product(name: str, command: str) -> ProductConnector:
         document = {"product": name, "name": "Ci", "major": 1, "minor": 0, "commandtypes": [command]}
         return ProductConnector.from_dict(document)
@@ -299,7 +302,7 @@ def test_a_product_that_must_not_replace_does_not(store: ClusterStore):
     assert sorted(store.products(), key=str) == [("acme", product("x", "C")), ("acme", product("y", "B"))]
 
 
-def test_configuration_has_two_layers_and_a_version(store: ClusterStore):
+def test_configuration_has_two_layers_and_a_version(store: ClusterStore) -> None:
     assert store.configuration("acme", "git").version == 0
     one(store, PutConfiguration("acme", "git", {"a": 1, "b": 1}, operator=False))
     layers = one(store, PutConfiguration("acme", "git", {"b": 2}, operator=True))
@@ -310,7 +313,7 @@ def test_configuration_has_two_layers_and_a_version(store: ClusterStore):
     assert store.configuration("beta", "git").version == 0
 
 
-def test_a_layer_that_is_another_by_now_is_not_replaced(store: ClusterStore):
+def test_a_layer_that_is_another_by_now_is_not_replaced(store: ClusterStore) -> None:
     def over(values: dict[str, Any], before: dict[str, Any]) -> Any:
         return one(store, PutConfiguration("acme", "git", values, operator=True, over=before))
 
@@ -326,7 +329,7 @@ def test_a_layer_that_is_another_by_now_is_not_replaced(store: ClusterStore):
 # ---- what a file must do besides
 
 
-def test_everything_is_there_after_a_restart(tmp_path: Path):
+def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "cluster.db")
     store.commit(
         [
@@ -351,7 +354,7 @@ def test_everything_is_there_after_a_restart(tmp_path: Path):
     store.close()
 
 
-def test_a_transaction_is_all_or_nothing(tmp_path: Path):
+def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "cluster.db")
     with pytest.raises(StorageError):
         store.commit([AppendEvent("acme", entry("e1")), AppendEvent("acme", entry("e2", at=2**70))])
@@ -360,7 +363,7 @@ def test_a_transaction_is_all_or_nothing(tmp_path: Path):
     store.close()
 
 
-def test_what_json_cannot_say_is_a_storage_error_of_that_write(tmp_path: Path):
+def test_what_json_cannot_say_is_a_storage_error_of_that_write(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "cluster.db")
     deep: Any = []
     for _ in range(300):
@@ -371,7 +374,7 @@ def test_what_json_cannot_say_is_a_storage_error_of_that_write(tmp_path: Path):
     store.close()
 
 
-def test_a_store_of_a_newer_zconnector_is_refused(tmp_path: Path):
+def test_a_store_of_a_newer_zconnector_is_refused(tmp_path: Path) -> None:
     import apsw
 
     SqliteStore(tmp_path / "cluster.db").close()
@@ -421,7 +424,7 @@ def test_a_store_of_a_newer_zconnector_is_refused(tmp_path: Path):
 )
 def test_both_stores_give_the_same_answers(
     tmp_path_factory: pytest.TempPathFactory, writes: list[Any], together: int
-):
+) -> None:
     """Whether writes are committed one by one, or several together."""
     memory = MemoryStore()
     sqlite = SqliteStore(tmp_path_factory.mktemp("store") / "cluster.db")
@@ -439,7 +442,7 @@ def test_both_stores_give_the_same_answers(
 # ---- trails
 
 
-def test_a_trail_has_the_message_its_resolution_and_its_replies(store: ClusterStore):
+def test_a_trail_has_the_message_its_resolution_and_its_replies(store: ClusterStore) -> None:
     assert store.trails("u1", 9) == []
     store.commit([resolve("u1", "ci", at=1000), resolve("u2", "ci")])
     store.commit([AppendReply("acme", entry("r1", "REPLY", 3000, reference="u1", event="SUCCES"))])
@@ -458,7 +461,7 @@ def test_a_trail_has_the_message_its_resolution_and_its_replies(store: ClusterSt
     assert store.trails("", 9) == []
 
 
-def test_each_tenant_has_its_own_trail(store: ClusterStore):
+def test_each_tenant_has_its_own_trail(store: ClusterStore) -> None:
     store.commit([resolve("u1", "ci", tenant="beta"), resolve("u1", "git", tenant="acme")])
     store.commit([AppendReply("beta", entry("r1", "REPLY", reference="u1"))])
     acme, beta = store.trails("u1", 9)
@@ -466,7 +469,7 @@ def test_each_tenant_has_its_own_trail(store: ClusterStore):
     assert (beta.tenant, beta.target, len(beta.lines)) == ("beta", "ci", 2)
 
 
-def test_a_trail_goes_with_its_journal(store: ClusterStore):
+def test_a_trail_goes_with_its_journal(store: ClusterStore) -> None:
     store.commit([resolve("u1", "ci", at=1000)])
     store.commit([AppendReply("acme", entry("r1", "REPLY", 5000, reference="u1"))])
     store.commit([Trim(before=2000, max_bytes=1 << 30, limit=10, settled=0)])
@@ -474,7 +477,7 @@ def test_a_trail_goes_with_its_journal(store: ClusterStore):
     assert [line.entry.uuid for line in trail.lines if line.entry] == ["r1"]
 
 
-def test_sqlite_a_store_of_the_first_schema_goes_on(tmp_path: Path):
+def test_sqlite_a_store_of_the_first_schema_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "cluster.db"
     first = Database(path, MIGRATIONS[:1])
     header = seal(orjson.dumps({"uuid": "u1", "command": "DO"}), b"u1" + b"p")
@@ -495,7 +498,7 @@ def test_sqlite_a_store_of_the_first_schema_goes_on(tmp_path: Path):
     store.close()
 
 
-def test_sqlite_a_damaged_line_is_told_as_such(tmp_path: Path):
+def test_sqlite_a_damaged_line_is_told_as_such(tmp_path: Path) -> None:
     path = tmp_path / "cluster.db"
     store = SqliteStore(path)
     store.commit([resolve("u1", "ci")])

@@ -17,11 +17,11 @@ import pytest
 
 from zconnector.actions import Actions, Caller, Commit, Respond
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.errors import StorageError
 from zconnector.messages import Kind, Message
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.lanes import LaneKey
-from zconnector.queue.leases import Version
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.memory import MemoryQueueStore
 from zconnector.queue.settling import Settlement

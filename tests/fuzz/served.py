@@ -105,7 +105,7 @@ def filled(made: Any, rng: random.Random, depth: int = 3) -> Any:
         if rng.random() < 0.4:
             continue
         if field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE and (
-            depth == 0 or field.message_type.file.package == "google.protobuf"
+            depth == 0 or field.message_type.file.package == "google.protobuf"  # type: ignore[union-attr]
         ):
             continue
         if field.is_repeated:

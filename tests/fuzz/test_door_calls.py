@@ -56,7 +56,11 @@ def test_any_calls_in_any_order(seed: int) -> None:
     for number in range(STEPS):
         if rng.random() < 0.1 and con.router.shoset.peers(upward=True):
             key, priority = rng.choice(("", "k")), rng.randrange(10)
-            wishes = {"ttl": rng.choice((0, 5_000)), "delay": rng.choice((0, 900)), "order_key": key}
+            wishes: dict[str, Any] = {
+                "ttl": rng.choice((0, 5_000)),
+                "delay": rng.choice((0, 900)),
+                "order_key": key,
+            }
             con.hear("a", command(f"c{number}", priority=priority, **wishes))
         op = rng.choice(OPS)
         args = {

@@ -32,7 +32,7 @@ from tests.support.zips import (
     deflate,
 )
 from zconnector.errors import ArchiveError, ConfigError, RepositoryError, UntrustedError
-from zconnector.repository.accepting import read_accepted
+from zconnector.repository.accepting import read_accepted, read_highest
 from zconnector.repository.archive import Limits, check_member_name, inspect
 from zconnector.repository.layout import place_of, read_address
 from zconnector.repository.manifest import MAX_MANIFEST, File, Manifest, read_manifest, sign
@@ -92,6 +92,7 @@ def test_any_document_is_a_manifest_that_can_be_told_or_an_error(change: dict[st
 def test_any_bytes_are_a_manifest_a_record_or_an_error(content: bytes) -> None:
     assert told(content) is None
     assert read_accepted(content) is None
+    assert read_highest(content) is None
 
 
 @pytest.mark.parametrize("seed", seeds(20))

@@ -97,7 +97,7 @@ def leaves(
             yield (*path, name), command
 
 
-COMMAND_LINES = dict(leaves(cli))  # type: ignore[arg-type]
+COMMAND_LINES = dict(leaves(cli))
 NOT_RUN = ("dev", "demo", "watch")
 """They start processes, or wait for a connector without end."""
 COMPONENTS = [path for path in COMMAND_LINES if path[0] in ("cluster", "aggregator", "connector", "frontend")]
@@ -172,7 +172,7 @@ def run(argv: list[str], environment: dict[str, str], stdin: bytes = b"") -> tup
         os.environ.update(before)
     for stream in (out, err):
         stream.flush()
-    return status, out.buffer.getvalue().decode(), err.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    return status, out.buffer.getvalue().decode(), err.buffer.getvalue().decode()
 
 
 def judge(status: int, out: str, err: str, what: Any) -> None:

@@ -131,8 +131,8 @@ class Pair:
         ]
         self._iterators: dict[tuple[str, str], str] = {}
         nodes: list[Node] = [self.member, *self.instances, *self.connectors]
-        for node in nodes:
-            node.start()
+        for each in nodes:
+            each.start()
         self.run(2 * SECOND)
 
     def _spied(self) -> type[Process]:

@@ -110,11 +110,12 @@ def test_any_values_of_keys_make_one_line_or_are_refused(
     if refused(lambda: found.append(read(document))):
         return
     (source,) = found
-    both = (None, source) if isinstance(source, ProductConnector) else (source, None)
+    product = source if isinstance(source, ProductConnector) else None
+    pivot = None if isinstance(source, ProductConnector) else source
     lines: list[bytes] = []
-    if not refused(lambda: lines.append(resolve(*both, values))):
+    if not refused(lambda: lines.append(resolve(pivot, product, values))):
         assert lines[0].count(b"\n") == 1
         assert set(orjson.loads(lines[0])) <= {n for n, *_ in keys}
-    assert set(unknown(*both, values)) == set(values) - {n for n, *_ in keys}
+    assert set(unknown(pivot, product, values)) == set(values) - {n for n, *_ in keys}
     text = orjson.dumps(values).decode()
     assert SECRET not in masked(values)(text)

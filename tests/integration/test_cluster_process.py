@@ -227,7 +227,7 @@ def crash_next(member: Member, instance: Instance, point: str) -> None:
     instance.begin()
 
 
-def test_a_command_its_receipt_and_its_reply_pass(member: Member, instance: Instance):
+def test_a_command_its_receipt_and_its_reply_pass(member: Member, instance: Instance) -> None:
     instance.give(command())
     given = instance.kind(Kind.COMMAND)
     assert given.text("target") == "ci"
@@ -246,7 +246,7 @@ def test_a_command_its_receipt_and_its_reply_pass(member: Member, instance: Inst
 
 def test_strangers_and_wrong_secrets_have_no_session(
     member: Member, instance: Instance, context: zmq.Context[Any]
-):
+) -> None:
     answer = member.control("secret_create", kind="aggregator", tenant="acme", name="agg", instance="b")
     other = Instance(context, answer["enrolment"])
     other.open()
@@ -271,7 +271,7 @@ def test_strangers_and_wrong_secrets_have_no_session(
 )
 def test_a_command_under_way_in_a_crash_is_forwarded_by_its_next_copy(
     member: Member, instance: Instance, point: str
-):
+) -> None:
     crash_next(member, instance, point)
     instance.give(command())
     restart(member, instance)
@@ -288,7 +288,7 @@ def test_a_command_under_way_in_a_crash_is_forwarded_by_its_next_copy(
 @pytest.mark.parametrize("point", ["member.reply_before_commit", "member.reply_after_commit"])
 def test_a_reply_under_way_in_a_crash_is_confirmed_after_it_came_again(
     member: Member, instance: Instance, point: str
-):
+) -> None:
     crash_next(member, instance, point)
     instance.give(reply("r1"))
     restart(member, instance)
@@ -297,7 +297,7 @@ def test_a_reply_under_way_in_a_crash_is_confirmed_after_it_came_again(
 
 
 @pytest.mark.parametrize("point", ["member.event_before_commit", "member.event_after_commit"])
-def test_an_event_under_way_in_a_crash_has_one_number(member: Member, instance: Instance, point: str):
+def test_an_event_under_way_in_a_crash_has_one_number(member: Member, instance: Instance, point: str) -> None:
     instance.give(event("e1"))
     instance.kind(Kind.CONFIRM)
     crash_next(member, instance, point)
@@ -315,7 +315,7 @@ def test_an_event_under_way_in_a_crash_has_one_number(member: Member, instance: 
     assert instance.until(lambda m: bool(m.flags & Flag.ANSWER)).number("missed") == 0
 
 
-def test_a_revoked_aggregator_loses_its_session_and_gets_no_other(member: Member, instance: Instance):
+def test_a_revoked_aggregator_loses_its_session_and_gets_no_other(member: Member, instance: Instance) -> None:
     member.control("secret_revoke", kind="aggregator", tenant="acme", name="agg", instance="a")
     instance.error("REVOKED")
     instance.open()
@@ -323,7 +323,7 @@ def test_a_revoked_aggregator_loses_its_session_and_gets_no_other(member: Member
     instance.error("REVOKED")
 
 
-def test_a_bad_endpoint_and_a_newer_store_end_the_start_with_one_line(tmp_path: Path):
+def test_a_bad_endpoint_and_a_newer_store_end_the_start_with_one_line(tmp_path: Path) -> None:
     state = tmp_path / "member"
     argv = [sys.executable, "-c", _RUN, str(state), "", ""]
     bad = subprocess.run(

@@ -162,7 +162,7 @@ async def test_fifty_kills_of_the_target_at_random_moments_lose_nothing(town: To
     while kills < 50:
         following = await hands.warm("ci")
         moment = happenings.count + rng.randrange(12)
-        reached = asyncio.ensure_future(happenings.until(lambda at=moment: happenings.count >= at, 30))
+        reached = asyncio.ensure_future(happenings.reached(moment, 30))
         await asyncio.wait([reached, *senders], return_when=asyncio.FIRST_COMPLETED)
         reached.result()
         await hands.restart("ci", run=following)

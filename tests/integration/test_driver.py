@@ -98,7 +98,8 @@ async def test_transmits_of_one_batch_are_merged_in_order(node: Make) -> None:
     below, above = await connected(node)
     names = [f"e{number}" for number in range(150)]
     below.driver.feed([Transmit(1, (event(name),)) for name in names])
-    sizes, seen = [], []
+    sizes: list[int] = []
+    seen: list[Any] = []
     while len(seen) < len(names):
         _, _, _, messages = await above.toy.hear("frames")
         sizes.append(len(messages))

@@ -136,7 +136,7 @@ async def workers(connector: TinyConnector, tmp_path: Path) -> AsyncIterator[Wor
     server = WorkerServer(connector.client, "b1")
     made = Workers(await server.start(f"unix:{tmp_path / 'd' / 's.sock'}"))
     yield made
-    await made.channel.close()
+    await made.channel.close(None)
     await server.stop(1)
 
 

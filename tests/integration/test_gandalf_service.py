@@ -6,6 +6,7 @@ import asyncio
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -54,7 +55,7 @@ async def server(door: ScriptedDoor, tmp_path: Path) -> AsyncIterator[WorkerServ
 async def worker(server: WorkerServer) -> AsyncIterator[GandalfWorker]:
     made = GandalfWorker(server.address)
     yield made
-    await made.channel.close()
+    await made.channel.close(None)
 
 
 def socket_mode(path: Path) -> int | None:
@@ -152,7 +153,8 @@ async def test_all_names_wait_in_parallel(door: ScriptedDoor, worker: GandalfWor
     }
     await door.until(lambda: door.waiting == 3)
     await door.command("B")
-    assert (await asyncio.wait_for(waits["B"], 5)).Command == "B"
+    heard: Any = await asyncio.wait_for(waits["B"], 5)
+    assert heard.Command == "B"
     assert not waits["A"].done()
     assert not waits["C"].done()
     for wait in waits.values():
@@ -181,7 +183,7 @@ async def test_a_wait_of_a_lost_connection_swallows_nothing(
     request = pb.CommandMessageWait(Value="A", IteratorId=iterator)
     gone = asyncio.ensure_future(_reply(other.commands.WaitCommandMessage(request)))
     await door.until(lambda: door.waiting == 1)
-    await other.channel.close()
+    await other.channel.close(None)
     await door.until(lambda: door.cancelled == 1)
     await door.command("A", uuid="u-1")
     assert (await worker.commands.WaitCommandMessage(request)).UUID == "u-1"
@@ -206,7 +208,8 @@ async def test_an_unknown_iterator_is_not_found_and_hurts_nobody_else(
         assert error.code() is grpc.StatusCode.NOT_FOUND
         assert metadata.value(error.trailing_metadata(), metadata.REASON) == "NOT_FOUND"
     await door.event("git", "PUSH")
-    assert (await asyncio.wait_for(fine, 5)).Event == "PUSH"
+    heard: Any = await asyncio.wait_for(fine, 5)
+    assert heard.Event == "PUSH"
 
 
 async def test_a_command_is_sent_and_its_reply_awaited_only_afterwards(
@@ -302,7 +305,7 @@ async def test_the_hold_counts_from_the_begin_of_the_call(door: ScriptedDoor, tm
     await door.until(lambda: len(door.asked("send_command")) == 2)
     await server.stop(5)
     assert (await held).code() is grpc.StatusCode.NOT_FOUND
-    await worker.channel.close()
+    await worker.channel.close(None)
 
 
 @pytest.mark.parametrize("major", [128, -129, 2**62])
@@ -347,7 +350,7 @@ async def test_a_full_message_passes_and_a_larger_one_is_refused(
 
 
 async def test_text_that_is_not_utf8_is_refused_with_words(door: ScriptedDoor, worker: GandalfWorker) -> None:
-    call = worker.channel.unary_unary("/gogrpc.ConnectorEvent/SendEventMessage")
+    call = worker.channel.unary_unary("/gogrpc.ConnectorEvent/SendEventMessage", None, None)
     error = await refused(call(b"\x42\x02\xff\xfe"))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "UTF-8" in (error.details() or "")
@@ -403,7 +406,7 @@ async def test_a_socket_of_its_own_names_the_worker(door: ScriptedDoor, tmp_path
     worker = GandalfWorker(await server.start(f"unix:{tmp_path / 'd' / 's.sock'}"))
     await worker.life.SendCommandList(pb.CommandList(Major=1))
     assert door.asked("register")[0]["worker"] == "git-1"
-    await worker.channel.close()
+    await worker.channel.close(None)
     await server.stop(1)
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -116,7 +117,7 @@ async def test_a_wrong_secret_and_then_the_right_one(scene: Scene, traffic: Traf
     [({}, "WRONG_KEY"), ({"tenant": "other"}, "WRONG_TENANT"), ({"name": "nobody"}, "UNDECLARED")],
 )
 async def test_a_secret_of_somebody_else(
-    scene: Scene, traffic: Traffic, tmp_path: Path, changed: dict[str, str], reason: str
+    scene: Scene, traffic: Traffic, tmp_path: Path, changed: dict[str, Any], reason: str
 ) -> None:
     """The secret of `ci` with another key; of another tenant; under a name that nobody declared."""
     stolen = replace(scene.enrolment("ci"), **changed)

@@ -228,10 +228,10 @@ async def test_what_is_wrong_is_said_in_a_few_words(operator: Operator, tmp_path
         status, output, errors = await operator(*argv)
         assert (status, output) == (code, ""), argv
         assert told in errors, argv
-    for argv in (("queue", "ls"), ("workers",), ("dead", "ls"), ("cancel", "u"), ("explain", "u")):
-        status, output, errors = await zconnector(*argv, "--state-dir", str(tmp_path))
-        assert (status, output.strip().count("\n") < 3) == (69, True), argv
-        assert errors == f"zconnector: nothing runs in {tmp_path}\n", argv
+    for words in ("queue ls", "workers", "dead ls", "cancel u", "explain u"):
+        status, output, errors = await zconnector(*words.split(), "--state-dir", str(tmp_path))
+        assert (status, output.strip().count("\n") < 3) == (69, True), words
+        assert errors == f"zconnector: nothing runs in {tmp_path}\n", words
 
 
 async def test_who_does_not_answer_is_named_and_the_others_are_shown(dev: Dev, operator: Operator) -> None:

@@ -1,4 +1,4 @@
-"""SIGKILL at each step of an install: what is installed is whole or not there; the next install ends it."""
+"""SIGKILL at each step of an install, of a removal: a folder is whole or not there; the next one ends it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.repositories import JENKINS, publish, source, worker_folder
 from zconnector.configuration.pivot import Version
+from zconnector.repository.cleaning import CleanStep, clean
 from zconnector.repository.install import Step, install, installed_versions
 
 VICTIM = """
@@ -51,3 +52,43 @@ def test_killed_after(step: Step, tmp_path: Path) -> None:
     assert subprocess.run([after.executable], capture_output=True, check=True).stdout == b"1.1\n"
     assert os.listdir(root / "fresh") == []
     assert installed_versions(root, JENKINS) == [after, before]
+
+
+REMOVER = """
+import os, signal, sys
+from pathlib import Path
+from tests.support.repositories import JENKINS
+from zconnector.repository.cleaning import clean
+
+def reached(step):
+    if step == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+clean(Path(sys.argv[1]), JENKINS, lambda version, sha256: sha256 == sys.argv[3], reached)
+"""
+
+
+@pytest.mark.parametrize("step", CleanStep)
+def test_killed_while_a_content_is_removed(step: CleanStep, tmp_path: Path) -> None:
+    """The content of before, of a version that stays."""
+    repository, root = tmp_path / "repository", tmp_path / "root"
+    publish(repository, worker_folder(tmp_path / "w10"))
+    old = install(source(repository), root, JENKINS, Version(1, 0))
+    publish(repository, worker_folder(tmp_path / "w10", says="new"), again=True)
+    new = install(source(repository), root, JENKINS, Version(1, 0))
+    done = subprocess.run(
+        [sys.executable, "-c", REMOVER, str(root), step, old.sha256],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    assert installed_versions(root, JENKINS) == [new] + [old] * (step is CleanStep.CHOSEN)
+    assert bool(os.listdir(root / "fresh")) == (step is CleanStep.AWAY)
+    for one in installed_versions(root, JENKINS):
+        says = subprocess.run([one.executable], capture_output=True, check=True).stdout
+        assert says == (b"new\n" if one == new else b"1.0\n")
+
+    clean(root, JENKINS, lambda _, sha256: sha256 == old.sha256)
+    assert os.listdir(root / "fresh") == []
+    assert installed_versions(root, JENKINS) == [new]

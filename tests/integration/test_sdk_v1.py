@@ -462,7 +462,7 @@ async def test_two_workers_compete(connector: Connector) -> None:
     await door.until(lambda: len(ended(connector)) == 20)
     assert door.queue.find(other.commands[0].uuid).attempt == 2  # type: ignore[union-attr]
     assert await finish(runner, task) == 0
-    await v1.channel.close()
+    await v1.channel.close(None)
 
 
 async def test_tasks_may_write_to_one_stream_at_once(connector: Connector) -> None:

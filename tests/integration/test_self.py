@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ async def door(scene: Scene) -> AsyncIterator[Open]:
         context.term()
 
 
-async def send(client: DoorClient, uuid: str, **args: Any) -> dict[str, Any]:
+async def send(client: DoorClient, uuid: str, **args: Any) -> Any:
     fields = {"uuid": uuid, "command": "ANYTHING", "target": "self", "timeout": 10_000, **args}
     told, _ = await again(lambda: client.call("send_command", fields, b'{"number":1}'))
     return told
@@ -84,7 +85,7 @@ async def work(client: DoorClient, *uuids: str) -> None:
     async with asyncio.timeout(DEADLINE):
         while left:
             args = {"worker": "w", "commands": ["ANYTHING"], "limit": 1, "lease": 1_000, "wait_ms": 0}
-            told, _ = await again(lambda args=args: client.call("take", args))
+            told, _ = await again(partial(client.call, "take", args))
             (command,) = told["commands"]
             outcome = {"uuid": command["uuid"], "token": command["token"], "outcome": "ack"}
             payload = command["uuid"].encode()
@@ -159,9 +160,7 @@ async def test_without_member_and_through_a_sigkill_it_is_told_once(scene: Scene
     ci = door("ci")  # a client of the new door: the old one may hear only now that its door is gone
     await work(ci, *uuids[10:])
     for uuid in uuids:
-        told, payload = await again(
-            lambda uuid=uuid: ci.call("await_reply", {"uuid": uuid, "timeout": 15_000})
-        )
+        told, payload = await again(partial(ci.call, "await_reply", {"uuid": uuid, "timeout": 15_000}))
         assert (told["event"], payload) == ("SUCCES", uuid.encode())
     assert lines(scene, *uuids) == []
     scene.signal("cluster/1", signal.SIGCONT)

@@ -19,7 +19,7 @@ TIMES = 25
 """One time in three, the write was what failed first."""
 
 
-class Sink(grpc.GenericRpcHandler):
+class Sink(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Reads whatever stream is opened."""
 
     def service(self, details: Any) -> Any:

@@ -39,6 +39,13 @@ async def make() -> AsyncIterator[Make]:
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
+def pid_of(scene: Scene) -> int:
+    """Of the process that runs."""
+    pid = scene.supervision.view(NAME).pid
+    assert pid is not None
+    return pid
+
+
 async def test_argv_and_stdin_reach_it_and_its_output_the_log(make: Make) -> None:
     configuration = b'{"n": 7, "key": "' + SECRET.encode() + b'"}'
     argv = ("serve", "ci", "10000", "/s/w.sock")
@@ -50,8 +57,8 @@ async def test_argv_and_stdin_reach_it_and_its_output_the_log(make: Make) -> Non
     line = next(each for each in scene.log.lines if each.get("line", "").startswith("argv"))
     assert (line["worker"], line["version"], line["stream"]) == (NAME, "1.0", "stderr")
     assert line["pid"] == view.pid
-    assert os.getpgid(view.pid) == os.getsid(view.pid) == view.pid
-    for pid in (view.pid, guard_of(view.pid)):  # and its guard
+    assert os.getpgid(view.pid or 0) == os.getsid(view.pid or 0) == view.pid
+    for pid in (view.pid, guard_of(view.pid or 0)):  # and its guard
         assert SECRET.encode() not in shown(pid)
     assert SECRET not in str(scene.log.lines)
 
@@ -63,7 +70,7 @@ async def test_the_longest_arguments_reach_it(make: Make, letter: str) -> None:
     scene = make(behave("serve", argument))
     scene.begin()
     await scene.log.said("argv")
-    assert os.fsencode(argument) in shown(scene.supervision.view(NAME).pid)
+    assert os.fsencode(argument) in shown(pid_of(scene))
 
 
 async def test_drained_then_terminated(make: Make) -> None:
@@ -72,7 +79,7 @@ async def test_drained_then_terminated(make: Make) -> None:
     await scene.log.said("argv")
     scene.supervision.registered(NAME, 1)
     assert scene.supervision.serves(NAME, 1)
-    pid = scene.supervision.view(NAME).pid
+    pid = pid_of(scene)
     scene.supervision.stop(NAME)
     assert scene.asked == [(NAME, 1)]
     assert not scene.supervision.serves(NAME, 1)
@@ -103,7 +110,7 @@ async def test_a_silent_one_is_ended_and_another_started(make: Make) -> None:
     scene.begin(hang=0.2, backoff=0.02, term=DEADLINE)
     await scene.log.said("frozen")
     scene.supervision.registered(NAME, 1)
-    first = scene.supervision.view(NAME).pid
+    first = pid_of(scene)
     await scene.log.said("argv")
     assert scene.supervision.view(NAME).run == 2
     assert not exists(first)
@@ -178,7 +185,7 @@ async def test_one_that_closes_its_streams_runs_on(make: Make, tmp_path: Path) -
     scene.begin()
     async with asyncio.timeout(DEADLINE):
         assert await asyncio.to_thread((tmp_path / "telling").read_text) == "closed"
-    pid = scene.supervision.view(NAME).pid
+    pid = pid_of(scene)
     assert exists(pid)
     # Its guard keeps none of them open in its place.
     assert [os.readlink(f"/proc/{guard_of(pid)}/fd/{number}") for number in range(3)] == ["/dev/null"] * 3
@@ -263,7 +270,7 @@ async def test_its_guard_killed_takes_it_along(make: Make) -> None:
     scene.begin(crashes=1)
     await scene.log.until(lambda: len(scene.log.output()) == 2)
     in_group, apart = (int(line.split()[1]) for line in scene.log.output())
-    pid = scene.supervision.view(NAME).pid
+    pid = pid_of(scene)
     os.kill(guard_of(pid), signal.SIGKILL)
     assert "guard was killed" in (await scene.reached(State.FAILED)).reason
     assert not exists(pid)

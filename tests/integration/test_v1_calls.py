@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from tests.support.scripted_door import ScriptedDoor
-from tests.support.v1 import SECONDS, V1, outcome
+from tests.support.v1 import EOF, SECONDS, V1, outcome
 from zconnector.errors import Reason
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2 as c
 from zconnector.rpc._gen.zconnector.v1 import events_pb2 as e
@@ -46,7 +46,7 @@ async def server(door: ScriptedDoor, tmp_path: Path) -> AsyncIterator[WorkerServ
 async def v1(server: WorkerServer) -> AsyncIterator[V1]:
     made = V1(server.address)
     yield made
-    await made.channel.close()
+    await made.channel.close(None)
 
 
 async def failed(awaitable: Any) -> tuple[grpc.aio.AioRpcError, Any]:
@@ -71,7 +71,7 @@ async def test_poll_and_complete(door: ScriptedDoor, v1: V1) -> None:
     outcomes = [
         outcome(found[0], t.Outcome.ACK, payload=b"done"),
         outcome(found[0], t.Outcome.ACK),
-        t.Outcome(uuid="x", kind=0),
+        t.Outcome(uuid="x"),
     ]
     settled = (await v1.worker.Complete(w.CompleteRequest(outcomes=outcomes))).settled
     assert [each.refusal.reason for each in settled] == ["", "FENCED", "BAD_ARGUMENT"]
@@ -140,7 +140,7 @@ async def test_a_bad_poll_is_refused_with_words(v1: V1, request_: Any, rule: str
 async def test_errors_are_what_grpcio_status_reads(v1: V1) -> None:
     call = v1.worker.Complete(w.CompleteRequest())
     error, _ = await failed(call)
-    read = rpc_status.from_call(_Failed(error))
+    read = rpc_status.from_call(_Failed(error))  # type: ignore[arg-type]
     assert read is not None
     assert read.code == 3
     assert "outcomes must be from 1 to 1000" in read.message
@@ -296,7 +296,7 @@ async def test_submit_answers_each_command_on_the_same_stream(door: ScriptedDoor
 
     async def read() -> bool:
         frame = await asyncio.wait_for(call.read(), SECONDS)
-        if frame is grpc.aio.EOF:
+        if frame is EOF:
             return False
         receipts.update({each.uuid: each for each in frame.receipts})
         replies.update({each.uuid: each for each in frame.replies})
@@ -382,7 +382,7 @@ class Subscriber:
 
     async def read(self) -> Any:
         frame = await asyncio.wait_for(self.call.read(), SECONDS)
-        assert frame is not grpc.aio.EOF
+        assert frame is not EOF
         self.events += frame.events
         self.acked += frame.acked
         if frame.HasField("missed"):
@@ -469,7 +469,7 @@ async def test_a_server_without_it_says_unimplemented(door: ScriptedDoor, tmp_pa
     error, info = await failed(v1.worker.Poll(poll("A")))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
     assert info is None
-    await v1.channel.close()
+    await v1.channel.close(None)
     await server.stop(0.5)
 
 
@@ -485,4 +485,4 @@ async def test_the_end_of_the_service_ends_what_waits(door: ScriptedDoor, tmp_pa
     for error, info in (await waiting, await failed(stream.read())):
         assert (error.code(), info.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
     assert not door.asking
-    await v1.channel.close()
+    await v1.channel.close(None)

@@ -268,7 +268,7 @@ async def test_a_late_outcome_is_fenced_and_a_token_of_before_the_restart_is_not
     await work.send(outcomes=[outcome(command, t.Outcome.PROGRESS)])
     await work.until(lambda: len(work.settled) == 1)
     await town.hands.kill("ci")
-    await v1.channel.close()
+    await v1.channel.close(None)
     await town.hands.start("ci")
     again = V1(town.ci)
     fresh = WorkClient(again)
@@ -283,7 +283,7 @@ async def test_a_late_outcome_is_fenced_and_a_token_of_before_the_restart_is_not
     assert "DONE" in fresh.settled[1].refusal.detail
     assert (await waiting).payload == "1"
     await fresh.end()
-    await again.channel.close()
+    await again.channel.close(None)
 
 
 async def test_a_subscription_hears_of_other_connectors_and_keeps_its_place(town: Town) -> None:
@@ -323,7 +323,7 @@ async def test_poll_and_complete_on_a_real_queue(town: Town) -> None:
     )
     assert [each.refusal.reason for each in done.settled] == ["", ""]
     assert (await waiting).payload == "ok"
-    await v1.channel.close()
+    await v1.channel.close(None)
 
 
 async def test_clients_that_vanish_leave_nothing_at_a_real_queue(town: Town) -> None:

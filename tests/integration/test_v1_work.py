@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 
 from tests.support.scripted_door import ScriptedDoor
-from tests.support.v1 import V1, WorkClient, outcome
+from tests.support.v1 import EOF, V1, WorkClient, outcome
 from zconnector.errors import Reason
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as t
 from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as w
@@ -39,7 +39,7 @@ async def server(door: ScriptedDoor, tmp_path: Path) -> AsyncIterator[WorkerServ
 async def v1(server: WorkerServer) -> AsyncIterator[V1]:
     made = V1(server.address)
     yield made
-    await made.channel.close()
+    await made.channel.close(None)
 
 
 async def failed(awaitable: Any) -> tuple[grpc.StatusCode, Any]:
@@ -286,7 +286,7 @@ async def test_when_the_router_ends_leases_stay_and_are_adopted_by_the_next(
     assert info.reason == "SHUTTING_DOWN"
     assert door.queue.find("u-1").state == "LEASED"  # type: ignore[union-attr]
     assert door.asked("give_back") == []
-    await first.channel.close()
+    await first.channel.close(None)
     door.queue.restarted()
     second = WorkerServer(door, "boot-2", ServiceSettings())
     v1 = V1(await second.start(f"unix:{tmp_path / 'grpc' / 'w.sock'}"))
@@ -297,7 +297,7 @@ async def test_when_the_router_ends_leases_stay_and_are_adopted_by_the_next(
     await again.until(lambda: len(again.settled) == 1)
     assert door.queue.find("u-1").state == "DONE"  # type: ignore[union-attr]
     await again.end()
-    await v1.channel.close()
+    await v1.channel.close(None)
     await second.stop(0.5)
 
 
@@ -334,7 +334,7 @@ async def test_a_silent_worker_is_let_go(door: ScriptedDoor, tmp_path: Path) -> 
     code, info = await failed(work.until(lambda: False))
     assert (code, info.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "TIMED_OUT")
     assert len(work.frames) > 1  # the router beat meanwhile
-    await v1.channel.close()
+    await v1.channel.close(None)
     await server.stop(0.5)
 
 
@@ -360,7 +360,7 @@ async def test_a_bad_first_frame_ends_the_stream_with_words(v1: V1, first: Any, 
 
 
 async def _to_the_end(call: Any) -> None:
-    while await call.read() is not grpc.aio.EOF:
+    while await call.read() is not EOF:
         pass
 
 
@@ -382,7 +382,7 @@ async def test_too_many_streams_are_refused_with_the_limit(door: ScriptedDoor, t
     assert info.metadata["limit"] == "1"
     await first.end()
     await WorkClient(v1).register("A")  # there is room again
-    await v1.channel.close()
+    await v1.channel.close(None)
     await server.stop(0.5)
 
 
@@ -408,7 +408,7 @@ async def test_a_client_that_reads_nothing_holds_nothing_up(door: ScriptedDoor, 
     assert 0 < sum(taken) < 20  # what it did not take was left in the queue
     assert server.v1 is not None
     assert len(server.v1) == 0
-    await v1.channel.close()
+    await v1.channel.close(None)
     await server.stop(0.5)
 
 

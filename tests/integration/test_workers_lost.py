@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -109,7 +110,8 @@ class Gandalf:
 
     def wait(self, iterator: str) -> grpc.aio.UnaryUnaryCall[pb.CommandMessageWait, pb.CommandMessage]:
         wait = pb.CommandMessageWait(WorkerSource="gandalf", Value="RUN", IteratorId=iterator, Major=1)
-        return self.commands.WaitCommandMessage(wait)
+        waiting: grpc.aio.UnaryUnaryCall[Any, Any] = self.commands.WaitCommandMessage(wait)
+        return waiting
 
     async def beat(self) -> bool:
         return bool((await self.connector.SendStop(pb.Stop(Major=1, Minor=0), timeout=5)).valid)
@@ -139,7 +141,7 @@ async def test_a_cancelled_wait_swallows_nothing(town: Town) -> None:
         assert uuid == command.UUID
         await worker.succeed(uuid)
         await town.sender.answered(uuid)
-    await worker.channel.close()
+    await worker.channel.close(None)
 
 
 @module_loop
@@ -175,7 +177,7 @@ async def test_a_router_that_is_killed_and_back_at_once_leaves_no_worker_deaf(to
                 continue
             break
     assert not going_on  # "leave": it does not stay with a healthy heartbeat and a dead wait
-    await worker.channel.close()
+    await worker.channel.close(None)
 
 
 @module_loop

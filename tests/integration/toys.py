@@ -25,6 +25,7 @@ class Toy:
     def __init__(self) -> None:
         self.heard: asyncio.Queue[Heard] = asyncio.Queue()
         self.at_start: Actions = []
+        self.quiet = False
         self.due_at: float | None = None
         self.on_tick: Callable[[Instant], Actions] = lambda now: []
         self.on_frames: Callable[[Link, str, list[Message]], Actions] = lambda link, key, messages: []

@@ -44,6 +44,10 @@ class Agent:
     def now(self) -> int:
         return self.scheduler.now
 
+    def start(self) -> None:
+        """Begin a life."""
+        raise NotImplementedError
+
     def after(self, delay: int, call: Callable[..., None], *args: Any) -> None:
         """Call later, unless this life is over then."""
         self.scheduler.after(delay, self._still, self.life, call, args)

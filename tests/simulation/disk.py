@@ -15,9 +15,9 @@ from typing import Any
 from tests.simulation.scheduler import MS, Scheduler
 from zconnector.actions import Commit
 from zconnector.cluster.memory import MemoryStore
-from zconnector.cluster.store import Component, ProductConnector, Recorded, Resolved, Trail
+from zconnector.cluster.store import Component, Recorded, Resolved, Trail
 from zconnector.configuration.logical import Layers
-from zconnector.configuration.pivot import Pivot
+from zconnector.configuration.pivot import Pivot, ProductConnector
 from zconnector.errors import StorageError
 from zconnector.queue.memory import MemoryQueueStore
 from zconnector.queue.store import Key, Row

@@ -10,6 +10,7 @@ from tests.simulation.pollers import Poller
 from tests.simulation.scheduler import SECOND
 from tests.simulation.streams import StreamWorker
 from tests.simulation.topology import pivot_of
+from tests.simulation.version_host import Versioned
 from tests.simulation.workers import Worker
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 # ---- workers and readers
 
 
-def _worker(world: World, rng: random.Random) -> Worker | StreamWorker | Poller:
+def _worker(world: World, rng: random.Random) -> Worker | StreamWorker | Poller | Versioned:
     """One that has something to lose, if there is any."""
     busy = [worker for worker in world.workers if worker.ongoing]
     return rng.choice(busy or world.workers)

@@ -6,12 +6,13 @@ import random
 from typing import TYPE_CHECKING
 
 from tests.simulation.faults_machines import Undo
+from zconnector.connector.steering import CRASH_POINTS
 
 if TYPE_CHECKING:
     from tests.simulation.version_host import AdminHost
     from tests.simulation.world import World
 
-STEPS = ("FETCHING", "STARTING", "GATING", "DRAINING", "ROLLING_BACK", "OVER")
+STEPS = tuple(CRASH_POINTS)
 
 
 def _host(world: World, rng: random.Random) -> AdminHost:
@@ -23,7 +24,7 @@ def kill_in_a_rollout(world: World, rng: random.Random) -> Undo:
     host, step = _host(world, rng), rng.choice(STEPS)
     process = host.node.process
     if rng.random() < 0.3 and process is not None:
-        process.crash_at = f"rollout.{step}.{rng.choice(('before_commit', 'after_commit'))}"
+        process.crash_at = rng.choice(CRASH_POINTS[step]).point
     else:
         host.fuse = f"{rng.choice(('before', 'after', 'after'))} {step}"
 

@@ -308,7 +308,7 @@ class LeaseRules(RowRules):
     def _done_put(self, at: int, node: str, uuid: str) -> None:
         held = self._held.get((node, uuid))
         if held is not None and held.token:
-            self._tokens[node].pop(held.token, None)
+            self._tokens.get(node, {}).pop(held.token, None)
 
     def holds(self, node: str, uuid: str, token: str) -> bool:
         """Whether that was the last hand-out, and the command is not known to have ended."""

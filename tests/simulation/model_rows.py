@@ -320,6 +320,8 @@ class RowRules(SubscriptionRules):
 
     def wants(self, node: str, uuid: str, reason: Reason) -> None:
         """Somebody is about to ask for this end of a command (fail, cancel)."""
+        if reason is Reason.CANCELLED:
+            self.cancelled_by_hand.add((node, uuid))
         row = self._rows.get((node, uuid))
         if row is not None:
             row.wanted.add(reason)
@@ -466,10 +468,10 @@ class RowRules(SubscriptionRules):
             return
         self.checked["priority"] += 1
         rank = row.rank
-        for other in self._live[node, row.name].values():
-            ready = 0 < other.ready_at < at and not other.order_key and other.admin == row.admin
-            if ready and other.rank < rank:
-                other.passed.append((at, uuid))
+        for rival in self._live[node, row.name].values():
+            ready = 0 < rival.ready_at < at and not rival.order_key and rival.admin == row.admin
+            if ready and rival.rank < rank:
+                rival.passed.append((at, uuid))
 
     def _rows_unsure(self, node: str) -> None:
         """A process ended, or is in trouble: what is READY there nobody can say."""

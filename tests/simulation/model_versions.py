@@ -18,6 +18,8 @@ from tests.simulation.scheduler import MS, SECOND
 from zconnector.configuration.pivot import Version
 from zconnector.versions.traffic import CANARY
 
+LAST = 10
+"""Commands that a worker began last, of which it may have one in hand."""
 _NEVER = -(1 << 60)
 HEARD = int(2.6 * SECOND)
 """Whoever was heard since is not silent, and whoever was not for `DEAF` is."""
@@ -227,6 +229,9 @@ class VersionRules:
         if worker not in connector.held and early and not silent and not self._troubled(node, at, 10):
             excused = max(connector.disturbed.get(worker, _NEVER), connector.ended_early.get(worker, _NEVER))
             if connector.leaving or at - excused < 20 * SECOND:
+                return
+            mine = [uuid for uuid, (_, who, _) in connector.ran.items() if who == worker]
+            if any((node, uuid) in self._book.cancelled_by_hand for uuid in mine[-LAST:]):
                 return
             text = f"{worker} is told to end after {(at - (since or 0)) / MS:.0f} ms with {ongoing} in hand"
             self._broken(at, "update twice", node, worker, text)

@@ -20,10 +20,12 @@ from zconnector.queue.leases import Command
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.offers import Offers
 from zconnector.versions.asks import Verb
+from zconnector.versions.editions import Edition
 from zconnector.versions.manager import Manager
 from zconnector.versions.rollout import Rollout
 from zconnector.versions.rollouts import Rollouts
 from zconnector.versions.states import Actions, Advance, Answer, Memory, Plan, Start, Step, Stop, numbers
+from zconnector.versions.stock import Stock
 
 # ---- the rollout
 
@@ -278,6 +280,27 @@ class SharesIgnored(QueueVariant):
     made = _Unshared
 
 
+class _KeepsForRollbackOnly(Manager):
+    def stock(self) -> Stock:
+        before = self.memory.previous or self.memory.running
+        return Stock(frozenset((one, self.content(one)) for one in before))
+
+
+class WhatRunsLeavesTheDisk(Variant):
+    """What a rollback needs stays, and of its versions nothing else."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _KeepsForRollbackOnly)
+        admin._hands._ready = _Never()
+
+
+class _Never(dict[Edition, Ready]):
+    """What processes run from, forgotten by whoever asks for all of it."""
+
+    def items(self) -> Any:
+        return ()
+
+
 VERSION_MUTANTS: Mapping[str, type[Variant]] = {
     "shift before the commit": ShiftBeforeTheCommit,
     "old stopped before new registered": OldStoppedFirst,
@@ -294,4 +317,5 @@ VERSION_MUTANTS: Mapping[str, type[Variant]] = {
     "registration of an ended process kept": EndedRegistrationKept,
     "major 0 bound when stored": BoundWhenStored,
     "shares ignored": SharesIgnored,
+    "what runs leaves the disk": WhatRunsLeavesTheDisk,
 }

@@ -15,6 +15,7 @@ import orjson
 from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode, Node
 from tests.simulation.scheduler import SECOND, Scheduler
+from zconnector.connector.machine import ConnectorMachine
 from zconnector.errors import Reason, Refusal
 
 LOOKS = 2 * SECOND
@@ -122,5 +123,6 @@ def _names(node: ConnectorNode) -> set[str]:
     """The command names that are known at a connector."""
     if node.process is None or not node.process.alive:
         return set()
+    assert isinstance(node.process.machine, ConnectorMachine)
     queue = node.process.machine.router.queue
     return {name for name, _, _ in queue.tally.states}

@@ -184,7 +184,7 @@ class Process:
             self._backlog.append((self.arrived, (pipe, frames)))
             return
         moment = self._scheduler.now
-        below = type(link) is bytes
+        below = isinstance(link, bytes)
         if below and moment < self._slow_until:
             self._scheduler.at(self._slow_until, self.arrived, pipe, frames)
             return
@@ -192,7 +192,7 @@ class Process:
         if not self.alive or not (below or pipe.connection.dealer_open):
             return  # a DEALER that has lost its connection has lost what it had not read
         self._trace.frames(moment, self.name, pipe.source.node, frames)
-        if below and link not in self._routes:
+        if isinstance(link, bytes) and link not in self._routes:
             self._routes[link] = pipe.connection
         now = self._clock.now()
         try:

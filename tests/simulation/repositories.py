@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
-from zconnector.errors import FetchError, UntrustedError
+from zconnector.errors import AwayError, FetchError, UntrustedError
+from zconnector.repository.cleaning import Gone, Unwanted
 from zconnector.repository.install import Installed
 from zconnector.repository.layout import WorkerName
 from zconnector.repository.source import Source
@@ -118,17 +119,22 @@ class SimulatedPackages:
     """The port `Packages`: a repository that is slow, away, or gives what is not signed; and a disk."""
 
     def __init__(
-        self, repository: Repository, disk: dict[tuple[Version, int], None], rng: random.Random
+        self,
+        repository: Repository,
+        disk: dict[tuple[Version, int], None],
+        rng: random.Random,
+        removed: Callable[[list[str]], None],
     ) -> None:
-        """`disk`: what is installed; outlives the process."""
+        """`disk`: what is installed; outlives the process. `removed` hears of the folders that left it."""
         self._repository = repository
         self._disk = disk
         self._rng = rng
+        self._removed = removed
 
     async def _reach(self) -> None:
         await asyncio.sleep(0.02 + self._rng.random() ** 3 * 3)
         if self._repository.away or self._rng.random() < 0.03:
-            raise FetchError(f"{ADDRESS} does not answer, says the simulation")
+            raise AwayError(f"{ADDRESS} does not answer, says the simulation")
 
     async def install(self, source: Source, worker: WorkerName, version: Version) -> Installed:
         await self._reach()
@@ -152,12 +158,14 @@ class SimulatedPackages:
         await asyncio.sleep(0.005)
         return pivot(installed.version), None
 
-    async def clean(self, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
-        await asyncio.sleep(0.005)
-        gone = [each for each in self._disk if unwanted(each[0])]
-        for each in gone:
+    async def clean(self, worker: WorkerName, unwanted: Unwanted) -> list[Gone]:
+        await asyncio.sleep(0.005 + self._rng.random() ** 3)
+        found = [(each, _installed(worker, *each)) for each in self._disk]
+        gone = [(each, one) for each, one in found if unwanted(one.version, one.sha256)]
+        for each, _ in gone:
             del self._disk[each]
-        return sorted({version for version, _ in gone})
+        self._removed([str(one.executable) for _, one in gone])
+        return sorted(Gone(one.version, one.sha256) for _, one in gone)
 
 
 def quality_of(version: Version, executable: str, stdin: bytes) -> Quality:
@@ -167,6 +175,10 @@ def quality_of(version: Version, executable: str, stdin: bytes) -> Quality:
     if VERSIONS[version] not in SOUND or not (content % 3 == 2 or token.startswith(BAD)):
         return VERSIONS[version]
     return (Quality.DEAD, Quality.FRAIL, Quality.SILENT, Quality.LACKING)[(content + len(token)) % 4]
+
+
+def executable_of(version: Version, content: int) -> str:
+    return f"/nowhere/{version}-{content}/worker"
 
 
 def _installed(worker: WorkerName, version: Version, content: int) -> Installed:

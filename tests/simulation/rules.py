@@ -89,6 +89,9 @@ class Book:
         self._troubles: dict[str, list[list[int]]] = {}
         """By node: [begin, end] of the times when it was frozen or its disk was not well."""
 
+        self.cancelled_by_hand: set[tuple[str, str]] = set()
+        """Node and uuid of commands that somebody has asked to cancel: whoever runs one has it no more."""
+
     def _broken(self, at: int, rule: str, subject: str, text: str) -> None:
         self._told[rule] += 1
         if self._told[rule] <= MOST:

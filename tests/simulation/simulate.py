@@ -25,7 +25,7 @@ from tests.simulation.variant import REAL
 from tests.simulation.world import Outcome, Plan, World
 
 ALL_MUTANTS = {**MUTANTS, **VERSION_MUTANTS}
-LIGHT = {"command_pause": 8.0, "event_pause": 12.0}
+LIGHT: dict[str, Any] = {"command_pause": 8.0, "event_pause": 12.0}
 """Less traffic, more worlds: what breaks is mostly decided by the faults."""
 ONE_EACH = "each"
 EACH = 8

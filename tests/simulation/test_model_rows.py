@@ -99,6 +99,15 @@ class Story:
 # ---- tokens
 
 
+def test_a_lease_that_was_stored_and_never_told_may_be_the_first_of_its_connector() -> None:
+    """The judge itself ended there (kill inside a step, seed 9), when that command was done."""
+    story = Story().at(1).sent()
+    story._put("u1", "LEASED", lease={"token": "u1/1"})
+    story.at(2).crash(3)
+    story.at(4).end("u1")
+    assert story.broken() == []
+
+
 def test_the_token_of_the_lease_settles_it_once() -> None:
     story = Story().at(1).sent()
     token = story.at(2).hand()

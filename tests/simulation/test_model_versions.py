@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.model_versions import CANARY, VersionRules, route
+from tests.simulation.model_versions import VersionRules, route
 from tests.simulation.repositories import worker_of
 from tests.simulation.rules import Book
 from tests.simulation.scheduler import SECOND
 from zconnector.configuration.pivot import Version
+from zconnector.versions.traffic import CANARY
 
 NODE = "t1/vcs"
 V10, V11, V13, V15, V20 = (Version(*each) for each in ((1, 0), (1, 1), (1, 3), (1, 5), (2, 0)))
@@ -118,6 +119,20 @@ def test_run_twice(worker: Version, died: bool, found: int) -> None:
         judge.rules.disturbed(2 * SECOND, NODE, worker_of(worker))
     judge.rules.executed(3 * SECOND, NODE, "u", "Vcs-1.1", {})
     assert judge.found == ["update twice"] * found
+
+
+def test_one_that_runs_what_was_cancelled_has_nothing_in_hand() -> None:
+    """Seed 120: it was told to end as an operator had cancelled the last command that it ran."""
+    judge = Judge(V10, V11)
+    for uuid, version in (("mine", V10), ("theirs", V11)):
+        judge.rules.executed(SECOND, NODE, uuid, worker_of(version), {})
+    judge.steer(SECOND, drained=["Vcs-1.0"])
+    judge.book.cancelled_by_hand.add((NODE, "theirs"))
+    judge.rules.terminated(2 * SECOND, NODE, "Vcs-1.0", 1)
+    assert judge.found == ["update twice"]
+    judge.book.cancelled_by_hand.add((NODE, "mine"))
+    judge.rules.terminated(2 * SECOND, NODE, "Vcs-1.0", 1)
+    assert judge.found == ["update twice"]
 
 
 def test_ended_before_its_time_with_something_in_hand() -> None:

@@ -252,7 +252,7 @@ def planted(request: pytest.FixtureRequest, cores: Pool) -> Planted:
     for item in request.session.items:
         if not isinstance(item, pytest.Function) or "planted" not in item.fixturenames:
             continue
-        mutant = item.callspec.params["mutant"]
+        mutant = str(item.callspec.params["mutant"])
         with_bug = item.originalname == test_a_planted_bug_is_found_by_its_seed.__name__
         wanted.append((FOUND[mutant].plan(FOUND[mutant].seed), mutant if with_bug else ""))
     return Planted(cores, wanted)

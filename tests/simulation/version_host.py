@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,17 @@ from tests.simulation.model import Model
 from tests.simulation.model_versions import VersionRules
 from tests.simulation.nodes import ConnectorNode
 from tests.simulation.process import GONE, Process
-from tests.simulation.repositories import TYPE, Repository, SimulatedPackages
+from tests.simulation.repositories import TYPE, Repository, SimulatedPackages, executable_of
 from tests.simulation.scheduler import SECOND
 from tests.simulation.version_workers import Home, SimulatedProcesses
 from tests.simulation.virtual_loop import VirtualLoop
 from zconnector.configuration.pivot import Version
-from zconnector.connector.admin import ADMIN_WORKER, AdminWorker, read_version
+from zconnector.connector.admin import AdminWorker, read_version
 from zconnector.connector.hands import Place, Ports
 from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.fields import WISHES
 from zconnector.messages.kinds import Outcome
+from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.shoset.identity import fresh_uuid
 from zconnector.versions.traffic import CANARY
 
@@ -120,12 +121,13 @@ class AdminHost:
         if process is None or not process.alive:
             return
         around = node.around
-        loop = VirtualLoop(process, node.clock, around.scheduler, self._defect)
+        loop = VirtualLoop(process, node.clock, around.scheduler, self._defect)  # type: ignore[abstract]  # what is not there is not asked
         home = self.home = Home(node, process, loop, self._model, self.rules)
+        home.lying = lambda: {executable_of(*each) for each in self._disk}
         self._kept.append(home)
         rng = around.rng(f"hands {process.name}")
         ports = Ports(
-            packages=lambda _: SimulatedPackages(self.repository, self._disk, rng),
+            packages=lambda *_: SimulatedPackages(self.repository, self._disk, rng, home.removed),
             processes=lambda prepare, clock, log: SimulatedProcesses(home, prepare),
             random=rng.random,
             uuid=lambda: fresh_uuid(rng),
@@ -146,6 +148,11 @@ class AdminHost:
         if home is not None:
             for process in list(home.processes):
                 process.orphaned()
+
+    def over(self) -> None:
+        """The world is."""
+        for home in self._kept:
+            home.loop.abandon()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -282,7 +289,7 @@ class Versioned:
 def defects_heard(defect: Any) -> Iterator[None]:
     """Logs of the admin worker go nowhere, but for its defects."""
 
-    def hear(_: Any, __: str, event: dict[str, Any]) -> Any:
+    def hear(_: Any, __: str, event: MutableMapping[str, Any]) -> Any:
         if str(event.get("event", "")).startswith("defect"):
             defect("admin worker", f"{event['event']}: {event.get('exc_info')!r}")
         raise structlog.DropEvent

@@ -42,6 +42,14 @@ class Home:
     rules: VersionRules
     processes: list[SimulatedProcess] = field(default_factory=list)
     """Those that live."""
+    lying: Callable[[], set[str]] = set
+    """Executables that are on the disk."""
+
+    def removed(self, executables: list[str]) -> None:
+        """What has left the disk: nothing that runs."""
+        for process in self.processes:
+            if process.executable in executables:
+                self.node.around.defect(self.node.name, f"{process.name} runs, and left the disk")
 
 
 class SimulatedProcesses:
@@ -57,6 +65,9 @@ class SimulatedProcesses:
         except ZConnectorError as error:
             events.spawn_failed(name, run, str(error), True)
             return
+        if launch.argv[0] not in self._home.lying():
+            home = self._home
+            home.node.around.defect(home.node.name, f"{name} is started from what has left the disk")
         major, minor = launch.version.split(".")
         version = Version(int(major), int(minor))
         SimulatedProcess(self._home, name, run, version, events, launch.argv[0], launch.stdin)
@@ -83,6 +94,7 @@ class SimulatedProcess(Agent):
         super().__init__(home.node, name)
         self.run = run
         self.version = version
+        self.executable = executable
         self.quality = quality_of(version, executable, stdin)
         self.rng = home.node.around.rng(f"process {home.router.name} {name} {run}")
         self._home = home

@@ -7,6 +7,7 @@ lives and dies with one simulated process: a killed one's callbacks never run, a
 from __future__ import annotations
 
 import asyncio
+import inspect
 from asyncio import events
 from collections import deque
 from collections.abc import Callable
@@ -46,6 +47,16 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         finally:
             events._set_running_loop(before)
 
+    def abandon(self) -> None:
+        """The world is over: what its process, killed or not, had not begun is not waited for by anybody.
+
+        Only such coroutines are closed, of which nothing ever ran; Python would warn of them.
+        """
+        for task in self.tasks:
+            coro = task.get_coro()
+            if inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+                coro.close()
+
     def _wake(self) -> None:
         if not self._woken:
             self._woken = True
@@ -76,18 +87,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._clock.now().mono
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         self._wake()
         return handle
 
-    call_soon_threadsafe = call_soon
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         self._scheduler.at(self._clock.when(when), self._ring, handle)
         return handle

@@ -16,10 +16,10 @@ from tests.simulation.nodes import ConnectorNode
 from tests.simulation.scheduler import MS, SECOND
 from tests.simulation.topology import COMMANDS
 from zconnector.configuration.pivot import Version
-from zconnector.connector.admin import ADMIN_WORKER
 from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Outcome
+from zconnector.queue.lines import ADMIN_WORKER
 
 BEAT = SECOND
 VERSION = Version(1, 0)

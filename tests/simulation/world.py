@@ -355,6 +355,9 @@ class World:
                 self._run()
             except _EnoughError:
                 return self._outcome()
+            finally:
+                for host in self.hosts:
+                    host.over()
             self._judge()
         return self._outcome()
 
@@ -377,7 +380,8 @@ class World:
             self.heal()
         else:
             scheduler.run_until(max(WARM_UP, end - self._drain))
-        for each in (*self.clients, *self.publishers, *self.holders, self.operator):
+        restless: list[Any] = [*self.clients, *self.publishers, *self.holders, self.operator]
+        for each in restless:
             each.quiet = True
         if self.hosts:
             self._settle_versions()

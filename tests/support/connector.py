@@ -140,7 +140,7 @@ class Connector:
                 self._opened[target.instance] = action.link
                 self.trace.append(f"open {action.endpoint}")
             case Close():
-                self.trace.append(f"close {action.link}")
+                self.trace.append(f"close {action.link!s}")
             case Reach():
                 self.trace.append(f"reach {action.point}")
             case Serve():

@@ -36,8 +36,11 @@ class Happenings:
 
     async def more(self, count: int, seconds: float = 20.0) -> None:
         """Wait for so many further happenings."""
-        wanted = self.count + count
-        await self.until(lambda: self.count >= wanted, seconds)
+        await self.reached(self.count + count, seconds)
+
+    async def reached(self, count: int, seconds: float = 20.0) -> None:
+        """Wait until there have been so many."""
+        await self.until(lambda: self.count >= count, seconds)
 
     async def until(self, true: Callable[[], bool], seconds: float = 20.0) -> None:
         """Wait until something is true that only a happening can make true."""

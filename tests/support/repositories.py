@@ -48,11 +48,20 @@ def worker_folder(
     return path
 
 
-def publish(folder: Path, *workers: Path, again: bool = False, wall: int = WALL) -> Published:
+def publish(
+    folder: Path,
+    *workers: Path,
+    again: bool = False,
+    wall: int = WALL,
+    name: str = "acme",
+    key: SecretKey = KEY,
+    lifetime: int | None = None,
+) -> Published:
     """Workers put into a repository, which is made where it is not there."""
     if not (folder / "manifest.json").exists():
-        create(folder, "acme", KEY, wall)
-    return add(folder, [WorkerFolder.read(worker) for worker in workers], KEY, wall, again=again)
+        create(folder, name, key, wall)
+    read = [WorkerFolder.read(worker) for worker in workers]
+    return add(folder, read, key, wall, again=again, lifetime=lifetime)
 
 
 def source(folder: Path, *keys: SecretKey) -> Source:

@@ -129,7 +129,7 @@ class ScriptedQueue:
         found = [work for work in ready if work.header["command"] in args["commands"]][: args["limit"]]
         if not found:
             return ({"commands": []}, b"") if args["wait_ms"] < 0 else None
-        listed = []
+        listed: list[Any] = []
         for work in found:
             work.state, work.holder, work.token = "LEASED", args["holder"], f"t-{next(self._tokens)}"
             work.attempt += 1
@@ -231,7 +231,7 @@ class ScriptedQueue:
 
     def _take_events(self, args: Mapping[str, Any], payload: bytes) -> Answer | None:
         subscription = self._known(args)
-        listed = []
+        listed: list[Any] = []
         payloads = []
         for number, (header, body) in enumerate(self.stored, 1):
             if len(listed) >= args["limit"] or len(subscription.out) >= subscription.most:

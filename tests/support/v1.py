@@ -28,6 +28,10 @@ class V1:
         self.events = events_pb2_grpc.EventServiceStub(self.channel)
 
 
+EOF: Any = vars(grpc.aio)["EOF"]
+"""Which gRPC's stubs do not know."""
+
+
 class WorkClient:
     """One Work stream. What came is kept; `until` reads on until something holds."""
 
@@ -58,7 +62,7 @@ class WorkClient:
 
     async def read(self) -> Any:
         frame = await asyncio.wait_for(self.call.read(), SECONDS)
-        if frame is grpc.aio.EOF:
+        if frame is EOF:
             return None
         self.frames.append(frame)
         self.commands += frame.commands

@@ -79,27 +79,39 @@ ROLLOUT = [
 class Releases:
     """A repository of the worker ci/jenkins, and the ledger in which its versions write what they execute."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ago: int = 0) -> None:
+        """`ago`: so many seconds before now it is signed."""
+        self.ago = ago
         self.folder = folder / "repository"
         self._sources = folder / "sources"
         self.ledger = folder / "ledger"
         self.ledger.touch()
 
-    def add(self, minor: int, how: str = "good", api: str = "auto") -> None:
-        """Publish 1.`minor`; `how`: good, crash, crash_later, crash_late, hang, lacks, tampered."""
+    def add(self, minor: int, how: str = "good", api: str = "auto", content: str = "") -> None:
+        """Publish 1.`minor`; `how`: good, crash, crash_later, crash_late, hang, lacks, tampered.
+
+        With another `content` than before it is published again.
+        """
         source = self._sources / f"1.{minor}-{how}"
-        source.mkdir(parents=True)
+        source.mkdir(parents=True, exist_ok=bool(content))
         worker = source / "worker"
-        worker.write_text(SOURCE.format(how=how, minor=minor, api=api))
+        worker.write_text(SOURCE.format(how=how, minor=minor, api=api) + f"# {content}\n" * bool(content))
         worker.chmod(0o755)
         (source / "worker.yaml").write_text(f"type: Ci\nproduct: Jenkins\nmajor: 1\nminor: {minor}\n")
         (source / "pivot.yaml").write_text(PIVOT.format(minor=minor))
-        publish(self.folder, source, wall=int(time.time() * 1000))
+        publish(self.folder, source, wall=self._wall(), again=bool(content))
         if how == "tampered":
             archive = self.folder / "workers" / "ci" / "jenkins" / "1" / str(minor) / "worker.zip"
-            content = bytearray(archive.read_bytes())
-            content[len(content) // 2] ^= 1
-            archive.write_bytes(content)
+            changed = bytearray(archive.read_bytes())
+            changed[len(changed) // 2] ^= 1
+            archive.write_bytes(changed)
+
+    def _wall(self) -> int:
+        return int(time.time() - self.ago) * 1000
+
+    def sign(self, lifetime: int) -> None:
+        """Once more, to expire so many seconds after that."""
+        sign_again(self.folder, KEY, self._wall(), lifetime=lifetime)
 
     def add_archive(self, minor: int, archive: bytes, *, kept: int | None = None) -> None:
         """An archive that `repo add` would refuse, signed all the same; `kept`: so many bytes are there."""

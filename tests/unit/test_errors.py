@@ -68,7 +68,7 @@ def hierarchy() -> list[type[ZConnectorError]]:
 def test_all_errors_are_of_one_hierarchy() -> None:
     raised = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception)]
     assert raised == hierarchy()
-    assert len(raised) == 13
+    assert len(raised) == 15
 
 
 @pytest.mark.parametrize("error", hierarchy())

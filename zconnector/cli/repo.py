@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,14 @@ import click
 
 from zconnector.cli.locate import CONTEXT
 from zconnector.cli.output import emit, table
-from zconnector.errors import ConfigError
+from zconnector.errors import ConfigError, RepositoryError, StaleError
 
 if TYPE_CHECKING:
     from zconnector.repository.manifest import Manifest
     from zconnector.repository.publish import Published
     from zconnector.repository.signing import PublicKey
 
+Command = Callable[..., Any]
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
 folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 key_option = click.option(
@@ -23,6 +25,29 @@ key_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="File of the secret key, mode 0600.  [default: DIR.key, beside the repository]",
 )
+MAX_DAYS = 3650
+
+
+def _lifetime(_: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    """Seconds, of `DAYS` or `never`; None: not given."""
+    if value is None:
+        return None
+    if value == "never":
+        return 0  # publish.NEVER
+    if not (value.isascii() and value.isdigit() and 1 <= int(value[:9]) <= MAX_DAYS):
+        raise click.BadParameter(f"must be never, or days from 1 to {MAX_DAYS} (got {value!r:.40})")
+    return int(value) * 86_400
+
+
+def _expires_option(default: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--expires",
+        "lifetime",
+        metavar="DAYS|never",
+        callback=_lifetime,
+        help="So long from now connectors install by this manifest; sign it again before."
+        f"  [default: {default}]",
+    )
 
 
 @click.group("repo", context_settings=CONTEXT)
@@ -38,16 +63,17 @@ def command() -> None:
 )
 @folder_argument
 @click.option("--name", default="", help="Name of the repository, which is signed.  [default: that of DIR]")
+@_expires_option("365")
 @key_option
 @json_option
-def init(folder: Path, name: str, secret_key: Path | None, as_json: bool) -> None:
+def init(folder: Path, name: str, lifetime: int | None, secret_key: Path | None, as_json: bool) -> None:
     """Make a repository, and its key pair where the file of the secret key is not there yet.
 
     Prints the public key: pin it wherever workers are installed from this repository.
     """
     from zconnector.repository.keyfile import create_key, read_key
     from zconnector.repository.layout import MANIFEST, check_name
-    from zconnector.repository.publish import create
+    from zconnector.repository.publish import LIFETIME, create
 
     path = _key_path(folder, secret_key)
     called = name or folder.resolve().name.lower()
@@ -58,7 +84,7 @@ def init(folder: Path, name: str, secret_key: Path | None, as_json: bool) -> Non
     if made and not path.parent.is_dir():
         raise ConfigError(f"cannot write secret key {path}: {path.parent} is no folder")
     key = create_key(path) if made else read_key(path)
-    manifest = create(folder, called, key, _wall())
+    manifest = create(folder, called, key, _wall(), lifetime=LIFETIME if lifetime is None else lifetime)
     if as_json:
         emit({**_facts(folder, manifest), "secret_key": str(path), "secret_key_made": made})
     else:
@@ -92,41 +118,50 @@ A worker's folder:
 @click.option(
     "--replace", "again", is_flag=True, help="Replace versions that are there with another content."
 )
+@_expires_option("as many as the last time")
 @key_option
 @json_option
-def add(folder: Path, workers: tuple[Path, ...], again: bool, secret_key: Path | None, as_json: bool) -> None:
+def add(
+    folder: Path,
+    workers: tuple[Path, ...],
+    again: bool,
+    lifetime: int | None,
+    secret_key: Path | None,
+    as_json: bool,
+) -> None:
     """Archive workers into a repository, and sign it; the same ones again change nothing."""
     from zconnector.repository.keyfile import read_key
     from zconnector.repository.publish import add as publish
     from zconnector.repository.workerfolder import WorkerFolder
 
     key = read_key(_key_path(folder, secret_key))
-    _tell(
-        folder,
-        publish(folder, [WorkerFolder.read(worker) for worker in workers], key, _wall(), again=again),
-        as_json,
-    )
+    read = [WorkerFolder.read(worker) for worker in workers]
+    _tell(folder, publish(folder, read, key, _wall(), again=again, lifetime=lifetime), as_json)
 
 
 @command.command(
     "sign",
     context_settings=CONTEXT,
-    epilog="Examples: zconnector repo sign /srv/workers;"
+    epilog="Examples: zconnector repo sign /srv/workers;  zconnector repo sign /srv/workers --expires 90;"
     "  zconnector repo sign /srv/workers --secret-key new.key --new-key",
 )
 @folder_argument
 @click.option(
     "--new-key", is_flag=True, help="Sign with another key than before: the new one has to be pinned."
 )
+@_expires_option("as many as the last time")
 @key_option
 @json_option
-def sign(folder: Path, new_key: bool, secret_key: Path | None, as_json: bool) -> None:
-    """Look at every file that lies in the repository, and sign them all with the next serial."""
+def sign(folder: Path, new_key: bool, lifetime: int | None, secret_key: Path | None, as_json: bool) -> None:
+    """Look at every file that lies in the repository, and sign them all with the next serial.
+
+    Where no file has changed it puts off the date of expiry. A repository without one stays as it is.
+    """
     from zconnector.repository.keyfile import read_key
     from zconnector.repository.publish import sign_again
 
     key = read_key(_key_path(folder, secret_key))
-    _tell(folder, sign_again(folder, key, _wall(), new_key=new_key), as_json)
+    _tell(folder, sign_again(folder, key, _wall(), new_key=new_key, lifetime=lifetime), as_json)
 
 
 @command.command(
@@ -154,9 +189,10 @@ def sign(folder: Path, new_key: bool, secret_key: Path | None, as_json: bool) ->
 def verify(address: str, keys: tuple[str, ...], repository: str, ca: Path | None, as_json: bool) -> int:
     """Fetch and check everything in a repository, and tell what is wrong with which file.
 
-    Exit status 65 where a file breaks a rule, 77 where one is not what was signed, 69 where one did not come.
+    Exit status 65 where a file breaks a rule, 69 where one did not come, 77 where one is not what was signed,
+    or the manifest has expired.
     """
-    from zconnector.repository.accepting import check_follows
+    from zconnector.repository.accepting import check_follows, check_unexpired
     from zconnector.repository.judging import judge
     from zconnector.repository.layout import read_address
     from zconnector.repository.reading import read_verified
@@ -165,9 +201,16 @@ def verify(address: str, keys: tuple[str, ...], repository: str, ca: Path | None
     source = Source(read_address(address), tuple(_public(key) for key in keys), repository, ca)
     with source.open() as fetcher:
         manifest, _ = read_verified(fetcher, source)
-        check_follows(manifest, address, (), _wall(), repository)
+        wall = _wall()
+        check_follows(manifest, address, (), wall, repository)
         findings = list(judge(fetcher, source, manifest))
-    errors = [finding.error for finding in findings if finding.error is not None]
+    errors: list[RepositoryError] = [finding.error for finding in findings if finding.error is not None]
+    expired = False
+    try:
+        check_unexpired(manifest, address, wall)
+    except StaleError as late:
+        expired = True
+        errors.append(late)
     if as_json:
         files = [
             {
@@ -178,7 +221,7 @@ def verify(address: str, keys: tuple[str, ...], repository: str, ca: Path | None
             }
             for finding in findings
         ]
-        emit({**_facts(address, manifest), "valid": not errors, "files": files})
+        emit({**_facts(address, manifest), "expired": expired, "valid": not errors, "files": files})
     else:
         rows = [(f.file.path, str(f.file.size), "WRONG" if f.error else "as signed") for f in findings]
         click.echo(_title(manifest))
@@ -198,19 +241,18 @@ def _tell(folder: Path, published: Published, as_json: bool) -> None:
             click.echo(f"{word}: {path}")
     for path in published.ignored:
         click.echo(f"zconnector: not of the layout, not signed: {folder / path}", err=True)
-    nothing = "" if published.changed or published.removed else "; nothing changed"
+    nothing = "" if published.changed or published.removed else "; no file changed"
     click.echo(_title(published.manifest) + nothing)
 
 
 def _title(manifest: Manifest) -> str:
-    from datetime import UTC, datetime
+    from zconnector.repository.manifest import dated
 
-    try:
-        when = datetime.fromtimestamp(manifest.timestamp, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        when = str(manifest.timestamp)
-    count = len(manifest.files)
-    return f"repository {manifest.repository}, serial {manifest.serial}, {count} files, signed {when}"
+    until = "never expires" if manifest.expires is None else f"expires {dated(manifest.expires)}"
+    return (
+        f"repository {manifest.repository}, serial {manifest.serial}, {len(manifest.files)} files, "
+        f"signed {dated(manifest.timestamp)}, {until}"
+    )
 
 
 def _facts(where: Path | str, manifest: Manifest) -> dict[str, Any]:
@@ -219,6 +261,7 @@ def _facts(where: Path | str, manifest: Manifest) -> dict[str, Any]:
         "repository": manifest.repository,
         "serial": manifest.serial,
         "timestamp": manifest.timestamp,
+        "expires": manifest.expires,
         "key": str(manifest.key),
     }
 

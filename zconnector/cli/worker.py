@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,7 +34,11 @@ _LONG = 3_600.0
     epilog="Examples: zconnector worker ls;  zconnector worker update 1.1 --connector ci",
 )
 def command() -> None:
-    """Run and replace worker versions (docs/versions.md). `zconnector workers` shows who takes commands."""
+    """Run and replace worker versions (docs/versions.md). `zconnector workers` shows who takes commands.
+
+    A version can run with other keys, worker settings or another content than before: that is another
+    edition of it. 1.9~2 is version 1.9, edition 2; edition 0 is written 1.9. You always name the version.
+    """
 
 
 @command.command(
@@ -55,7 +60,8 @@ def ls(connector: str, state_dir: Path, as_json: bool) -> int:
         [{"connector": who, **row} for who, answer in answers for row in answer["versions"]],
         {
             "connector": lambda row: row["connector"],
-            "version": lambda row: f"{row['version']}~{row['edition']}" if row["edition"] else row["version"],
+            "version": lambda row: row["version"],
+            "edition": lambda row: row["edition"],
             "state": lambda row: row["state"],
             "traffic": lambda row: row["traffic"],
             "pid": lambda row: row["pid"],
@@ -64,10 +70,24 @@ def ls(connector: str, state_dir: Path, as_json: bool) -> int:
             "reason": lambda row: row["reason"],
         },
     )
-    for who, answer in answers:
-        for line in _summary(answer):
-            click.echo(f"{who}: {line}")
+    lines = [f"{who}: {line}" for who, answer in answers for line in _summary(answer)]
+    for line in lines:
+        click.echo(line)
+    if legend := _legend("\n".join((*lines, *_reasons(answers)))):
+        click.echo(legend)
     return failed
+
+
+def _reasons(answers: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    return [str(row["reason"]) for _, answer in answers for row in answer["versions"]]
+
+
+def _legend(text: str) -> str:
+    """What the first edition that is named in a text stands for; "": none is."""
+    found = re.search(r"\b(\d+\.\d+)~(\d+)\b", text)
+    if found is None:
+        return ""
+    return f"({found[0]}: version {found[1]}, edition {found[2]}; see zconnector worker --help)"
 
 
 def _summary(answer: Mapping[str, Any]) -> list[str]:
@@ -78,6 +98,12 @@ def _summary(answer: Mapping[str, Any]) -> list[str]:
         lines.append(f"changed keys or worker settings are not in force: {answer['unfit']}")
     if (rollout := answer["rollout"]) is not None:
         lines.append(f"{_described(rollout)}: {rollout['step']}{_because(rollout['reason'])}")
+    if (waits := answer.get("waits")) is not None and waits["at"] is not None:
+        times = f"{waits['tries']} time{'s' if waits['tries'] > 1 else ''} in vain"
+        lines.append(
+            f"the configuration's {_list(waits['new'])} is tried again at {when(waits['at'])} "
+            f"({times}), and waits for: {waits['for']}"
+        )
     if (last := answer["last"]) is not None:
         lines.append(f"{_described(last)}: {last['outcome']} at {when(last['at'])}{_because(last['reason'])}")
     return lines
@@ -109,6 +135,8 @@ def _rollout_command(
             return
         about = f"{result['Major']}.{result['Minor']}" if "Major" in result else ""
         click.echo(f"{directory.name}: {name} {about} done".replace("  ", " "))
+        if unchecked := result.get("unchecked"):
+            click.echo(f"zconnector: {about} serves as it is; could not be checked: {unchecked}", err=True)
 
     if required is not None:
         callback = click.argument("version", required=required, metavar="MAJOR.MINOR")(callback)
@@ -127,7 +155,7 @@ def _followed(directory: Path, verb: str, args: Mapping[str, Any], *, quiet: boo
 
     asking = threading.Thread(target=perform, daemon=True)
     asking.start()
-    revision, shown = 0, ""
+    revision, shown, explained = 0, "", ""
     while not quiet and asking.is_alive():
         try:
             view = ask(directory, "worker.changes", {"after": revision})
@@ -136,7 +164,10 @@ def _followed(directory: Path, verb: str, args: Mapping[str, Any], *, quiet: boo
         revision, rollout = view["revision"], view["rollout"]
         line = "" if rollout is None else f"{rollout['step']}{_because(rollout['reason'])}"
         if line and line != shown:
-            click.echo(f"{_described(rollout)}: {line}", err=True)
+            told = f"{_described(rollout)}: {line}"
+            click.echo(told, err=True)
+            if not explained and (explained := _legend(told)):
+                click.echo(explained, err=True)
         shown = line
         asking.join(0.02)  # the answer follows the last step at once
     asking.join()
@@ -172,6 +203,9 @@ update = _rollout_command(
     Without MAJOR.MINOR: by the newest of its major that the repository has. The old one serves until the
     new one has registered all its commands and passed the gate; on any failure it goes on serving, and
     the exit status is 65, with the reason.
+
+    A version that runs is updated where the repository has another content of it now; where the repository
+    is away it serves as it is, and that this could not be checked is told.
     """,
     "Examples: zconnector worker update 1.1 --connector ci;  zconnector worker update",
     required=False,

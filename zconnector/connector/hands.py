@@ -19,11 +19,21 @@ import structlog
 
 from zconnector.actions import Note
 from zconnector.clock import Clock
+from zconnector.configuration.pivot import Version
 from zconnector.connector.canary import send_canary, withdraw
 from zconnector.connector.door import Door
 from zconnector.connector.logbook import LogBook
 from zconnector.connector.readying import DiskPackages, Packages, Ready, Readying
-from zconnector.errors import FetchError, Reason, Refusal, StorageError, ZConnectorError
+from zconnector.errors import (
+    AwayError,
+    FetchError,
+    Reason,
+    Refusal,
+    StaleError,
+    StorageError,
+    ZConnectorError,
+)
+from zconnector.repository.cleaning import Unwanted
 from zconnector.supervision.launch import Launch, Processes
 from zconnector.supervision.process import GuardedProcesses, Prepare
 from zconnector.supervision.shell import Supervision
@@ -84,7 +94,7 @@ def _fresh() -> str:
 class Ports:
     """What the hands touch the world with, besides the door."""
 
-    packages: Callable[[Path], Packages] = DiskPackages
+    packages: Callable[[Path, Clock], Packages] = DiskPackages
     """Under an install root."""
     processes: Callable[[Prepare, Clock, Any], Processes] = GuardedProcesses
     random: Callable[[], float] = random.random
@@ -118,7 +128,7 @@ class Hands:
         self._answer = answer
         self._changed = changed
         self._uuid = ports.uuid
-        packages = ports.packages(place.state_dir / "workers")
+        packages = ports.packages(place.state_dir / "workers", clock)
         self.readying = Readying(door, packages, place.type, place.strict)
         self.logs = LogBook()
         processes = ports.processes(self._launch, clock, _Tee(self.logs, clock, wrote))
@@ -174,7 +184,7 @@ class Hands:
             case Canary(edition, attempt):
                 self.begin(self._canary(edition, attempt))
             case Clean():
-                self.begin(self._clean(action))
+                self.begin(self._clean())
             case Forget(edition):
                 self.begin(self._let_go(edition))
             case Answer():
@@ -223,13 +233,14 @@ class Hands:
 
     async def _install(self, edition: Edition, attempt: int, content: str) -> None:
         result: dict[str, Any] = {}
-        error, passing = "", False
+        error, passing, away = "", False, False
         try:
             ready = await self.readying.get(self._manager.wanted_for(edition), edition.version, content)
             result = {"sha256": ready.sha256}
         except (ZConnectorError, OSError) as failure:
-            error, passing = said(failure), _may_pass(failure)
-        self.feed(self._manager.installed(edition, attempt, result, error, passing, self._clock.now()))
+            error, passing, away = said(failure), _may_pass(failure), _is_away(failure)
+        now = self._clock.now()
+        self.feed(self._manager.installed(edition, attempt, result, error, passing, now, away))
 
     async def _look(self, number: int) -> None:
         try:
@@ -311,16 +322,31 @@ class Hands:
         told = steering(self._manager, self.name, self._editions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
 
-    async def _clean(self, wish: Clean) -> None:
+    def _unwanted(self) -> Unwanted:
+        """What may leave the disk as things stand: never what a process runs from."""
+        stock = self._manager.stock()
+        runs = [
+            (edition.version, ready.sha256)
+            for edition, ready in self._ready.items()
+            if self.supervision.view(self.name(edition)).state not in AT_REST
+        ]
+
+        def unwanted(version: Version, sha256: str) -> bool:
+            busy = any(version == used and sha256 in ("", content) for used, content in runs)
+            return not busy and stock.unwanted(version, sha256)
+
+        return unwanted
+
+    async def _clean(self) -> None:
         try:
-            gone = await self.readying.clean(self._manager.wanted, wish.unwanted)
+            gone = await self.readying.clean(self._manager.wanted, self._unwanted)
         except ZConnectorError as error:  # they go when the next rollout ends
             _log.warning("old worker versions not removed", error=said(error))
         else:
             if gone:
-                _log.info("old worker versions removed", versions=[str(version) for version in gone])
+                _log.info("old worker versions removed", versions=[str(each) for each in gone])
         for edition in list(self._editions.values()):
-            if edition not in wish.keep:
+            if edition not in self._manager.stock().editions:
                 await self._let_go(edition)
 
     async def _let_go(self, edition: Edition) -> None:
@@ -413,8 +439,18 @@ def said(error: ZConnectorError | OSError) -> str:
     return error.detail if isinstance(error, Refusal) else str(error)
 
 
+def _is_away(error: ZConnectorError | OSError) -> bool:
+    """Whether repository or cluster could not be asked."""
+    if isinstance(error, Refusal):
+        return error.reason in (Reason.NO_AGGREGATOR, Reason.NO_CLUSTER)
+    return isinstance(error, AwayError)
+
+
 def _may_pass(error: ZConnectorError | OSError) -> bool:
-    """Whether another try may succeed as it is."""
+    """Whether another try may succeed as it is.
+
+    A manifest out of date says nothing against a version: it may be a proxy that gives an old one.
+    """
     if isinstance(error, Refusal):
         return error.reason in (Reason.BUSY, Reason.NO_AGGREGATOR, Reason.NO_CLUSTER, Reason.STORAGE_FAILED)
-    return isinstance(error, FetchError | StorageError | OSError)
+    return isinstance(error, FetchError | StaleError | StorageError | OSError)

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 
 import orjson
 
+from zconnector.clock import Clock
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.door import Door
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
-from zconnector.repository.cleaning import clean
+from zconnector.repository.cleaning import Gone, Unwanted, clean
 from zconnector.repository.install import Installed, install, installed_versions
 from zconnector.repository.latest import available
 from zconnector.repository.layout import WorkerName, read_address
@@ -62,7 +63,7 @@ class Packages(Protocol):
         """The configuration that came with it. Raises ConfigError."""
         ...
 
-    async def clean(self, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
+    async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
         """Remove what is unwanted from the disk; what it was. Raises ZConnectorError."""
         ...
 
@@ -70,22 +71,23 @@ class Packages(Protocol):
 class DiskPackages:
     """`Packages` under an install root, each call in a thread of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Clock) -> None:
         self._root = root
+        self._clock = clock
 
     async def install(self, source: Source, worker: WorkerName, version: Version) -> Installed:
-        return await asyncio.to_thread(install, source, self._root, worker, version)
+        return await asyncio.to_thread(install, source, self._root, worker, version, clock=self._clock)
 
     async def installed(self, worker: WorkerName) -> Sequence[Installed]:
         return await asyncio.to_thread(installed_versions, self._root, worker)
 
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
-        return await asyncio.to_thread(available, source, self._root, worker)
+        return await asyncio.to_thread(available, source, self._root, worker, clock=self._clock)
 
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         return await asyncio.to_thread(_files, installed)
 
-    async def clean(self, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
+    async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
         return await asyncio.to_thread(clean, self._root, worker, unwanted)
 
 
@@ -98,6 +100,8 @@ class Readying:
         self._type = type_
         self._strict = strict
         self._one = asyncio.Lock()
+        self._lying = asyncio.Lock()
+        """Held while somebody looks for, or removes, what lies on the disk: no fetch is waited for."""
 
     async def get(self, wanted: Wanted | None, version: Version, content: str) -> Ready:
         """With a `content` (an archive's SHA-256) that and no other, from the disk where it still lies there;
@@ -147,7 +151,8 @@ class Readying:
     async def installed(self, wanted: Wanted | None, version: Version, content: str = "") -> Ready:
         """From the disk, without the repository; with a `content` only that. Raises ZConnectorError."""
         settings = _known(wanted)
-        found = await self._packages.installed(self._worker(settings))
+        async with self._lying:
+            found = await self._packages.installed(self._worker(settings))
         for installed in found:
             if installed.version == version and content in ("", installed.sha256):
                 return await self._ready(settings, installed)
@@ -160,11 +165,15 @@ class Readying:
         async with self._one:
             return tuple(await self._packages.available(source, worker))
 
-    async def clean(self, wanted: Wanted | None, unwanted: Callable[[Version], bool]) -> list[Version]:
-        """Remove what is unwanted from the disk; what it was. Raises ZConnectorError."""
+    async def clean(self, wanted: Wanted | None, unwanted: Callable[[], Unwanted]) -> Sequence[Gone]:
+        """Remove what is unwanted, by then, from the disk; what it was. Raises ZConnectorError.
+
+        Nobody is given a folder meanwhile: what is found on the disk before is in use, as `unwanted` knows;
+        what is looked for after it is found only if it stays.
+        """
         worker = self._worker(_known(wanted))
-        async with self._one:
-            return await self._packages.clean(worker, unwanted)
+        async with self._one, self._lying:
+            return await self._packages.clean(worker, unwanted())
 
     async def check(self, wanted: Wanted, version: Version) -> None:
         """Whether the keys of a version would do. Raises ConfigError."""

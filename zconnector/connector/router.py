@@ -467,6 +467,7 @@ class ConnectorRouter:
             "in_flight": len(self.outgoing),
             "workers": self.workers.status(now),
             "traffic": self.versions.status(),
+            "rollout": self.steering.status(),
             "streams": len(self.tidings),
             "versions": [str(version) for version in self.incoming.catalogue.versions],
             "configuration": {"version": self.setup.configuration.version if self.setup.configuration else 0},

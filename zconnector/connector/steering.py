@@ -127,6 +127,11 @@ class Steering:
         self._looked, self._look = now.mono, now.mono + BEAT
         return self._tell(["beats", heard]) if heard else []
 
+    def status(self) -> dict[str, Any]:
+        """Of worker versions, as far as it was committed: the step of a rollout, and what is tried again."""
+        document = self._queue.recall(DOCUMENT) or {}
+        return {"step": document.get("step"), "waits": document.get("waits")}
+
     def deadline(self) -> float | None:
         """At once where a drained worker may have finished."""
         return 0.0 if self._freed else self._look

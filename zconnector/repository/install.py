@@ -94,7 +94,8 @@ def install(
         ConfigError: the source or the version breaks its rule.
         FetchError: a file did not come.
         RepositoryError: the repository lacks it, or holds what breaks a rule (ArchiveError: the archive).
-        UntrustedError: what came is not what a pinned key signed, or older than what was accepted.
+        UntrustedError: what came is not what a pinned key signed (StaleError: the manifest is older than
+            what was accepted, or expired).
         Refusal: BUSY, another install has the root.
         StorageError: the disk refused, or what was remembered is damaged.
     """
@@ -113,7 +114,7 @@ def install(
             reached(Step.FETCHED)
             origin = _origin(source, manifest, files, worker, version)
             _put(held, place, contents, origin, source, opened.address.of(files[_WORKER].path), reached)
-        return _read(place, worker)
+        return read_installed(place, worker)
 
 
 def installed_versions(root: Path, worker: WorkerName) -> list[Installed]:
@@ -128,7 +129,7 @@ def installed_versions(root: Path, worker: WorkerName) -> list[Installed]:
         return []
     except OSError as error:
         raise StorageError(f"cannot read {error.filename}: {error.strerror}") from None
-    found = [_read(place, worker) for place in places]
+    found = [read_installed(place, worker) for place in places]
     return sorted(found, key=lambda one: (one.version, one.serial, one.directory.name), reverse=True)
 
 
@@ -207,7 +208,7 @@ def _remove(fresh: Path | None) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _read(place: Path, worker: WorkerName) -> Installed:
+def read_installed(place: Path, worker: WorkerName) -> Installed:
     """What an installed folder says of itself. Raises StorageError, DamagedError."""
     try:
         document: Any = orjson.loads(read_plain(place / ORIGIN, _MAX_ORIGIN)[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zconnector.clock import Clock, SystemClock
 from zconnector.configuration.pivot import Version
-from zconnector.repository.accepting import Accepted, check_follows
+from zconnector.repository.accepting import Accepted, Highest, check_follows, check_unexpired, highest
 from zconnector.repository.fetch import Fetcher
 from zconnector.repository.layout import Kind, WorkerName, place_of
 from zconnector.repository.manifest import Manifest
@@ -31,7 +31,8 @@ def available(
         ConfigError: the source breaks its rule.
         FetchError: the manifest did not come.
         RepositoryError: what came is none.
-        UntrustedError: it is not what a pinned key signed, or older than what was accepted.
+        UntrustedError: it is not what a pinned key signed (StaleError: older than what was accepted, or
+            expired).
         Refusal: BUSY, an install has the root.
         StorageError: the disk refused, or what was remembered is damaged.
     """
@@ -49,16 +50,24 @@ def available(
 
 
 def accept(source: Source, root: Root, fetcher: Fetcher, clock: Clock) -> Manifest:
-    """The repository's manifest, verified, not older than what was accepted before, and remembered.
+    """The repository's manifest, verified, not older than what was accepted before, remembered, not expired.
 
+    An expired one is remembered too: that no older one may follow does not depend on this machine's clock.
     `root` is held. Raises FetchError, RepositoryError, UntrustedError, StorageError.
     """
     before = root.accepted_before()
     address = str(source.address)
     known = next((accepted for accepted in before if accepted.address == address), None)
     manifest, etag = read_verified(fetcher, source, known)
-    check_follows(manifest, address, before, clock.now().wall, source.repository)
+    serials, wall = root.serials(), clock.now().wall
+    check_follows(manifest, address, before, wall, source.repository, serials=serials, pinned=source.keys)
     accepted = Accepted(address, manifest, etag)
+    # First the serials, also those of records that this one takes the place of.
+    of_records = [Highest.of(each.manifest) for each in (*before, accepted)]
+    for one in highest((*serials, *of_records)).values():
+        if one not in serials:
+            root.remember_serial(one)
     if accepted != known:
         root.remember(accepted)
+    check_unexpired(manifest, address, wall)
     return manifest

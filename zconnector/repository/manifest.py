@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -27,7 +28,16 @@ MAX_SIZE = 1 << 40
 _MAX_NUMBER = 1 << 53
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIELDS = ("files", "format", "key", "repository", "serial", "signature", "timestamp")
+_OPTIONAL = ("expires",)
 _FILE_FIELDS = ("path", "sha256", "signature", "size")
+
+
+def dated(seconds: int) -> str:
+    """A time of a manifest (seconds since 1970), for people."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):  # after the year 9999
+        return f"second {seconds}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,8 @@ class Manifest:
     files: tuple[File, ...] = ()
     """By path, each once."""
     signature: bytes = b""
+    expires: int | None = None
+    """Seconds since 1970, from which on nothing new is installed by it; None: never."""
 
     def file(self, path: str) -> File | None:
         return next((file for file in self.files if file.path == path), None)
@@ -92,11 +104,13 @@ class Manifest:
         return orjson.dumps(self._document(), option=options)
 
     def _document(self) -> dict[str, Any]:
+        expires = {} if self.expires is None else {"expires": self.expires}
         return {
             "format": FORMAT,
             "repository": self.repository,
             "serial": self.serial,
             "timestamp": self.timestamp,
+            **expires,
             "key": str(self.key),
             "files": [
                 {
@@ -152,7 +166,7 @@ def read_manifest(content: bytes, where: str) -> Manifest:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise RepositoryError(f"{where} is no JSON: {error}") from None
-    found = _object(document, _FIELDS, where)
+    found = _object(document, _FIELDS, where, _OPTIONAL)
     if type(found["format"]) is not int or found["format"] != FORMAT:
         raise RepositoryError(
             f"{where}: format must be {FORMAT} for this zconnector (got {found['format']!r:.60})"
@@ -171,13 +185,15 @@ def read_manifest(content: bytes, where: str) -> Manifest:
         key = PublicKey.from_text(_text(found, "key", where))
     except ConfigError as error:
         raise RepositoryError(f"{where}: {error}") from None
+    timestamp = _integer(found, "timestamp", 0, _MAX_NUMBER, where)
     return Manifest(
         repository=name,
         serial=_integer(found, "serial", 1, _MAX_NUMBER, where),
-        timestamp=_integer(found, "timestamp", 0, _MAX_NUMBER, where),
+        timestamp=timestamp,
         key=key,
         files=read,
         signature=_signature(found, where),
+        expires=_integer(found, "expires", timestamp + 1, _MAX_NUMBER, where) if "expires" in found else None,
     )
 
 
@@ -191,14 +207,19 @@ def _file(item: object, where: str) -> File:
     return File(path, _integer(found, "size", 0, MAX_SIZE, where), digest, _signature(found, where))
 
 
-def _object(value: object, fields: tuple[str, ...], where: str) -> Mapping[str, Any]:
+def _object(
+    value: object, fields: tuple[str, ...], where: str, optional: tuple[str, ...] = ()
+) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise RepositoryError(f"{where} must be a JSON object (got {type(value).__name__})")
     missing = [field for field in fields if field not in value]
-    unknown = [field for field in value if field not in fields]
+    unknown = [field for field in value if field not in (*fields, *optional)]
     if missing or unknown:
         wrong = f"lacks {', '.join(missing)}" if missing else f"has {unknown[0]!r:.80}"
-        raise RepositoryError(f"{where} must have the fields {', '.join(fields)} and no other: it {wrong}")
+        may = f", may have {', '.join(optional)}," if optional else ""
+        raise RepositoryError(
+            f"{where} must have the fields {', '.join(fields)}{may} and no other: it {wrong}"
+        )
     return value
 
 

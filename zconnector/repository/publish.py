@@ -34,6 +34,12 @@ from zconnector.repository.signing import SecretKey
 from zconnector.repository.source import MAX_CONFIGURATION
 from zconnector.repository.workerfolder import WorkerFolder
 
+DAY = 86_400
+LIFETIME = 365 * DAY
+"""Seconds that a manifest is good for, unless its owner says otherwise."""
+NEVER = 0
+"""As a lifetime: it does not expire."""
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -48,8 +54,8 @@ class Published:
     """Files of the folder that are not of the layout, hence not signed."""
 
 
-def create(folder: Path, name: str, key: SecretKey, wall: int) -> Manifest:
-    """A new repository without files.
+def create(folder: Path, name: str, key: SecretKey, wall: int, *, lifetime: int = NEVER) -> Manifest:
+    """A new repository without files. `lifetime`: seconds until its manifest expires, or NEVER.
 
     Raises:
         ConfigError: the name breaks its rule, or a repository is there.
@@ -60,17 +66,26 @@ def create(folder: Path, name: str, key: SecretKey, wall: int) -> Manifest:
     with _held(folder):
         if (folder / MANIFEST).exists():
             raise ConfigError(f"{folder / MANIFEST} exists already")
-        manifest = sign(Manifest(name, 1, wall // 1000, key.public), key)
+        manifest = sign(
+            Manifest(name, 1, wall // 1000, key.public, expires=_expiry(wall // 1000, lifetime)), key
+        )
         replace_file(folder / MANIFEST, manifest.render())
     return manifest
 
 
 def add(
-    folder: Path, workers: list[WorkerFolder], key: SecretKey, wall: int, *, again: bool = False
+    folder: Path,
+    workers: list[WorkerFolder],
+    key: SecretKey,
+    wall: int,
+    *,
+    again: bool = False,
+    lifetime: int | None = None,
 ) -> Published:
     """Put workers into the repository and sign it; the same ones again change nothing.
 
-    `again`: a version that is there with another content is replaced.
+    `again`: a version that is there with another content is replaced. `lifetime`: seconds until the manifest
+    expires, or NEVER; None: as long as that of the manifest before.
 
     Raises:
         ConfigError: the repository is none, or of another key.
@@ -101,11 +116,15 @@ def add(
             _write(folder / path, content)
         for worker in workers:
             _write(folder / versions_path(worker.name), _versions(folder, worker.name))
-        return _sign(folder, manifest, key, wall)
+        return _sign(folder, manifest, key, wall, lifetime, renew=lifetime is not None)
 
 
-def sign_again(folder: Path, key: SecretKey, wall: int, *, new_key: bool = False) -> Published:
-    """Sign whatever the folder holds, after looking at each file. `new_key`: the key replaces another.
+def sign_again(
+    folder: Path, key: SecretKey, wall: int, *, new_key: bool = False, lifetime: int | None = None
+) -> Published:
+    """Sign whatever the folder holds, after looking at each file; a manifest that expires is renewed.
+
+    `new_key`: the key replaces another. `lifetime`: as for `add`.
 
     Raises:
         ConfigError: the repository is none, or of another key.
@@ -113,10 +132,17 @@ def sign_again(folder: Path, key: SecretKey, wall: int, *, new_key: bool = False
         StorageError: the disk refuses.
     """
     with _held(folder):
-        return _sign(folder, _read(folder, None if new_key else key), key, wall)
+        return _sign(folder, _read(folder, None if new_key else key), key, wall, lifetime, renew=True)
 
 
-def _sign(folder: Path, before: Manifest, key: SecretKey, wall: int) -> Published:
+def _expiry(timestamp: int, lifetime: int) -> int | None:
+    return None if lifetime == NEVER else timestamp + lifetime
+
+
+def _sign(
+    folder: Path, before: Manifest, key: SecretKey, wall: int, lifetime: int | None, *, renew: bool
+) -> Published:
+    """`renew`: also where no file has changed, if the manifest is to expire at another time."""
     files, ignored = [], []
     for path in _walk(folder):
         place = place_of(path)
@@ -136,10 +162,17 @@ def _sign(folder: Path, before: Manifest, key: SecretKey, wall: int) -> Publishe
     known = {file.path: replace(file, signature=b"") for file in before.files}
     changed = tuple(file.path for file in files if known.get(file.path) != file)
     removed = tuple(known.keys() - {file.path for file in files})
-    if not changed and not removed and before.key == key.public:
-        return Published(before, (), (), tuple(ignored))
     timestamp = max(wall // 1000, before.timestamp)
-    manifest = sign(Manifest(before.repository, before.serial + 1, timestamp, key.public, tuple(files)), key)
+    if lifetime is None:
+        lifetime = NEVER if before.expires is None else before.expires - before.timestamp
+    expires = _expiry(timestamp, lifetime)
+    renewed = renew and expires != before.expires
+    if not changed and not removed and not renewed and before.key == key.public:
+        return Published(before, (), (), tuple(ignored))
+    manifest = sign(
+        Manifest(before.repository, before.serial + 1, timestamp, key.public, tuple(files), expires=expires),
+        key,
+    )
     replace_file(folder / MANIFEST, manifest.render())
     return Published(manifest, changed, tuple(sorted(removed)), tuple(ignored))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zconnector.errors import OversizeError, RepositoryError, UntrustedError
+from zconnector.errors import AwayError, FetchError, OversizeError, RepositoryError, UntrustedError
 from zconnector.repository.accepting import Accepted
 from zconnector.repository.fetch import Fetcher
 from zconnector.repository.layout import MANIFEST
@@ -14,10 +14,16 @@ def read_verified(fetcher: Fetcher, source: Source, known: Accepted | None = Non
     """The manifest under a pinned key, and its ETag; `known` is what was accepted of this address before.
 
     Raises:
-        FetchError, RepositoryError, UntrustedError: it did not come, is none, or not of a pinned key.
+        AwayError: it did not come.
+        RepositoryError, UntrustedError: it is too large or none, or not of a pinned key.
     """
     where = source.address.of(MANIFEST)
-    fetched = fetcher.fetch(MANIFEST, MAX_MANIFEST, known.etag if known else "")
+    try:
+        fetched = fetcher.fetch(MANIFEST, MAX_MANIFEST, known.etag if known else "")
+    except OversizeError:
+        raise
+    except FetchError as error:
+        raise AwayError(str(error)) from None
     if fetched is not None:
         manifest, etag = read_manifest(fetched.content, where), fetched.etag
     elif known is not None:

@@ -13,12 +13,20 @@ from pathlib import Path
 from types import TracebackType
 
 from zconnector.errors import DamagedError, Reason, Refusal, StorageError
-from zconnector.repository.accepting import Accepted, read_accepted, record_name
+from zconnector.repository.accepting import (
+    SERIAL,
+    Accepted,
+    Highest,
+    read_accepted,
+    read_highest,
+    record_name,
+)
 from zconnector.repository.disk import make_folders, read_plain, replace
 from zconnector.repository.layout import WorkerName
 from zconnector.repository.manifest import MAX_MANIFEST
 
 _MAX_RECORD = 2 * MAX_MANIFEST
+_MAX_SERIAL = 1 << 12
 
 
 class Root:
@@ -95,6 +103,29 @@ class Root:
                 )
             found.append(accepted)
         return found
+
+    def serials(self) -> list[Highest]:
+        """The highest serial accepted of each repository and key.
+
+        Raises:
+            DamagedError: naming the file, which is not replaced: a rollback is told by it.
+        """
+        found = []
+        for path in sorted(self.accepted.glob(f"*{SERIAL}")):
+            try:
+                one = read_highest(read_plain(path, _MAX_SERIAL)[0])
+            except OSError as error:
+                raise StorageError(f"cannot read {path}: {error.strerror}") from None
+            if one is None or one.name != path.name:
+                raise DamagedError(
+                    f"{path} is damaged: restore it, or remove it and accept whatever serial comes next"
+                )
+            found.append(one)
+        return found
+
+    def remember_serial(self, one: Highest) -> None:
+        """Keep it, durably. Raises StorageError."""
+        replace(self.accepted / one.name, one.render(), 0o600)
 
     def remember(self, accepted: Accepted) -> None:
         """Keep what was accepted, durably. Raises StorageError."""

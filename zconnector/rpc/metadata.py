@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import quote, unquote
 
 WORKER = "x-zconnector-worker"
@@ -34,12 +35,14 @@ AUTHORIZATION = "authorization"
 """Request over TCP: `Bearer TOKEN`."""
 
 Pairs = tuple[tuple[str, str], ...]
+Heard = Iterable[Any]
+"""Pairs of a name and a str or bytes, for which gRPC's stubs have a type of their own."""
 
 _ROOM = 4_000
 """Bytes of one value: gRPC peers refuse more than 8 KiB of metadata in all."""
 
 
-def value(pairs: Iterable[tuple[str, str | bytes]] | None, key: str) -> str:
+def value(pairs: Heard | None, key: str) -> str:
     """The first value of a key; "" where absent."""
     for name, found in pairs or ():
         if name == key:

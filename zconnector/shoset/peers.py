@@ -69,6 +69,18 @@ class Peer:
         """
         return max(0, math.floor(self.room - self.credit * EVENTS_LEAVE_FREE) + 1)
 
+    def status(self) -> dict[str, Any]:
+        """Of one below, as `zconnector status` shows it."""
+        return {
+            "kind": self.kind,
+            "tenant": self.tenant,
+            "name": self.name,
+            "instance": self.instance,
+            "type": self.type,
+            "state": "LIVE" if self.validated else "PENDING",
+            "in_flight": self.sent - self.acknowledged,
+        }
+
     def __str__(self) -> str:
         return f"{self.kind} {self.tenant}/{self.name}/{self.instance}"
 

@@ -3,9 +3,9 @@
 Pure: links, frames and time come in, actions go out. What messages mean is the role's affair
 (`peers.Role`); a role hears only of validated peers.
 
-Who owns what: `Uplinks` owns the tries upwards, `Paces` how fast who below is read; this class owns the
-peers below, by routing id, and the rules that are the same for both: heartbeats, credit, what a bad frame
-gets.
+Who owns what: `Uplinks` owns the tries upwards, `Lower` the peers below, `Paces` how fast these are read;
+`greetings.py` has what both ends say of themselves. This class owns the rules that are the same for above and
+below: heartbeats, credit, what a bad frame gets.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from zconnector.actions import Actions, Link, Note, Slow, Then, Transmit
 from zconnector.agenda import Agenda
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
-from zconnector.messages.codec import ACCEPTED_VERSIONS, decode
-from zconnector.messages.kinds import Flag, Kind
-from zconnector.messages.message import Message, clipped
+from zconnector.messages.codec import decode
+from zconnector.messages.kinds import Kind
+from zconnector.messages.message import Message
 from zconnector.settings import SessionSettings
+from zconnector.shoset import greetings
+from zconnector.shoset.complaints import Complaints
 from zconnector.shoset.identity import Identity, fresh_uuid
+from zconnector.shoset.lower import Lower
 from zconnector.shoset.paces import PENALTY, Paces
 from zconnector.shoset.peers import Peer, Role
 from zconnector.shoset.uplinks import Target, Uplink, Uplinks, UplinkState
@@ -74,9 +77,8 @@ class Shoset:
         """When `tick` is due, as far as that is known without asking `deadline`."""
         self._uplinks = Uplinks(settings, rng, self.agenda)
         self._above: Mapping[Link, Peer] = self._uplinks.peers  # type: ignore[assignment]  # an int is a Link
-        self._below: dict[Link, Peer] = {}
-        self._live_below: list[Peer] | None = []
-        """The validated ones of `_below`; None: one of them has come or gone since."""
+        self._lower = Lower(settings)
+        self._below: Mapping[Link, Peer] = self._lower.peers
         self._next_beat = 0.0
         self._next_silence = 0.0
         """Before this time nobody can have been silent for too long."""
@@ -84,8 +86,7 @@ class Shoset:
         """Messages taken after which a peer is told so before the next beat."""
         self._busy: set[int] = set()
         """ids of peers that were refused for want of credit and wait for room."""
-        self._complained: dict[Link, float] = {}
-        """When a refusal was last logged, by link; cleared as peers go."""
+        self._complaints = Complaints(settings.max_sessions)
         self._paces = Paces(settings, self.agenda)
         self._leaving = False
         self.quiet = False
@@ -104,9 +105,7 @@ class Shoset:
         """Live, validated peers in the order in which their sessions began."""
         found = list(self._uplinks.live()) if upward is not False else []
         if upward is not True and self._below:
-            if self._live_below is None:
-                self._live_below = [peer for peer in self._below.values() if peer.validated]
-            found += self._live_below
+            found += self._lower.live()
         return found if kind is None else [peer for peer in found if peer.kind == kind]
 
     def knows(self, peer: Peer) -> bool:
@@ -153,30 +152,25 @@ class Shoset:
 
     def validate(self, peer: Peer, now: Instant, fields: Mapping[str, Any] | None = None) -> Actions:
         """The role has validated a peer below: its session is live, an older one of its name ends."""
-        if self._below.get(peer.link) is not peer or peer.validated:
+        if not self._lower.has(peer) or peer.validated:
             return []
         actions: Actions = []
-        for older in [p for p in self._below.values() if _same_component(p, peer) and p.validated]:
+        for older in self._lower.earlier_of(peer):
             if older.boot > peer.boot:
                 return self._replace(peer, now)
             if older.boot != peer.boot:
                 actions += self._replace(older, now)
             else:
                 actions += self._forget(older, "session renewed", now)
-        peer.validated = True
-        self._live_below = None
+        self._lower.validate(peer)
         actions.append(self._welcome(peer, fields or {}))
         return actions + self._role.peer_up(peer, now)
 
     def refuse(self, peer: Peer, reason: Reason, detail: str, now: Instant, reference: str = "") -> Actions:
         """The role found a peer's secret wrong: say so and drop the session."""
-        if self._below.get(peer.link) is not peer:
+        if not self._lower.has(peer):
             return []
-        answer = Message(
-            Kind.SECRET,
-            {"reference": reference, "valid": False, "reason": reason, "detail": clipped(detail)},
-            flags=Flag.ANSWER,
-        )
+        answer = greetings.secret_refused(reason, detail, reference)
         self.counters[f"refused.{reason}"] += 1
         note = Note("warning", "peer refused", {"peer": str(peer), "reason": str(reason)})
         return [note, Transmit(peer.link, (answer,)), *self._forget(peer, str(reason), now)]
@@ -202,42 +196,12 @@ class Shoset:
         uplink = self._uplinks.find(link)
         if uplink is None or uplink.state is not UplinkState.OPENING:
             return []
-        me = self.identity
-        session = fresh_uuid(self._rng)
-        peer = Peer(
-            link=link,
-            upward=True,
-            kind="aggregator" if me.kind == "connector" else "member",
-            tenant=me.tenant,
-            name="",
-            instance=uplink.target.instance,
-            session=session,
-            key=uplink.target.server_key,
-            endpoint=uplink.target.endpoint,
-            server_key=uplink.target.server_key,
-            heard=now.mono,
-        )
-        hello: dict[str, Any] = {
-            "versions": list(ACCEPTED_VERSIONS),
-            "kind": me.kind,
-            "tenant": me.tenant,
-            "name": me.name,
-            "instance": me.instance,
-            "boot": me.boot,
-            "session": session,
-            "credit": self._settings.credit,
-            "packs": True,
-        }
-        told = {"type": me.type, "endpoint": me.endpoint, "server_key": me.server_key}
-        hello.update({name: value for name, value in told.items() if value})
-        hello.update(self._role.beat(peer))
-        secret = Message(
-            Kind.SECRET,
-            {"uuid": fresh_uuid(self._rng), "command": "VALIDATE", "timestamp": now.wall},
-            me.secret,
-        )
+        me, session = self.identity, fresh_uuid(self._rng)
+        peer = greetings.peer_above(me, link, uplink.target, session, now)
+        hello = greetings.hello(me, session, self._settings, self._role.beat(peer))
+        secret = greetings.secret(me, self._rng, now)
         self._uplinks.greet(uplink, peer, now.mono + self._settings.greeting)
-        return [Transmit(link, (Message(Kind.HELLO, hello), secret))]
+        return [Transmit(link, (hello, secret))]
 
     def link_lost(self, link: int, why: str, now: Instant) -> Actions:
         """A DEALER's connection failed or broke."""
@@ -314,7 +278,7 @@ class Shoset:
         if peer is not None:
             detail = f"sent without credit: nothing of it is read for {PENALTY:g} s"
             actions += [self._error(link, Reason.NO_SESSION, detail), *self._forget(peer, _FLOOD, now)]
-        return actions + self._complain(link, "more messages than are read of one peer", fields, now)
+        return actions + self._complaints.about(link, "more messages than are read of one peer", fields, now)
 
     def _grant(self, peer: Peer, now: Instant) -> Actions:
         """Give credit for what was taken, unless the peer owes: then it gets it when it no longer does."""
@@ -380,29 +344,8 @@ class Shoset:
     def status(self) -> dict[str, Any]:
         """Sessions as `zconnector status` shows them."""
         return {
-            "up": [
-                {
-                    "instance": uplink.target.instance,
-                    "endpoint": uplink.target.endpoint,
-                    "state": str(uplink.state),
-                    "tries": uplink.tries,
-                    "last_error": uplink.last_error,
-                    "in_flight": uplink.peer.sent - uplink.peer.acknowledged if uplink.peer else 0,
-                }
-                for uplink in self._uplinks.all()
-            ],
-            "down": [
-                {
-                    "kind": peer.kind,
-                    "tenant": peer.tenant,
-                    "name": peer.name,
-                    "instance": peer.instance,
-                    "type": peer.type,
-                    "state": "LIVE" if peer.validated else "PENDING",
-                    "in_flight": peer.sent - peer.acknowledged,
-                }
-                for peer in self._below.values()
-            ],
+            "up": [uplink.status() for uplink in self._uplinks.all()],
+            "down": [peer.status() for peer in self._below.values()],
             "counters": dict(self.counters),
         }
 
@@ -427,7 +370,7 @@ class Shoset:
             return self._welcomed(uplink, peer, message, now)
         invalid = message.is_answer and message.header.get("valid") is False
         if kind is Kind.SECRET and invalid and not peer.validated:  # later: about peers of the role
-            refusal = _refusal_of(message)
+            refusal = greetings.refusal_of(message)
             ended = self._end_uplink(uplink, str(refusal), now)
             return ended if refusal.reason in _PASSING else ended + self._role.refused(peer, refusal, now)
         if kind is Kind.REPLACED:
@@ -444,7 +387,7 @@ class Shoset:
         live = uplink.state is UplinkState.LIVE
         if reason in (_REFUSED_FOR_GOOD[:2] if live else _REFUSED_FOR_GOOD):
             ended = self._end_uplink(uplink, reason, now)
-            return ended + self._role.refused(peer, _refusal_of(message), now)
+            return ended + self._role.refused(peer, greetings.refusal_of(message), now)
         if live and reason not in _ENDS_A_LIVE_SESSION:
             self.counters[f"error_heard.{reason}"] += 1
             fields = {"peer": str(peer), "reason": reason, "detail": message.text("detail")}
@@ -455,11 +398,7 @@ class Shoset:
         if message.text("session") != peer.session:
             return []
         header = message.header
-        peer.name = message.text("name")
-        peer.instance = message.text("instance")
-        peer.boot = message.text("boot")
-        peer.credit = message.number("credit")
-        peer.packs = bool(header.get("packs"))
+        greetings.take_welcome(peer, message)
         if not header["validated"]:
             if uplink.state is UplinkState.GREETING:
                 uplink.state = UplinkState.PENDING
@@ -490,56 +429,27 @@ class Shoset:
             self._paces.fine(link)
             fields = {"name": message.text("name"), "reason": str(refusal.reason)}
             return [
-                *self._complain(link, "HELLO refused", fields, now),
+                *self._complaints.about(link, "HELLO refused", fields, now),
                 self._error(link, refusal.reason, refusal.detail),
             ]
-        peer = Peer(
-            link=link,
-            upward=False,
-            kind=message.text("kind"),
-            tenant=message.text("tenant"),
-            name=message.text("name"),
-            instance=message.text("instance"),
-            boot=message.text("boot"),
-            session=message.text("session"),
-            key=key,
-            type=message.text("type"),
-            endpoint=message.text("endpoint"),
-            server_key=message.text("server_key"),
-            hello=message.header,
-            packs=bool(message.header.get("packs")),
-            credit=message.number("credit"),
-            heard=now.mono,
-        )
         room = self._make_room(now)
-        self._below[link] = peer
+        peer = greetings.peer_below(link, key, message, now)
+        self._lower.enter(peer)
         self.agenda.doubt()
         return [*room, self._welcome(peer, {})]
 
     def _hello_refusal(self, hello: Message, key: str, now: Instant) -> Refusal | None:
-        theirs = hello.header["versions"]
-        if not set(ACCEPTED_VERSIONS) & {v for v in theirs if type(v) is int}:
-            return Refusal(
-                Reason.UNSUPPORTED_VERSION,
-                f"peer speaks versions {theirs}, this end speaks {list(ACCEPTED_VERSIONS)}",
-            )
+        if (refusal := greetings.speaks_our_version(hello)) is not None:
+            return refusal
         if self._leaving:
             return Refusal(Reason.DRAINING, "this process is stopping")
-        if self._full() and self._idler() is None:
+        if self._lower.is_full and self._lower.idler() is None:
             return Refusal(Reason.BUSY, "too many sessions")
         return self._role.admit(hello, key, now)
 
-    def _full(self) -> bool:
-        pending = sum(1 for peer in self._below.values() if not peer.validated)
-        return len(self._below) >= self._settings.max_sessions or pending >= self._settings.max_unvalidated
-
-    def _idler(self) -> Peer | None:
-        """The oldest peer that has a place and no secret to show for it."""
-        return next((peer for peer in self._below.values() if not peer.validated and not peer.shown), None)
-
     def _make_room(self, now: Instant) -> Actions:
         """Who only says HELLO and beats gives way to who comes next: else it shuts everybody out."""
-        idler = self._idler() if self._full() else None
+        idler = self._lower.idler() if self._lower.is_full else None
         if idler is None:
             return []
         return self.drop(idler, Reason.BUSY, "no secret shown, and others are waiting", now)
@@ -558,7 +468,7 @@ class Shoset:
         if message.kind is Kind.ERROR:
             self.counters[f"error_heard.{message.text('reason')}"] += 1
             fields = {"peer": str(peer), "reason": message.text("reason")}
-            return self._complain(peer.link, "peer refused a message", fields, now)
+            return self._complaints.about(peer.link, "peer refused a message", fields, now)
         return self._role.received(peer, message, now)
 
     def _not_validated(self, peer: Peer, message: Message, now: Instant) -> Actions:
@@ -567,7 +477,7 @@ class Shoset:
         self._paces.fine(peer.link)
         fields = {"peer": str(peer), "kind": message.kind.name, "uuid": message.uuid}
         return [
-            *self._complain(peer.link, "peer is not validated", fields, now),
+            *self._complaints.about(peer.link, "peer is not validated", fields, now),
             self._error(
                 peer.link,
                 Reason.NOT_VALIDATED,
@@ -603,17 +513,13 @@ class Shoset:
 
     def _forget(self, peer: Peer, why: str, now: Instant) -> Actions:
         """End the session of a peer below."""
-        if self._below.get(peer.link) is not peer:
+        if not self._lower.has(peer):
             return []
-        del self._below[peer.link]
-        self._paces.forget(peer, flooded=why == _FLOOD)
+        self._paces.forget(peer, flooded=why == _FLOOD)  # while it is known whether that was validated
+        was_live = self._lower.leave(peer)
         self._busy.discard(id(peer))
-        self._complained.pop(peer.link, None)
-        if not peer.validated:
-            return []
-        peer.validated = False
-        self._live_below = None
-        return self._role.peer_down(peer, why, now)
+        self._complaints.forget(peer.link)
+        return self._role.peer_down(peer, why, now) if was_live else []
 
     def _vanished(self, peer: Peer, now: Instant) -> Actions:
         """The socket did not take a message: below, the peer is gone; above, the monitor will say."""
@@ -633,7 +539,7 @@ class Shoset:
             "detail": error.detail,
             "uuid": error.uuid,
         }
-        actions: Actions = self._complain(link, "bad frame", fields, now)
+        actions: Actions = self._complaints.about(link, "bad frame", fields, now)
         actions.append(self._error(link, error.reason, error.detail, error.uuid))
         if peer is None or error.survives:
             return actions
@@ -644,20 +550,8 @@ class Shoset:
 
     # ---- making messages
 
-    def _complain(self, link: Link, event: str, fields: Mapping[str, Any], now: Instant) -> Actions:
-        """A log line about a peer, at most one a second for each link."""
-        if now.mono - self._complained.get(link, -1.0) < 1.0:
-            return []
-        if len(self._complained) >= self._settings.max_sessions:
-            self._complained.clear()
-        self._complained[link] = now.mono
-        return [Note("warning", event, fields)]
-
     def _error(self, link: Link, reason: Reason, detail: str, reference: str = "") -> Transmit:
-        header: dict[str, Any] = {"reason": reason, "detail": clipped(detail)}
-        if reference:
-            header["reference"] = reference
-        return Transmit(link, (Message(Kind.ERROR, header),))
+        return Transmit(link, (greetings.error(reason, detail, reference),))
 
     def _beat(self, peer: Peer) -> Transmit:
         peer.reported = peer.granted
@@ -667,34 +561,5 @@ class Shoset:
         return Transmit(peer.link, (Message(_BEAT, header),), lambda later: self._vanished(peer, later))
 
     def _welcome(self, peer: Peer, fields: Mapping[str, Any]) -> Transmit:
-        me = self.identity
-        header: dict[str, Any] = {
-            "boot": me.boot,
-            "name": me.name,
-            "instance": me.instance,
-            "session": peer.session,
-            "validated": peer.validated,
-            "credit": self._settings.credit,
-            "heartbeat": int(self._settings.heartbeat * 1000),
-            "packs": True,
-            **(self._role.welcome(peer) if peer.validated else {}),
-            **fields,
-        }
-        return Transmit(peer.link, (Message(Kind.WELCOME, header),))
-
-
-def _same_component(one: Peer, other: Peer) -> bool:
-    return one is not other and (one.kind, one.tenant, one.name, one.instance) == (
-        other.kind,
-        other.tenant,
-        other.name,
-        other.instance,
-    )
-
-
-def _refusal_of(message: Message) -> Refusal:
-    try:
-        reason = Reason(message.text("reason"))
-    except ValueError:
-        reason = Reason.NOT_VALIDATED
-    return Refusal(reason, message.text("detail"))
+        more = {**(self._role.welcome(peer) if peer.validated else {}), **fields}
+        return Transmit(peer.link, (greetings.welcome(self.identity, peer, self._settings, more),))

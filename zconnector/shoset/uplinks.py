@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from zconnector.actions import Actions, Close, Open
 from zconnector.agenda import Agenda
@@ -60,6 +61,17 @@ class Uplink:
     def greeted(self) -> Peer | None:
         """Its peer, if that has said WELCOME."""
         return self.peer if self.state in _GREETED else None
+
+    def status(self) -> dict[str, Any]:
+        """As `zconnector status` shows it."""
+        return {
+            "instance": self.target.instance,
+            "endpoint": self.target.endpoint,
+            "state": str(self.state),
+            "tries": self.tries,
+            "last_error": self.last_error,
+            "in_flight": self.peer.sent - self.peer.acknowledged if self.peer else 0,
+        }
 
 
 class Uplinks:

@@ -32,9 +32,9 @@ class Applying:
         self._rollouts = rollouts
         self._wanted = wanted
         self._again: float | None = None
-        self._tried: Versions = ()
-        """What is tried again then."""
-        self._pause = AGAIN
+        """When what waits is tried again; None: nothing waits, or a rollout goes on."""
+        self.again_wall: int | None = None
+        """The same by the wall clock (ms), for people."""
 
     def wanted_for(self, edition: Edition) -> Wanted | None:
         """The configuration that an edition is started by: its own values, all else as it is now."""
@@ -47,10 +47,11 @@ class Applying:
         if memory.running and not memory.values and wanted is not None:
             self._commits.memory = replace(memory, values={memory.number: values_of(wanted)})
 
-    def apply(self, again: Versions | None = None) -> Actions:
+    def apply(self, again: Versions | None = None, *, new_word: bool = False) -> Actions:
         """Act on the configuration's versions, product, keys and worker settings where they changed.
 
         Where they did not, `again` is tried: versions that could not be had before and may be now.
+        `new_word`: something of the configuration has changed; tries in vain are counted anew.
         """
         wanted, memory = self._wanted(), self._commits.memory
         if wanted is None or self._rollouts.going is not None:
@@ -67,6 +68,8 @@ class Applying:
         if anew:
             more |= {"unfit": "", "values": {**memory.values, number: values_of(wanted)}}
             more["given"] = max(memory.given, number)
+        if changed or anew or new_word or new == memory.running:
+            more["waits"] = None
         if new == memory.running:
             if memory == replace(memory, **more):
                 return []
@@ -75,25 +78,30 @@ class Applying:
 
     def failed_before(self) -> Versions | None:
         """What was tried in vain, where the last rollout did; it may do now that something was changed."""
-        last = self._commits.memory.last
+        memory = self._commits.memory
+        if memory.waits is not None:
+            return memory.waits.versions
+        last = memory.last
         if last is None or last.outcome is Outcome.DONE or last.plan.why != CONFIGURATION:
             return None
         return versions_of(last.plan.new)
 
-    def new_word(self) -> None:
-        """What was to be tried again is out of date."""
-        self._again, self._pause = None, AGAIN
-
-    def later(self, versions: Versions, now: Instant) -> None:
-        """These could not be had for a passing reason."""
-        self._again, self._tried = now.mono + self._pause, versions
-        self._pause = min(AGAIN_MAX, 2 * self._pause)
+    def arrange(self, now: Instant) -> None:
+        """Anything may have changed: what waits is tried again after a pause, also after a restart."""
+        waits = self._commits.memory.waits
+        if waits is None or self._rollouts.going is not None:
+            self._again = self.again_wall = None
+        elif self._again is None:
+            pause = min(AGAIN_MAX, AGAIN * 2 ** min(waits.tries - 1, 16))
+            self._again, self.again_wall = now.mono + pause, now.wall + round(1000 * pause)
 
     def tick(self, now: Instant) -> Actions:
         if self._again is None or self._again > now.mono:
             return []
-        self._again = None
-        return self.apply(self._tried)
+        self._again = self.again_wall = None
+        actions = self.apply(self.failed_before())
+        self.arrange(now)
+        return actions
 
     def deadline(self) -> float | None:
         return self._again

@@ -19,10 +19,18 @@ class Commits:
 
     def __init__(self) -> None:
         self.memory = Memory()
+        self.durable = Memory()
+        """What was committed last: what the router has after a kill now."""
+        self._sent: dict[int, Memory] = {}
+        """What is being committed, by number."""
         self.thens: list[tuple[int, Then]] = []
         """By the number of their commit."""
         self._kept = self._number = 0
         self._again: float | None = None
+
+    def restore(self, memory: Memory) -> None:
+        """Take up what was committed before this process began."""
+        self.memory = self.durable = memory
 
     def commit(self, memory: Memory, then: Then) -> Actions:
         """Keep this, then do that. A commit that fails is tried again, and all waits for it."""
@@ -31,7 +39,7 @@ class Commits:
         self.thens.append((self._number, then))
         if self._again is not None:
             return []  # the one that is tried again takes this with it
-        return [Keep(self._number, memory.to_dict())]
+        return self._keep()
 
     def kept(self, number: int, ok: bool, now: Instant) -> Actions:
         """A commit has succeeded, or failed."""
@@ -39,15 +47,22 @@ class Commits:
             self._again = now.mono + KEEP_AGAIN
             return []
         self._kept = max(self._kept, number)
+        for each in sorted(self._sent):
+            if each <= number:
+                self.durable = self._sent.pop(each)
         due = [then for at, then in self.thens if at <= self._kept]
         self.thens = [(at, then) for at, then in self.thens if at > self._kept]
         return [action for then in due for action in then(now)]
+
+    def _keep(self) -> Actions:
+        self._sent[self._number] = self.memory
+        return [Keep(self._number, self.memory.to_dict())]
 
     def tick(self, now: Instant) -> Actions:
         if self._again is None or self._again > now.mono:
             return []
         self._again = None
-        return [Keep(self._number, self.memory.to_dict())]
+        return self._keep()
 
     def deadline(self) -> float | None:
         return self._again

@@ -26,7 +26,6 @@ from zconnector.versions.rollout import Gate
 from zconnector.versions.rollouts import Attempts, Over, Rollouts
 from zconnector.versions.schedule import Schedule
 from zconnector.versions.states import (
-    CONFIGURATION,
     CRASH_LOOP,
     UPDATE,
     Actions,
@@ -37,6 +36,7 @@ from zconnector.versions.states import (
     Steer,
     Versions,
 )
+from zconnector.versions.stock import Stock
 from zconnector.versions.view import view
 from zconnector.versions.wanted import Wanted
 
@@ -92,14 +92,19 @@ class Manager:
     def restore(self, document: Mapping[str, Any] | None, now: Instant) -> Actions:
         """Take up what was committed, once, after the first `configured`. Raises DamagedError."""
         if document is not None:
-            self.commits.memory = Memory.from_dict(document)
+            self.commits.restore(Memory.from_dict(document))
         self._restored = True
         self._applying.begin_values()
         actions: Actions = [Steer(), *(Start(edition) for edition in self.memory.running)]
         plan, step = self.memory.plan, self.memory.step
         if plan is not None and step is not None:
             return actions + self.rollouts.take_up(plan, step, now)
-        return actions + self._applying.apply()
+        if document is not None and self._wanted is not None and self._wanted.product:
+            # The router may have been killed before the last one was done.
+            actions.append(Clean())
+        actions += self._applying.apply()
+        self._applying.arrange(now)
+        return actions
 
     def configured(self, wanted: Wanted | str, now: Instant) -> Actions:
         """The logical configuration in force; a text says why it is wrong: nothing changes then."""
@@ -110,14 +115,17 @@ class Manager:
             return [Note("error", "logical configuration refused", {"error": wanted})]
         before, self._wanted, self.problem = self._wanted, wanted, ""
         self._schedule.set(wanted.update, now)
-        self._applying.new_word()
         if not self._restored:
             return []
         self._applying.begin_values()
         actions: Actions = [Steer()]
         if before is None:  # the first one that can be understood
             actions += [Start(edition) for edition in self.memory.running]
-        return actions + self._applying.apply(self._applying.failed_before() if before != wanted else None)
+        new_word = before != wanted
+        again = self._applying.failed_before() if new_word else None
+        actions += self._applying.apply(again, new_word=new_word)
+        self._applying.arrange(now)
+        return actions
 
     def wanted_for(self, edition: Edition) -> Wanted | None:
         """The configuration that an edition is started by: its own values, all else as it is now."""
@@ -126,6 +134,10 @@ class Manager:
     def content(self, edition: Edition) -> str:
         """The archive that an edition is started from, by its SHA-256; "": whatever is on the disk."""
         return self.rollouts.content(edition)
+
+    def stock(self) -> Stock:
+        """What has to stay on the disk as things stand, and as they stand after a kill now."""
+        return Stock.of(self.memory, self.commits.durable)
 
     def pin(self, edition: Edition, sha256: str) -> Actions:
         """What an edition is started from whose content was not settled: since before contents were kept."""
@@ -159,14 +171,18 @@ class Manager:
         error: str,
         passing: bool,
         now: Instant,
+        away: bool = False,
     ) -> Actions:
-        """An edition can be started (`result`: what there is to tell), or `error` says why not."""
+        """An edition can be started (`result`: what there is to tell), or `error` says why not.
+
+        `passing`: another try may succeed as it is; `away`: repository or cluster could not be asked.
+        """
         if not error:
             self.rollouts.settle(edition, str(result.get("sha256", "")))
         actions: Actions = []
         if (rollout := self.rollouts.going) is not None:
             actions += self.rollouts.digest(rollout.installed(edition, attempt, error, passing), now)
-        return self.requests.installed(edition, attempt, result, error) + actions
+        return self.requests.installed(edition, attempt, result, error, away) + actions
 
     def moved(self, edition: Edition, state: State, reason: str, now: Instant) -> Actions:
         """An edition's process is in another state."""
@@ -246,16 +262,15 @@ class Manager:
 
     def _over(self, over: Over, now: Instant) -> Actions:
         """A rollout has ended."""
-        plan, memory, actions = over.plan, self.memory, self.requests.over(over)
-        keep = ordered((*plan.old, *plan.new, *(memory.trial.plan.old if memory.trial else ())))
-        if not over.back and keep:  # what ran before stays, for a rollback
-            actions.append(Clean(keep, tuple(memory.rejected)))
-        if over.back and over.passing and plan.why == CONFIGURATION:
-            self._applying.later(versions_of(plan.new), now)
+        memory, actions = self.memory, self.requests.over(over)
+        if not over.back:
+            actions.append(Clean())
         for edition in memory.running:  # while it went on, nobody could give its place back
             if self.rollouts.going is None and self.rollouts.states.get(edition) is State.FAILED:
                 actions += self._gave_up(edition, now)
-        return actions + self._applying.apply()
+        actions += self._applying.apply()
+        self._applying.arrange(now)
+        return actions
 
     # ---- who asks
 
@@ -269,7 +284,7 @@ class Manager:
 
     def view(self) -> dict[str, Any]:
         """What there is to know, as JSON."""
-        return view(self.memory, self.rollouts, self._wanted, self.problem)
+        return view(self.memory, self.rollouts, self._wanted, self.problem, self._applying.again_wall)
 
     # ---- updates by themselves
 
@@ -277,9 +292,9 @@ class Manager:
         """By interval or plan: the newest of each running major to a newer minor that was not rolled back."""
         if found is None:
             return [Note("warning", "no update: the repository cannot be read", {"error": error})]
-        if self.rollouts.going is not None:
-            return []
         memory = self.memory
+        if self.rollouts.going is not None or memory.waits is not None:  # what somebody said comes first
+            return []
         newest = {v.major: v for v in found if v not in memory.rejected}
         running = memory.running
         last = {v.major: v for v in running}  # what runs beside the newest of its major is somebody's wish

@@ -72,6 +72,8 @@ class Requests:
         runs, and the command's uuid."""
         self._about: dict[str, Version] = {}
         """Of asks that wait for a rollout: the version that they are about, which may be one of several."""
+        self._unchecked: dict[str, str] = {}
+        """Of asks that wait for an edition to run: what could not be looked at."""
 
     def ask(self, ask: str, verb: Verb, version: Version | None, uuid: str, now: Instant) -> Actions:
         """Someone wants something. `uuid`: of the admin command."""
@@ -103,15 +105,18 @@ class Requests:
         """Who asked has gone: it is not answered; what it asked for goes on."""
         self._asks.forget(ask)
         self._about.pop(ask, None)
+        self._unchecked.pop(ask, None)
 
     # ---- what some wait for
 
-    def installed(self, edition: Edition, attempt: int, result: Mapping[str, Any], error: str) -> Actions:
-        """An edition can be started, or `error` says why not."""
+    def installed(
+        self, edition: Edition, attempt: int, result: Mapping[str, Any], error: str, away: bool
+    ) -> Actions:
+        """An edition can be started, or `error` says why not; `away`: nobody was there to ask."""
         asks = self._asks.take(("get", attempt))
         actions: Actions = [Answer(ask, {**numbers(edition), **result}, error) for ask in asks]
         if (update := self._updates.pop(attempt, None)) is not None:
-            actions += self._seen(*update, str(result.get("sha256", "")), error)
+            actions += self._seen(*update, str(result.get("sha256", "")), error, away)
         return actions
 
     def moved(self, version: Edition, state: State, reason: str) -> Actions:
@@ -119,7 +124,7 @@ class Requests:
         if state is not State.RUNNING and state not in AT_REST:
             return []
         why = "" if state is State.RUNNING else f"version {version} {reason or f'is {state}'}"
-        return [Answer(ask, numbers(version), why) for ask in self._asks.take(_runs(version))]
+        return [Answer(ask, self._told(ask, version), why) for ask in self._asks.take(_runs(version))]
 
     def over(self, over: Over) -> Actions:
         """A rollout has ended."""
@@ -155,12 +160,19 @@ class Requests:
             running_too = running
         return self._want(ask, version, Plan(running, running_too, Verb.START, uuid))
 
-    def _run(self, ask: str, edition: Edition) -> Actions:
+    def _run(self, ask: str, edition: Edition, unchecked: str = "") -> Actions:
         """Of one that should run: it is answered when it does."""
+        if unchecked:
+            self._unchecked[ask] = unchecked
         if self._rollouts.states.get(edition) is State.RUNNING:
-            return [Answer(ask, numbers(edition))]
+            return [Answer(ask, self._told(ask, edition))]
         self._asks.add(_runs(edition), ask)
         return [Start(edition)]  # it begins anew where it had given up
+
+    def _told(self, ask: str, edition: Edition) -> dict[str, Any]:
+        """What who asked for an edition to run is told."""
+        unchecked = self._unchecked.pop(ask, "")
+        return {**numbers(edition), "unchecked": unchecked} if unchecked else numbers(edition)
 
     def _update(self, ask: str, version: Version, uuid: str) -> Actions:
         running = self._commits.memory.running
@@ -176,13 +188,19 @@ class Requests:
         new = ordered((*(v for v in running if v not in alike[-1:]), added))
         return self._want(ask, version, Plan(running, new, Verb.UPDATE, uuid))
 
-    def _seen(self, ask: str, edition: Edition, uuid: str, sha256: str, error: str) -> Actions:
-        """What the repository has of a version that runs: another content is an update."""
+    def _seen(self, ask: str, edition: Edition, uuid: str, sha256: str, error: str, away: bool) -> Actions:
+        """What the repository has of a version that runs: another content is an update.
+
+        With nobody to ask what runs is what was wanted, as far as anybody can know.
+        """
         memory = self._commits.memory
-        if error:
+        if error and not away:
             return [Answer(ask, numbers(edition), error)]
         if edition not in memory.running or self._rollouts.going is not None:
             return self._update(ask, edition.version, uuid)  # something else has happened meanwhile
+        if error:
+            unchecked = f"whether the repository has another content of {edition.version} now ({error})"
+            return self._run(ask, edition, unchecked)
         if sha256 == self._rollouts.content(edition):
             return self._run(ask, edition)
         fresh = edition._replace(number=memory.given + 1)

@@ -15,6 +15,7 @@ from zconnector.versions.rollout import Gate, Rollout
 from zconnector.versions.states import (
     BEFORE_SHIFT,
     CONFIGURATION,
+    CRASH_LOOP,
     UPDATE,
     Actions,
     Advance,
@@ -25,6 +26,7 @@ from zconnector.versions.states import (
     Plan,
     Steer,
     Step,
+    Waits,
 )
 
 
@@ -44,8 +46,6 @@ class Over:
     """How a rollout went, for those that waited for its end."""
 
     ended: Ended
-    passing: bool
-    """Of one that was rolled back: another try may succeed as it is."""
 
     @property
     def plan(self) -> Plan:
@@ -81,7 +81,6 @@ class Rollouts:
         self._attempts = attempts
         self._values = values
         self._over = over
-        self._passing = False
 
     # ---- what it means for traffic
 
@@ -113,6 +112,7 @@ class Rollouts:
             memory,
             step=Step.FETCHING,
             reason="",
+            passing=False,
             values={**memory.values, **fresh},
             given=max(memory.given, *_numbers(plan.new), 0),
         )
@@ -154,7 +154,6 @@ class Rollouts:
         return done
 
     def _begin(self, plan: Plan) -> None:
-        self._passing = False
         self.going = Rollout(plan, self._gate, self._attempts.next, self.states, self.reasons, self.content)
         self.going.leaving = True  # until its first step is committed
 
@@ -174,8 +173,7 @@ class Rollouts:
             step = Step.DRAINING
             memory = replace(memory, running=rollout.plan.new, step=step)
         if step is Step.ROLLING_BACK:
-            self._passing = advance.passing
-            memory = replace(memory, running=rollout.plan.old, reason=advance.reason)
+            memory = replace(memory, running=rollout.plan.old, reason=advance.reason, passing=advance.passing)
         fields = {"step": str(step), "rollout": str(rollout.plan), "reason": advance.reason}
         level = "warning" if advance.reason else "info"
         return [
@@ -190,8 +188,8 @@ class Rollouts:
         ended = Ended(plan, Outcome.ROLLED_BACK if back else Outcome.DONE, reason, now.wall)
         new, old = versions_of(plan.new), versions_of(plan.old)
         rejected = {v: why for v, why in memory.rejected.items() if back or v not in new}
-        unfit = memory.unfit
-        if back and not self._passing:
+        unfit, passing = memory.unfit, back and memory.passing
+        if back and not passing:
             rejected |= dict.fromkeys((v for v in versions_of(plan.added) if v not in old), reason)
         if back and plan.why == CONFIGURATION:
             unfit = reason
@@ -200,6 +198,8 @@ class Rollouts:
             plan=None,
             step=None,
             reason="",
+            passing=False,
+            waits=_waiting(memory.waits, ended, passing),
             previous=memory.previous if back else plan.old,
             last=ended,
             trial=_trial(memory.trial, ended),
@@ -211,7 +211,7 @@ class Rollouts:
         def committed(later: Instant) -> Actions:
             self.going = None
             forget = self._forgotten(plan, memory)
-            return [Steer(), *forget, *self._over(Over(ended, self._passing), later)]
+            return [Steer(), *forget, *self._over(Over(ended), later)]
 
         return self._commit(memory, committed)
 
@@ -279,6 +279,16 @@ def _trial(before: Ended | None, ended: Ended) -> Ended | None:
     if before is None or any(edition not in plan.new for edition in before.plan.added):
         return None
     return before
+
+
+def _waiting(before: Waits | None, ended: Ended, passing: bool) -> Waits | None:
+    """What is tried again: what a configuration wanted, until somebody has got something else."""
+    plan = ended.plan
+    if plan.why == CONFIGURATION:
+        tries = before.tries + 1 if before else 1
+        return Waits(versions_of(plan.new), ended.reason, tries) if passing else None
+    by_itself = plan.why == CRASH_LOOP
+    return before if by_itself or ended.outcome is Outcome.ROLLED_BACK else None
 
 
 def _pruned(memory: Memory) -> Memory:

@@ -92,6 +92,17 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """What of a configuration could not be had for a passing reason, and is tried again."""
+
+    versions: Versions
+    reason: str
+    """Of the last try."""
+    tries: int
+    """In vain, so far."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What outlives a restart. Invariant: after its shift a rollout's `new` is `running`, else its `old`."""
 
@@ -103,6 +114,9 @@ class Memory:
     step: Step | None = None
     reason: str = ""
     """Of ROLLING_BACK."""
+    passing: bool = False
+    """Of ROLLING_BACK: another try may succeed as it is."""
+    waits: Waits | None = None
     previous: Editions | None = None
     """What ran before the last rollout that succeeded."""
     last: Ended | None = None
@@ -128,6 +142,8 @@ class Memory:
             "plan": None if self.plan is None else _of_plan(self.plan),
             "step": self.step,
             "reason": self.reason,
+            "passing": self.passing,
+            "waits": None if self.waits is None else _of_waits(self.waits),
             "previous": None if self.previous is None else _texts(self.previous),
             "last": None if self.last is None else _of_ended(self.last),
             "trial": None if self.trial is None else _of_ended(self.trial),
@@ -145,13 +161,15 @@ class Memory:
         try:
             plan, step, last = document["plan"], document["step"], document["last"]
             applied, previous, trial = document["applied"], document["previous"], document.get("trial")
-            values = document.get("values", {})
+            values, waits = document.get("values", {}), document.get("waits")
             return cls(
                 applied=None if applied is None else _versions(applied),
                 running=_editions(document["running"]),
                 plan=None if plan is None else _plan(plan),
                 step=None if step is None else Step(step),
                 reason=str(document["reason"]),
+                passing=bool(document.get("passing", False)),
+                waits=None if waits is None else _waits(waits),
                 previous=None if previous is None else _editions(previous),
                 last=None if last is None else _ended(last),
                 trial=None if trial is None else _ended(trial),
@@ -249,14 +267,7 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """Installed versions that are older than all of `keep`, or `rejected`, may leave the disk."""
-
-    keep: Editions
-    rejected: Versions
-
-    def unwanted(self, version: Version) -> bool:
-        keep = versions_of(self.keep)
-        return version not in keep and (version in self.rejected or version < min(keep))
+    """What nobody goes back to may leave the disk: what that is says `Manager.stock` when it is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +311,14 @@ def _plan(document: Mapping[str, Any]) -> Plan:
     return Plan(
         _editions(document["old"]), _editions(document["new"]), str(document["why"]), str(document["uuid"])
     )
+
+
+def _of_waits(waits: Waits) -> dict[str, Any]:
+    return {"versions": _texts(waits.versions), "reason": waits.reason, "tries": waits.tries}
+
+
+def _waits(document: Mapping[str, Any]) -> Waits:
+    return Waits(_versions(document["versions"]), str(document["reason"]), int(document["tries"]))
 
 
 def _of_ended(ended: Ended) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import State
 from zconnector.versions.editions import Edition, Editions, ordered
 from zconnector.versions.rollouts import Rollouts
-from zconnector.versions.states import Memory, Plan
+from zconnector.versions.states import Memory, Plan, Waits
 from zconnector.versions.wanted import Wanted
 
 
-def view(memory: Memory, rollouts: Rollouts, wanted: Wanted | None, problem: str) -> dict[str, Any]:
-    """As JSON. `problem`: what is wrong with the configuration."""
+def view(
+    memory: Memory, rollouts: Rollouts, wanted: Wanted | None, problem: str, again: int | None
+) -> dict[str, Any]:
+    """As JSON. `problem`: what is wrong with the configuration; `again`: when what waits is tried (ms)."""
     last, rollout = memory.last, rollouts.going
     known = ordered((*rollouts.states, *memory.running, *(rollout.plan.new if rollout else ())))
     return {
@@ -22,6 +24,7 @@ def view(memory: Memory, rollouts: Rollouts, wanted: Wanted | None, problem: str
         "configured": None if wanted is None else _texts(wanted.versions),
         "problem": problem,
         "unfit": memory.unfit if stale(memory) else "",
+        "waits": memory.waits and _waits(memory.waits, again),
         "rollout": rollout and {**_plan(rollout.plan), "step": rollout.step, "reason": memory.reason},
         "last": last and {**_plan(last.plan), "outcome": last.outcome, "reason": last.reason, "at": last.at},
         "previous": None if memory.previous is None else _texts(memory.previous),
@@ -50,6 +53,10 @@ def _row(edition: Edition, memory: Memory, rollouts: Rollouts) -> dict[str, Any]
         "reason": rollouts.reasons.get(edition, ""),
         "sha256": memory.contents.get(edition, ""),
     }
+
+
+def _waits(waits: Waits, again: int | None) -> dict[str, Any]:
+    return {"new": _texts(waits.versions), "for": waits.reason, "tries": waits.tries, "at": again}
 
 
 def _plan(plan: Plan) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.aggregator import (
@@ -62,7 +64,7 @@ def test_a_member_s_message_for_another_tenant_goes_nowhere() -> None:
     [({"tenant": "t2"}, "WRONG_TENANT"), ({"kind": "aggregator"}, "UNDECLARED")],
     ids=str,
 )
-def test_who_gets_no_session_here(fields: dict[str, str], reason: str) -> None:
+def test_who_gets_no_session_here(fields: dict[str, Any], reason: str) -> None:
     agg = Aggregator(1)
     agg.greet("git", **fields)
     assert [m.text("reason") for m in agg.said_to("git")] == [reason, "NO_SESSION"]

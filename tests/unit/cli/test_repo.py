@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.repositories import worker_folder
+from tests.support.repositories import KEY, worker_folder
 from tests.support.web import Web
 from zconnector.cli.main import main
+from zconnector.repository.publish import create
 
 ZIP10 = "workers/ci/jenkins/1/0/worker.zip"
 
@@ -85,7 +86,7 @@ def test_add_says_what_changed(run: Shell) -> None:
     assert "repository acme, serial 2, 7 files, signed 20" in out
     assert err == ""
     out, _ = run("add", folder, str(run.path / "w10"))
-    assert out.endswith("nothing changed\n")
+    assert out.endswith("no file changed\n")
 
 
 def test_add_refuses(run: Shell, repository: tuple[str, str]) -> None:
@@ -153,5 +154,29 @@ def test_sign_names_what_it_does_not_sign(run: Shell, repository: tuple[str, str
     folder, _ = repository
     Path(folder, "notes.txt").write_text("x")
     out, err = run("sign", folder)
-    assert "nothing changed" in out
+    assert "no file changed" in out
     assert f"not of the layout, not signed: {folder}/notes.txt" in err
+
+
+def test_when_it_expires(run: Shell, repository: tuple[str, str]) -> None:
+    folder, key = repository
+    address = f"file://{folder}"
+    told = run.json("verify", address, "--key", key)
+    assert (told["expires"] - told["timestamp"], told["expired"]) == (365 * 86_400, False)
+    assert run.json("sign", folder, "--expires", "7")["expires"] - told["timestamp"] >= 7 * 86_400
+    assert ", expires 20" in run("verify", address, "--key", key)[0]
+    assert run.json("sign", folder, "--expires", "never")["expires"] is None
+    assert ", never expires\n" in run("verify", address, "--key", key)[0]
+    for wrong in ("0", "3651", "1.5", "-1", "soon", ""):
+        assert "must be never, or days from 1 to 3650" in run("sign", folder, "--expires", wrong, code=2)[1]
+
+
+def test_verify_tells_that_it_has_expired(run: Shell) -> None:
+    folder = run.path / "old"
+    wall = 1_000_000_000_000
+    create(folder, "old", KEY, wall, lifetime=86_400)
+    out, err = run("verify", f"file://{folder}", "--key", str(KEY.public), code=77)
+    assert "signed 2001-09-09T01:46:40+00:00, expires 2001-09-10T01:46:40+00:00" in out
+    assert "(serial 1) expired at 2001-09-10T01:46:40+00:00" in err
+    told = run.json("verify", f"file://{folder}", "--key", str(KEY.public), code=77)
+    assert (told["expired"], told["valid"], told["files"]) == (True, False, [])

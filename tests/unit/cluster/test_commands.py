@@ -15,7 +15,7 @@ def commands(instance: Instance) -> list[Message]:
     return instance.take(Kind.COMMAND)
 
 
-def test_a_command_is_resolved_committed_forwarded_over_the_way_it_came_and_receipted_back():
+def test_a_command_is_resolved_committed_forwarded_over_the_way_it_came_and_receipted_back() -> None:
     bench, (a, b) = topology()
     bench.log.clear()
     a.command("u1", "git", "Ci", "DO", extra="kept")
@@ -38,7 +38,7 @@ def test_a_command_is_resolved_committed_forwarded_over_the_way_it_came_and_rece
     assert bench.router.status(bench.now)["in_flight"] == 0
 
 
-def test_nothing_is_forwarded_before_the_resolution_is_committed():
+def test_nothing_is_forwarded_before_the_resolution_is_committed() -> None:
     bench, (a, _) = topology()
     bench.held = True
     a.command("u1", "git", "Ci", "DO")
@@ -47,7 +47,7 @@ def test_nothing_is_forwarded_before_the_resolution_is_committed():
     assert len(commands(a)) == 1
 
 
-def test_no_route_moves_on_to_the_next_instance_and_a_receipt_goes_back_to_the_origin():
+def test_no_route_moves_on_to_the_next_instance_and_a_receipt_goes_back_to_the_origin() -> None:
     _, (a, b) = topology()
     a.command("u1", "git", "Ci", "DO")
     (given,) = commands(a)
@@ -59,7 +59,7 @@ def test_no_route_moves_on_to_the_next_instance_and_a_receipt_goes_back_to_the_o
     assert events(a) == [("u1", Outcome.ON_GOING, "")]
 
 
-def test_all_ways_declined_says_no_route_at_once():
+def test_all_ways_declined_says_no_route_at_once() -> None:
     _, (a, b) = topology()
     a.command("u1", "git", "Ci", "DO")
     a.receipt(commands(a)[0], Outcome.NO_ROUTE, reason="TARGET_AWAY")
@@ -67,7 +67,7 @@ def test_all_ways_declined_says_no_route_at_once():
     assert events(a) == [("u1", Outcome.NO_ROUTE, Reason.TARGET_AWAY)]
 
 
-def test_a_silent_way_leaves_doubt_and_then_nothing_is_claimed():
+def test_a_silent_way_leaves_doubt_and_then_nothing_is_claimed() -> None:
     bench, (a, b) = topology()
     a.command("u1", "git", "Ci", "DO")
     assert len(commands(a)) == 1
@@ -77,7 +77,7 @@ def test_a_silent_way_leaves_doubt_and_then_nothing_is_claimed():
     assert bench.router.status(bench.now)["in_flight"] == 0
 
 
-def test_a_lost_instance_is_passed_over():
+def test_a_lost_instance_is_passed_over() -> None:
     _, (a, b) = topology()
     a.command("u1", "git", "Ci", "DO")
     commands(a)
@@ -87,7 +87,7 @@ def test_a_lost_instance_is_passed_over():
     assert events(b) == [("u1", Outcome.ON_GOING, "")]  # the origin is gone: another way to the source
 
 
-def test_a_late_receipt_still_finds_its_source():
+def test_a_late_receipt_still_finds_its_source() -> None:
     bench, (a, b) = topology()
     a.command("u1", "git", "Ci", "DO")
     given = commands(a)[0]
@@ -98,7 +98,7 @@ def test_a_late_receipt_still_finds_its_source():
     assert [*events(a), *events(b)] == [("u1", Outcome.ON_GOING, "")]
 
 
-def test_a_receipt_that_is_not_the_targets_ends_nothing():
+def test_a_receipt_that_is_not_the_targets_ends_nothing() -> None:
     bench, (a, _) = topology()
     bench.declare("connector", "acme", "evil", type="Evil")
     a.command("u1", "git", "Ci", "DO")
@@ -108,7 +108,7 @@ def test_a_receipt_that_is_not_the_targets_ends_nothing():
     assert bench.router.status(bench.now)["in_flight"] == 1
 
 
-def test_a_rejection_of_the_target_is_final():
+def test_a_rejection_of_the_target_is_final() -> None:
     _, (a, b) = topology()
     a.command("u1", "git", "Ci", "DO")
     a.receipt(commands(a)[0], Outcome.REJECTED, source="ci", reason="QUEUE_FULL")
@@ -116,7 +116,7 @@ def test_a_rejection_of_the_target_is_final():
     assert commands(b) == []
 
 
-def test_a_further_copy_joins_and_is_forwarded_over_the_way_it_came():
+def test_a_further_copy_joins_and_is_forwarded_over_the_way_it_came() -> None:
     _, (a, b) = topology()
     a.command("u1", "git", "Ci", "DO")
     commands(a)
@@ -126,7 +126,7 @@ def test_a_further_copy_joins_and_is_forwarded_over_the_way_it_came():
     assert events(b) == [("u1", Outcome.ON_GOING, "")]
 
 
-def test_a_copy_declined_while_another_is_in_doubt_claims_nothing():
+def test_a_copy_declined_while_another_is_in_doubt_claims_nothing() -> None:
     bench, (a, b) = topology()
     a.command("u1", "git", "Ci", "DO")
     commands(a)  # handed over, silent
@@ -137,7 +137,7 @@ def test_a_copy_declined_while_another_is_in_doubt_claims_nothing():
     assert bench.router.status(bench.now)["counters"]["unknown"] == 1
 
 
-def test_a_copy_while_the_resolution_is_committed_is_forwarded_once_to_its_way():
+def test_a_copy_while_the_resolution_is_committed_is_forwarded_once_to_its_way() -> None:
     bench, (a, b) = topology()
     bench.held = True
     a.command("u1", "git", "Ci", "DO")
@@ -156,7 +156,7 @@ def two_ci_connectors() -> tuple[Bench, list[Instance]]:
     return bench, instances
 
 
-def test_retries_stick_to_one_of_two_connectors_even_after_a_restart():
+def test_retries_stick_to_one_of_two_connectors_even_after_a_restart() -> None:
     bench, (a, b) = two_ci_connectors()
     a.command("u1", "git", "Ci", "DO")
     target = commands(a)[0].text("target")
@@ -169,7 +169,7 @@ def test_retries_stick_to_one_of_two_connectors_even_after_a_restart():
         assert [m.text("target") for m in commands(b)] == [target]
 
 
-def test_commands_spread_over_connectors_of_one_type():
+def test_commands_spread_over_connectors_of_one_type() -> None:
     _, (a, _) = two_ci_connectors()
     for number in range(60):
         a.command(f"u{number}", "git", "Ci", "DO")
@@ -178,7 +178,7 @@ def test_commands_spread_over_connectors_of_one_type():
     assert 10 < targets.count("ci") < 50
 
 
-def test_a_target_that_was_never_reached_is_replaced_by_another():
+def test_a_target_that_was_never_reached_is_replaced_by_another() -> None:
     bench, (a, b) = two_ci_connectors()
     a.command("u1", "git", "Ci", "DO")
     first = commands(a)[0]
@@ -191,7 +191,7 @@ def test_a_target_that_was_never_reached_is_replaced_by_another():
     assert resolved.target == second.text("target")
 
 
-def test_a_target_that_may_have_a_copy_is_never_replaced():
+def test_a_target_that_may_have_a_copy_is_never_replaced() -> None:
     bench, (a, b) = two_ci_connectors()
     a.command("u1", "git", "Ci", "DO")
     first = commands(a)[0]
@@ -211,12 +211,12 @@ def test_a_target_that_may_have_a_copy_is_never_replaced():
 
 def refused(instance: Instance, **fields: str) -> tuple[str, str]:
     sending = {"uuid": "u1", "source": "git", "type_": "Ci", "command": "DO", **fields}
-    instance.command(**sending)  # type: ignore[arg-type]  # numbers come in as fields too
+    instance.command(**sending)  # numbers come in as fields too
     ((_, event, reason),) = events(instance)
     return event, reason
 
 
-def test_refusals_before_anything_is_stored():
+def test_refusals_before_anything_is_stored() -> None:
     bench, (a, _) = topology()
     assert refused(a, type_="Nope") == (Outcome.REJECTED, Reason.NO_SUCH_TYPE)
     assert refused(a, command="NOPE") == (Outcome.REJECTED, Reason.UNKNOWN_COMMAND)
@@ -227,7 +227,7 @@ def test_refusals_before_anything_is_stored():
     assert bench.store.resolution("acme", "u1") is None
 
 
-def test_the_targets_absence_is_told_at_once_and_stores_nothing():
+def test_the_targets_absence_is_told_at_once_and_stores_nothing() -> None:
     bench, (a, b) = topology()
     for instance in (a, b):
         instance.full("git")
@@ -235,7 +235,7 @@ def test_the_targets_absence_is_told_at_once_and_stores_nothing():
     assert bench.store.resolution("acme", "u1") is None
 
 
-def test_permissions_are_checked():
+def test_permissions_are_checked() -> None:
     bench, (a, _) = topology()
     bench.declare("connector", "acme", "shy", type="Git", permissions=["Ci:DO"])
     assert refused(a, source="shy", command="OTHER") == (Outcome.REJECTED, Reason.NOT_PERMITTED)
@@ -243,7 +243,7 @@ def test_permissions_are_checked():
     assert len(commands(a)) == 1
 
 
-def test_admin_commands_need_no_declaration_but_the_admin_permission():
+def test_admin_commands_need_no_declaration_but_the_admin_permission() -> None:
     bench, (a, _) = topology()
     assert refused(a, admin=True, command="ADMIN_UPDATE")[1] == Reason.NOT_PERMITTED  # type: ignore[arg-type]
     bench.declare("connector", "acme", "boss", type="Git", permissions=["*", "ADMIN"])
@@ -251,7 +251,7 @@ def test_admin_commands_need_no_declaration_but_the_admin_permission():
     assert len(commands(a)) == 1
 
 
-def test_the_same_uuid_with_another_body_is_a_conflict_in_flight_and_afterwards():
+def test_the_same_uuid_with_another_body_is_a_conflict_in_flight_and_afterwards() -> None:
     bench, (a, b) = topology()
     a.command("u1", "git", "Ci", "DO", payload=b"{}")
     given = commands(a)[0]
@@ -264,7 +264,7 @@ def test_the_same_uuid_with_another_body_is_a_conflict_in_flight_and_afterwards(
     assert bench.router.status(bench.now)["in_flight"] == 0
 
 
-def test_a_known_command_keeps_its_answer_when_its_pivot_has_lost_it():
+def test_a_known_command_keeps_its_answer_when_its_pivot_has_lost_it() -> None:
     bench, (a, _) = topology()
     a.command("u1", "git", "Ci", "DO")
     a.receipt(commands(a)[0], Outcome.ON_GOING, source="ci")
@@ -274,7 +274,7 @@ def test_a_known_command_keeps_its_answer_when_its_pivot_has_lost_it():
     assert len(commands(a)) == 1
 
 
-def test_a_full_table_says_busy():
+def test_a_full_table_says_busy() -> None:
     bench, (a, _) = topology(max_in_flight=1)
     a.command("u1", "git", "Ci", "DO")
     commands(a)
@@ -282,7 +282,7 @@ def test_a_full_table_says_busy():
     bench.pass_time(3.0)
 
 
-def test_a_failing_store_says_so_and_hands_nothing_over():
+def test_a_failing_store_says_so_and_hands_nothing_over() -> None:
     bench, (a, b) = topology()
     bench.failing = True
     assert refused(a) == (Outcome.NO_ROUTE, Reason.STORAGE_FAILED)
@@ -294,14 +294,14 @@ def test_a_failing_store_says_so_and_hands_nothing_over():
     assert bench.router.status(bench.now)["healthy"] is True
 
 
-def test_an_instance_that_the_socket_does_not_reach_is_passed_over():
+def test_an_instance_that_the_socket_does_not_reach_is_passed_over() -> None:
     bench, (a, b) = topology()
     bench.unreachable.add(b.link)
     b.command("u1", "git", "Ci", "DO")
     assert len(commands(a)) == 1
 
 
-def test_a_busy_instance_is_passed_over():
+def test_a_busy_instance_is_passed_over() -> None:
     _, (a, b) = topology()
     a.drop()
     a.hello(credit=1)

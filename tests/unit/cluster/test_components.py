@@ -28,7 +28,7 @@ def a(bench: Bench) -> Instance:
     return Instance(bench, "acme", "a").begin()
 
 
-def test_the_first_validated_hello_binds_the_key_and_only_it_is_taken_then(bench: Bench, a: Instance):
+def test_the_first_validated_hello_binds_the_key_and_only_it_is_taken_then(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git")
     assert asked(a, "git", secret) == (True, "")
     assert asked(a, "git", secret, key="other".ljust(40, "o")) == (False, Reason.WRONG_KEY)
@@ -39,7 +39,7 @@ def test_the_first_validated_hello_binds_the_key_and_only_it_is_taken_then(bench
     assert asked(a, "git", secret) == (True, "")
 
 
-def test_a_key_is_bound_only_once_it_is_committed(bench: Bench, a: Instance):
+def test_a_key_is_bound_only_once_it_is_committed(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git")
     bench.held = True
     a.ask_secret("git", secret)
@@ -48,7 +48,7 @@ def test_a_key_is_bound_only_once_it_is_committed(bench: Bench, a: Instance):
     assert verdict(a) == (True, "")
 
 
-def test_of_two_keys_at_the_same_time_the_store_takes_one(bench: Bench, a: Instance):
+def test_of_two_keys_at_the_same_time_the_store_takes_one(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git")
     bench.held = True
     a.ask_secret("git", secret, key="1" * 40)
@@ -58,7 +58,7 @@ def test_of_two_keys_at_the_same_time_the_store_takes_one(bench: Bench, a: Insta
     assert answers == [(True, ""), (False, Reason.WRONG_KEY)]
 
 
-def test_refusals(bench: Bench, a: Instance):
+def test_refusals(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git")
     assert asked(a, "git", "wrong") == (False, Reason.WRONG_SECRET)
     assert asked(a, "nobody", secret) == (False, Reason.UNDECLARED)
@@ -68,20 +68,20 @@ def test_refusals(bench: Bench, a: Instance):
     assert asked(a, "git", secret) == (False, Reason.REVOKED)
 
 
-def test_a_wrong_secret_binds_nothing(bench: Bench, a: Instance):
+def test_a_wrong_secret_binds_nothing(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git")
     assert asked(a, "git", "wrong", key="evil".ljust(40, "e")) == (False, Reason.WRONG_SECRET)
     assert asked(a, "git", secret) == (True, "")
 
 
-def test_a_key_of_another_tenant_is_named_so(bench: Bench, a: Instance):
+def test_a_key_of_another_tenant_is_named_so(bench: Bench, a: Instance) -> None:
     other = Instance(bench, "beta", "a").begin()
     secret = bench.declare("connector", "acme", "git", type="Git")
     asked(a, "git", secret)
     assert asked(other, "git", secret) == (False, Reason.WRONG_TENANT)
 
 
-def test_the_tenant_is_the_sessions_whatever_the_message_says(bench: Bench, a: Instance):
+def test_the_tenant_is_the_sessions_whatever_the_message_says(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "beta", "git", type="Git")
     header = {
         "uuid": "q",
@@ -98,7 +98,7 @@ def test_the_tenant_is_the_sessions_whatever_the_message_says(bench: Bench, a: I
     assert verdict(a) == (False, Reason.UNDECLARED)
 
 
-def test_the_answer_carries_the_permissions(bench: Bench, a: Instance):
+def test_the_answer_carries_the_permissions(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git", permissions=["Ci:DO", "Cd"])
     a.ask_secret("git", secret)
     (answer,) = a.take(Kind.SECRET)
@@ -106,7 +106,7 @@ def test_the_answer_carries_the_permissions(bench: Bench, a: Instance):
     assert answer.reference == "ask-git"
 
 
-def test_argon2_is_asked_once_for_each_process_start(bench: Bench, a: Instance):
+def test_argon2_is_asked_once_for_each_process_start(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git")
     b = Instance(bench, "acme", "b").begin()
     before = bench.verified
@@ -120,7 +120,7 @@ def test_argon2_is_asked_once_for_each_process_start(bench: Bench, a: Instance):
     assert bench.verified == before + 3
 
 
-def test_rebind_lets_another_key_in_and_the_old_one_out(bench: Bench, a: Instance):
+def test_rebind_lets_another_key_in_and_the_old_one_out(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git")
     asked(a, "git", secret)
     bench.control("secret_rebind", tenant="acme", kind="connector", name="git")
@@ -128,7 +128,7 @@ def test_rebind_lets_another_key_in_and_the_old_one_out(bench: Bench, a: Instanc
     assert asked(a, "git", secret) == (False, Reason.WRONG_KEY)
 
 
-def test_a_store_that_fails_gives_no_verdict(bench: Bench, a: Instance):
+def test_a_store_that_fails_gives_no_verdict(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git")
     bench.failing = True
     a.ask_secret("git", secret)
@@ -140,7 +140,7 @@ def test_a_store_that_fails_gives_no_verdict(bench: Bench, a: Instance):
 # ---- aggregators
 
 
-def test_an_aggregator_with_the_wrong_secret_is_refused_and_has_no_session(bench: Bench):
+def test_an_aggregator_with_the_wrong_secret_is_refused_and_has_no_session(bench: Bench) -> None:
     a = Instance(bench, "acme", "a")
     a.secret = "wrong"
     a.hello()
@@ -148,7 +148,7 @@ def test_an_aggregator_with_the_wrong_secret_is_refused_and_has_no_session(bench
     assert bench.live() == set()
 
 
-def test_who_is_not_declared_is_told_at_hello(bench: Bench):
+def test_who_is_not_declared_is_told_at_hello(bench: Bench) -> None:
     a = Instance(bench, "acme", "a", secret="x")
     a.hello()
     assert next(m.text("reason") for m in a.take(Kind.ERROR)) == Reason.UNDECLARED
@@ -156,7 +156,7 @@ def test_who_is_not_declared_is_told_at_hello(bench: Bench):
     assert next(m.text("reason") for m in a.take(Kind.ERROR)) == Reason.UNDECLARED
 
 
-def test_a_failing_store_ends_the_try_but_not_the_aggregator(bench: Bench):
+def test_a_failing_store_ends_the_try_but_not_the_aggregator(bench: Bench) -> None:
     a = Instance(bench, "acme", "a")
     bench.failing = True
     a.hello()
@@ -166,7 +166,7 @@ def test_a_failing_store_ends_the_try_but_not_the_aggregator(bench: Bench):
     assert bench.live() == {"acme/agg/a"}
 
 
-def test_revoking_an_aggregator_ends_its_session(bench: Bench, a: Instance):
+def test_revoking_an_aggregator_ends_its_session(bench: Bench, a: Instance) -> None:
     bench.control("secret_revoke", tenant="acme", kind="aggregator", name="agg", instance="a")
     assert [m.text("reason") for m in a.take(Kind.ERROR)] == [Reason.REVOKED]
     assert bench.live() == set()
@@ -174,7 +174,7 @@ def test_revoking_an_aggregator_ends_its_session(bench: Bench, a: Instance):
     assert next(m.text("reason") for m in a.take(Kind.ERROR)) == Reason.REVOKED
 
 
-def test_revoking_a_connector_tells_every_instance_of_its_tenant():
+def test_revoking_a_connector_tells_every_instance_of_its_tenant() -> None:
     bench, (a, b) = topology()
     other = Instance(bench, "beta", "a").begin()
     a.take()
@@ -188,7 +188,7 @@ def test_revoking_a_connector_tells_every_instance_of_its_tenant():
     assert [m.text("reason") for m in a.take(Kind.EVENT)] == [Reason.NO_SUCH_TYPE]
 
 
-def test_welcome_names_every_instance_and_changes_are_told(bench: Bench, a: Instance):
+def test_welcome_names_every_instance_and_changes_are_told(bench: Bench, a: Instance) -> None:
     Instance(bench, "beta", "z").begin()
     a.take()
     b = Instance(bench, "acme", "b")
@@ -201,14 +201,14 @@ def test_welcome_names_every_instance_and_changes_are_told(bench: Bench, a: Inst
     assert [i["instance"] for i in a.take(Kind.WELCOME)[-1].header["instances"]] == ["a", "b"]
 
 
-def test_a_gap_in_the_presence_ends_the_session(bench: Bench, a: Instance):
+def test_a_gap_in_the_presence_ends_the_session(bench: Bench, a: Instance) -> None:
     a.delta(["git"], [])
     a.delta(["ci"], [], number=7)
     assert [m.text("reason") for m in a.take(Kind.ERROR)] == [Reason.BAD_HEADER]
     assert bench.live() == set()
 
 
-def test_who_returns_is_told_to_the_tenants_instances_once(bench: Bench, a: Instance):
+def test_who_returns_is_told_to_the_tenants_instances_once(bench: Bench, a: Instance) -> None:
     b = Instance(bench, "acme", "b").begin()
     other = Instance(bench, "beta", "a").begin()
     a.delta(["git"], [])
@@ -227,7 +227,7 @@ def test_who_returns_is_told_to_the_tenants_instances_once(bench: Bench, a: Inst
 # ---- operations
 
 
-def test_a_component_in_use_is_not_declared_again_but_an_unused_one_is(bench: Bench, a: Instance):
+def test_a_component_in_use_is_not_declared_again_but_an_unused_one_is(bench: Bench, a: Instance) -> None:
     first = bench.declare("connector", "acme", "git", type="Git")
     second = bench.declare("connector", "acme", "git", type="Git")
     assert asked(a, "git", first) == (False, Reason.WRONG_SECRET)
@@ -237,7 +237,7 @@ def test_a_component_in_use_is_not_declared_again_but_an_unused_one_is(bench: Be
     assert refusal.value.reason is Reason.CONFLICT
 
 
-def test_after_a_revocation_a_fresh_secret_counts(bench: Bench, a: Instance):
+def test_after_a_revocation_a_fresh_secret_counts(bench: Bench, a: Instance) -> None:
     old = bench.declare("connector", "acme", "git", type="Git")
     asked(a, "git", old)
     bench.control("secret_revoke", tenant="acme", kind="connector", name="git")
@@ -247,7 +247,7 @@ def test_after_a_revocation_a_fresh_secret_counts(bench: Bench, a: Instance):
     assert asked(a, "git", new, key="n" * 40) == (True, "")
 
 
-def test_an_enrolment_names_where_to_go(bench: Bench, a: Instance):
+def test_an_enrolment_names_where_to_go(bench: Bench, a: Instance) -> None:
     from zconnector.shoset.enrolment import Enrolment
 
     answer = bench.control(
@@ -279,14 +279,16 @@ def test_an_enrolment_names_where_to_go(bench: Bench, a: Instance):
         ({"endpoints": [1]}, "each of endpoints"),
     ],
 )
-def test_a_bad_declaration_is_refused_by_value_and_rule(bench: Bench, args: dict[str, object], said: str):
+def test_a_bad_declaration_is_refused_by_value_and_rule(
+    bench: Bench, args: dict[str, object], said: str
+) -> None:
     base = {"kind": "connector", "tenant": "acme", "name": "git", "type": "Git", "aggregator": "agg"}
     with pytest.raises(Refusal, match=said) as refusal:
         bench.control("secret_create", **{**base, **args})
     assert refusal.value.reason is Reason.BAD_ARGUMENT
 
 
-def test_a_list_shows_no_secret(bench: Bench, a: Instance):
+def test_a_list_shows_no_secret(bench: Bench, a: Instance) -> None:
     secret = bench.declare("connector", "acme", "git", type="Git")
     listed = bench.control("secret_list", tenant="acme")
     assert [(c["kind"], c["name"], c["bound"]) for c in listed["components"]] == [
@@ -297,7 +299,7 @@ def test_a_list_shows_no_secret(bench: Bench, a: Instance):
     assert secret not in str(bench.notes)
 
 
-def test_operations_on_who_is_not_there(bench: Bench):
+def test_operations_on_who_is_not_there(bench: Bench) -> None:
     for op in ("secret_rebind", "secret_revoke"):
         with pytest.raises(Refusal) as refusal:
             bench.control(op, tenant="acme", kind="connector", name="ghost")
@@ -306,7 +308,7 @@ def test_operations_on_who_is_not_there(bench: Bench):
         bench.control("fly")
 
 
-def test_a_failed_commit_refuses_the_operation(bench: Bench):
+def test_a_failed_commit_refuses_the_operation(bench: Bench) -> None:
     bench.failing = True
     with pytest.raises(Refusal) as refusal:
         bench.declare("connector", "acme", "git", type="Git")

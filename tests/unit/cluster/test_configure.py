@@ -21,7 +21,7 @@ def body(message: Message) -> Any:
     return orjson.loads(message.payload)
 
 
-def test_a_connector_gets_the_catalogue_of_its_own_type():
+def test_a_connector_gets_the_catalogue_of_its_own_type() -> None:
     bench, (a, _) = topology()
     bench.pivot("acme", "Git", "CLONE")
     answer = a.ask(Kind.CONFIG, "GET", "ci")
@@ -30,7 +30,7 @@ def test_a_connector_gets_the_catalogue_of_its_own_type():
     assert (answer.reference, answer.text("recipient")) == ("q1", "ci")
 
 
-def test_a_stored_pivot_is_pushed_to_every_instance_of_the_tenant_and_survives():
+def test_a_stored_pivot_is_pushed_to_every_instance_of_the_tenant_and_survives() -> None:
     bench, (a, b) = topology()
     other = Instance(bench, "beta", "a").begin()
     a.take(), b.take()
@@ -46,7 +46,7 @@ def test_a_stored_pivot_is_pushed_to_every_instance_of_the_tenant_and_survives()
     assert len(a.take(Kind.COMMAND)) == 1
 
 
-def test_a_push_that_a_busy_instance_has_no_room_for_waits_and_the_newest_counts():
+def test_a_push_that_a_busy_instance_has_no_room_for_waits_and_the_newest_counts() -> None:
     bench, (a, _) = topology()
     a.drop()
     a.hello(credit=1)
@@ -62,7 +62,7 @@ def test_a_push_that_a_busy_instance_has_no_room_for_waits_and_the_newest_counts
     assert [c["name"] for c in body(push)["pivots"][0]["commandtypes"]] == ["THREE"]
 
 
-def test_a_product_connector_adds_its_commands():
+def test_a_product_connector_adds_its_commands() -> None:
     bench, (a, _) = topology()
     document = {"name": "Ci", "major": 1, "minor": 0, "commandtypes": ["JENKINS"]}
     bench.control("pivot_put", tenant="acme", json=document, product="jenkins")
@@ -72,7 +72,7 @@ def test_a_product_connector_adds_its_commands():
     assert len(a.take(Kind.COMMAND)) == 1
 
 
-def test_an_implicit_pivot_where_the_cluster_is_not_strict():
+def test_an_implicit_pivot_where_the_cluster_is_not_strict() -> None:
     _bench, (a, b) = topology(strict=False)
     b.take()
     document = {"major": 1, "minor": 0, "commands": ["CLONE"]}
@@ -88,7 +88,7 @@ def test_an_implicit_pivot_where_the_cluster_is_not_strict():
     assert [c["name"] for c in body(answer)["pivots"][0]["commandtypes"]] == ["DO", "OTHER"]
 
 
-def test_an_implicit_pivot_is_refused_where_the_cluster_is_strict():
+def test_an_implicit_pivot_is_refused_where_the_cluster_is_strict() -> None:
     _, (a, _) = topology()
     answer = a.ask(Kind.CONFIG, "PUT_IMPLICIT", "git", {"major": 1, "minor": 0, "commands": []})
     assert answer.text("reason") == Reason.NOT_PERMITTED
@@ -103,7 +103,7 @@ def commands(answer: Message) -> dict[int, list[str]]:
     return {p["minor"]: [c["name"] for c in p["commandtypes"]] for p in body(answer)["pivots"]}
 
 
-def test_what_a_connector_brings_is_stored_and_pushed_where_the_cluster_has_none():
+def test_what_a_connector_brings_is_stored_and_pushed_where_the_cluster_has_none() -> None:
     bench, (a, b) = topology()
     a.take(), b.take()
     product = pivot_of("Git", "FORK", product="GitLab")
@@ -116,7 +116,7 @@ def test_what_a_connector_brings_is_stored_and_pushed_where_the_cluster_has_none
     assert body(a.ask(Kind.CONFIG, "GET", "git")) == body(answer)
 
 
-def test_what_the_cluster_has_stays_and_nobody_is_told():
+def test_what_the_cluster_has_stays_and_nobody_is_told() -> None:
     _, (a, b) = topology()
     b.take()
     answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "ci", {"pivot": pivot_of("Ci", "NEW")})
@@ -124,7 +124,7 @@ def test_what_the_cluster_has_stays_and_nobody_is_told():
     assert b.take() == []
 
 
-def test_of_two_that_are_brought_the_absent_one_is_stored():
+def test_of_two_that_are_brought_the_absent_one_is_stored() -> None:
     _, (a, b) = topology()
     b.take()
     brought = {"pivot": pivot_of("Ci", "NEW"), "product": pivot_of("Ci", "MORE", product="Jenkins")}
@@ -137,7 +137,7 @@ def test_of_two_that_are_brought_the_absent_one_is_stored():
     assert [c["name"] for p in body(answer)["products"] for c in p["commandtypes"]] == ["MORE"]
 
 
-def test_what_is_brought_takes_the_place_of_an_implicit_pivot_and_is_none():
+def test_what_is_brought_takes_the_place_of_an_implicit_pivot_and_is_none() -> None:
     _, (a, b) = topology(strict=False)
     a.ask(Kind.CONFIG, "PUT_IMPLICIT", "git", {"major": 1, "minor": 0, "commands": ["CLONE", "OLD"]})
     b.take()
@@ -148,7 +148,7 @@ def test_what_is_brought_takes_the_place_of_an_implicit_pivot_and_is_none():
     assert len(pushes(b, Kind.CONFIG)) == 1
 
 
-def test_two_connectors_that_bring_at_once_agree_on_one():
+def test_two_connectors_that_bring_at_once_agree_on_one() -> None:
     bench, (a, _) = topology()
     bench.held = True
     for uuid, command in (("q1", "FIRST"), ("q2", "SECOND")):
@@ -176,7 +176,7 @@ def test_two_connectors_that_bring_at_once_agree_on_one():
         ),
     ],
 )
-def test_what_is_brought_wrongly_is_refused_and_nothing_of_it_stored(document: Any, said: str):
+def test_what_is_brought_wrongly_is_refused_and_nothing_of_it_stored(document: Any, said: str) -> None:
     _, (a, _) = topology()
     answer = a.ask(Kind.CONFIG, "PUT_ABSENT", "git", document)
     assert answer.text("reason") == Reason.BAD_ARGUMENT
@@ -184,7 +184,7 @@ def test_what_is_brought_wrongly_is_refused_and_nothing_of_it_stored(document: A
     assert body(a.ask(Kind.CONFIG, "GET", "git")) == {"pivots": [], "products": []}
 
 
-def test_what_is_brought_is_refused_where_the_store_fails_or_it_would_not_fit():
+def test_what_is_brought_is_refused_where_the_store_fails_or_it_would_not_fit() -> None:
     bench, (a, _) = topology()
     schema = {"description": "x" * 900_000}
     for minor in range(3):
@@ -210,18 +210,18 @@ def test_what_is_brought_is_refused_where_the_store_fails_or_it_would_not_fit():
         {"major": 1, "minor": 0, "commands": [""]},
     ],
 )
-def test_a_bad_command_list_is_refused(document: Any):
+def test_a_bad_command_list_is_refused(document: Any) -> None:
     _, (a, _) = topology(strict=False)
     assert a.ask(Kind.CONFIG, "PUT_IMPLICIT", "git", document).text("reason") == Reason.BAD_ARGUMENT
 
 
-def test_an_unknown_verb_and_an_unknown_connector_are_refused():
+def test_an_unknown_verb_and_an_unknown_connector_are_refused() -> None:
     _, (a, _) = topology()
     assert a.ask(Kind.CONFIG, "FLY", "git").text("reason") == Reason.BAD_ARGUMENT
     assert a.ask(Kind.CONFIG, "GET", "ghost").text("reason") == Reason.UNDECLARED
 
 
-def test_the_logical_configuration_is_saved_and_an_operators_values_win():
+def test_the_logical_configuration_is_saved_and_an_operators_values_win() -> None:
     bench, (a, b) = topology()
     answer = a.ask(Kind.CONFIGURATION, "SAVE", "git", {"url": "x", "depth": 1})
     assert body(answer) == {"version": 1, "values": {"url": "x", "depth": 1}}
@@ -244,7 +244,7 @@ def change(bench: Bench, **args: Any) -> dict[str, Any]:
     return dict(bench.control("config_change", tenant="acme", name="git", **args))
 
 
-def test_an_operators_change_is_merged_and_pushed():
+def test_an_operators_change_is_merged_and_pushed() -> None:
     bench, (a, b) = topology()
     a.ask(Kind.CONFIGURATION, "SAVE", "git", {"type": "Git"})
     change(bench, set={"keys": {"token": "t"}, "product": "gitlab"})
@@ -263,7 +263,7 @@ def test_an_operators_change_is_merged_and_pushed():
     }
 
 
-def test_changes_at_the_same_time_are_all_made():
+def test_changes_at_the_same_time_are_all_made() -> None:
     bench, (_, b) = topology()
     bench.held = True
     told: list[Any] = []
@@ -279,14 +279,14 @@ def test_changes_at_the_same_time_are_all_made():
     assert body(last) == {"version": 9, "values": {"keys": wanted}}
 
 
-def test_of_two_changes_that_are_wrong_only_together_the_second_is_refused():
+def test_of_two_changes_that_are_wrong_only_together_the_second_is_refused() -> None:
     bench, _ = topology()
     change(bench, set={"repository": "file:///w", "repository_keys": [str(KEY.public)]})
     bench.held = True
     told: list[Any] = []
     for args in ({"unset": ["repository"]}, {"unset": ["repository"]}):
-        args = {"tenant": "acme", "name": "git", **args}
-        bench.perform(bench.router.control("config_change", args, bench.now, told.append))
+        whole = {"tenant": "acme", "name": "git", **args}
+        bench.perform(bench.router.control("config_change", whole, bench.now, told.append))
     while bench.commits:
         bench.release()
     assert [getattr(each, "reason", None) for each in told] == [None, Reason.NOT_FOUND]
@@ -303,7 +303,7 @@ def test_of_two_changes_that_are_wrong_only_together_the_second_is_refused():
         ({"set": {"x": "y" * (1 << 20)}}, Reason.BAD_ARGUMENT, "must be at most 1048576"),
     ],
 )
-def test_a_change_that_breaks_a_rule_changes_nothing(args: dict[str, Any], reason: Reason, said: str):
+def test_a_change_that_breaks_a_rule_changes_nothing(args: dict[str, Any], reason: Reason, said: str) -> None:
     bench, (_, b) = topology()
     change(bench, set={"product": "gitlab"})
     b.take()
@@ -314,14 +314,14 @@ def test_a_change_that_breaks_a_rule_changes_nothing(args: dict[str, Any], reaso
     assert bench.control("config_get", tenant="acme", name="git")["operator"] == {"product": "gitlab"}
 
 
-def test_a_whole_layer_keeps_the_same_rules():
+def test_a_whole_layer_keeps_the_same_rules() -> None:
     bench, _ = topology()
     with pytest.raises(Refusal, match="did you mean 'versions'"):
         bench.control("config_set", tenant="acme", name="git", values={"version": ["1.0"]})
     assert bench.control("config_get", tenant="acme", name="git")["version"] == 0
 
 
-def test_a_change_that_could_not_be_stored_and_one_of_nobody_are_refused():
+def test_a_change_that_could_not_be_stored_and_one_of_nobody_are_refused() -> None:
     bench, _ = topology()
     for op in ("config_change", "config_get"):
         with pytest.raises(Refusal, match="connector acme/ghost is not declared"):
@@ -332,12 +332,12 @@ def test_a_change_that_could_not_be_stored_and_one_of_nobody_are_refused():
     assert refused.value.reason is Reason.STORAGE_FAILED
 
 
-def test_a_configuration_that_is_no_object_is_refused():
+def test_a_configuration_that_is_no_object_is_refused() -> None:
     _, (a, _) = topology()
     assert a.ask(Kind.CONFIGURATION, "SAVE", "git", [1]).text("reason") == Reason.BAD_ARGUMENT
 
 
-def test_a_failing_store_refuses_the_change():
+def test_a_failing_store_refuses_the_change() -> None:
     bench, (a, _) = topology()
     bench.failing = True
     answer = a.ask(Kind.CONFIGURATION, "SAVE", "git", {})
@@ -347,7 +347,7 @@ def test_a_failing_store_refuses_the_change():
     assert refusal.value.reason is Reason.STORAGE_FAILED
 
 
-def test_a_bad_pivot_is_refused_by_place_and_rule():
+def test_a_bad_pivot_is_refused_by_place_and_rule() -> None:
     bench = Bench()
     with pytest.raises(Refusal, match=r"pivot\.major: must be an integer from 0 to 127"):
         bench.control("pivot_put", tenant="acme", yaml="name: Ci\nmajor: x\n")
@@ -359,7 +359,7 @@ def test_a_bad_pivot_is_refused_by_place_and_rule():
         bench.control("config_set", tenant="acme", name="ghost", values={})
 
 
-def test_a_catalogue_that_would_not_fit_in_a_message_is_refused():
+def test_a_catalogue_that_would_not_fit_in_a_message_is_refused() -> None:
     bench = Bench()
     schema = {"description": "x" * 900_000}
     for minor in range(3):
@@ -375,7 +375,7 @@ def test_a_catalogue_that_would_not_fit_in_a_message_is_refused():
 
 
 @pytest.mark.parametrize("kind", [Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH])
-def test_what_comes_without_a_source_gets_an_error_and_no_answer_for_nobody(kind: Kind):
+def test_what_comes_without_a_source_gets_an_error_and_no_answer_for_nobody(kind: Kind) -> None:
     """The answer's recipient was empty: a bad header, with which its whole transmission was refused."""
     bench, (a,) = topology("acme", "a")
     a.give(Message(kind, {"uuid": "q1", "command": "GET", "after": 0, "upto": 1}))
@@ -385,7 +385,7 @@ def test_what_comes_without_a_source_gets_an_error_and_no_answer_for_nobody(kind
     assert bench.live() == {"acme/agg/a"}
 
 
-def test_the_secret_of_a_connector_without_a_name_gets_no_answer_that_nobody_can_read():
+def test_the_secret_of_a_connector_without_a_name_gets_no_answer_that_nobody_can_read() -> None:
     _, (a,) = topology("acme", "a")
     a.give(Message(Kind.SECRET, {"uuid": "q1", "command": "VALIDATE", "kind": "connector"}, b"secret"))
     assert a.take() == []

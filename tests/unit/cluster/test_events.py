@@ -16,7 +16,7 @@ def numbered(messages: list[Message]) -> list[tuple[str, int]]:
     return [(m.uuid, m.number("seq")) for m in messages if m.kind is Kind.EVENT]
 
 
-def test_an_event_is_committed_then_confirmed_to_its_giver_and_relayed_to_the_others():
+def test_an_event_is_committed_then_confirmed_to_its_giver_and_relayed_to_the_others() -> None:
     bench, (a, b) = topology()
     bench.log.clear()
     a.event("e1", "git", payload=b"\xff\x00")
@@ -28,7 +28,7 @@ def test_an_event_is_committed_then_confirmed_to_its_giver_and_relayed_to_the_ot
     assert not relayed.text("recipient")
 
 
-def test_nothing_is_confirmed_or_relayed_before_the_commit():
+def test_nothing_is_confirmed_or_relayed_before_the_commit() -> None:
     bench, (a, b) = topology()
     bench.held = True
     a.event("e1", "git")
@@ -37,7 +37,7 @@ def test_nothing_is_confirmed_or_relayed_before_the_commit():
     assert confirms(a) == [["e1", 1]]
 
 
-def test_copies_get_one_number_and_each_giver_its_confirmation():
+def test_copies_get_one_number_and_each_giver_its_confirmation() -> None:
     bench, (a, b) = topology()
     bench.held = True
     a.event("e1", "git")
@@ -57,7 +57,7 @@ def test_copies_get_one_number_and_each_giver_its_confirmation():
     assert bench.store.latest("acme") == 1
 
 
-def test_events_of_one_transmission_are_one_commit_and_one_confirmation():
+def test_events_of_one_transmission_are_one_commit_and_one_confirmation() -> None:
     bench, (a, _) = topology()
     bench.held = True
     a.give(*(a.event_message(f"e{n}", "git") for n in range(20)))
@@ -68,7 +68,7 @@ def test_events_of_one_transmission_are_one_commit_and_one_confirmation():
     assert confirm.header["entries"] == [[f"e{n}", n + 1] for n in range(20)]
 
 
-def test_a_failed_commit_confirms_nothing_and_the_next_copy_is_taken():
+def test_a_failed_commit_confirms_nothing_and_the_next_copy_is_taken() -> None:
     bench, (a, b) = topology()
     bench.failing = True
     a.event("e1", "git")
@@ -78,14 +78,14 @@ def test_a_failed_commit_confirms_nothing_and_the_next_copy_is_taken():
     assert confirms(a) == [["e1", 1]]
 
 
-def test_a_seq_written_by_a_peer_means_nothing():
+def test_a_seq_written_by_a_peer_means_nothing() -> None:
     _, (a, b) = topology()
     a.give(a.event_message("e1", "git").with_fields(seq=99))
     assert confirms(a) == [["e1", 1]]
     assert numbered(b.take()) == [("e1", 1)]
 
 
-def test_the_latest_number_goes_along_with_welcome_and_beats():
+def test_the_latest_number_goes_along_with_welcome_and_beats() -> None:
     bench, (a, _) = topology()
     a.event("e1", "git")
     a.take()
@@ -105,7 +105,7 @@ def published(count: int, payload: bytes = b"x", **settings: Any) -> tuple[Bench
     return bench, a
 
 
-def test_fetch_gives_the_span_to_who_asked_then_the_answer():
+def test_fetch_gives_the_span_to_who_asked_then_the_answer() -> None:
     _, a = published(10)
     a.fetch(3, 6, "ci")
     *events, answer = a.take()
@@ -116,7 +116,7 @@ def test_fetch_gives_the_span_to_who_asked_then_the_answer():
     assert answer.is_answer
 
 
-def test_fetch_is_bounded_by_count_and_bytes_and_says_how_far_it_came():
+def test_fetch_is_bounded_by_count_and_bytes_and_says_how_far_it_came() -> None:
     bench, a = published(8, payload=bytes(900_000))
     a.fetch(0, 8, "ci")
     *events, answer = a.take()
@@ -138,7 +138,7 @@ def test_fetch_is_bounded_by_count_and_bytes_and_says_how_far_it_came():
     assert bench.router.status(bench.now)["tenants"]["acme"]["latest"] == 700
 
 
-def test_a_fetch_leaves_the_room_that_others_need():
+def test_a_fetch_leaves_the_room_that_others_need() -> None:
     """Else a connector that catches up would cost all others of its instance their receipts."""
     bench, a = published(20)
     a.drop()
@@ -153,7 +153,7 @@ def test_a_fetch_leaves_the_room_that_others_need():
     assert bench.router.status(bench.now)["counters"]["fetch_busy"] == 1
 
 
-def test_fetch_beyond_the_end_and_of_nothing():
+def test_fetch_beyond_the_end_and_of_nothing() -> None:
     _, a = published(2)
     a.fetch(2, 9, "ci")
     (answer,) = a.take()
@@ -163,7 +163,7 @@ def test_fetch_beyond_the_end_and_of_nothing():
     assert error.kind is Kind.ERROR
 
 
-def test_what_retention_dropped_is_told_as_missed():
+def test_what_retention_dropped_is_told_as_missed() -> None:
     bench, a = published(10, journal_days=1.0)
     bench.mono += 86_400 * 2
     bench.pass_time(0.1)
@@ -178,7 +178,7 @@ def test_what_retention_dropped_is_told_as_missed():
     assert (answer.number("upto"), answer.number("missed")) == (11, 8)
 
 
-def test_the_journal_is_trimmed_to_its_bytes_in_small_steps():
+def test_the_journal_is_trimmed_to_its_bytes_in_small_steps() -> None:
     bench, a = published(1200, payload=bytes(1000), journal_bytes=200_000)
     bench.pass_time(31.0)
     status = bench.router.status(bench.now)["journal"]
@@ -189,7 +189,7 @@ def test_the_journal_is_trimmed_to_its_bytes_in_small_steps():
     assert a.tenant == "acme"
 
 
-def test_a_member_that_drains_waits_for_its_commits():
+def test_a_member_that_drains_waits_for_its_commits() -> None:
     bench, (a, _) = topology()
     bench.held = True
     a.event("e1", "git")
@@ -200,7 +200,7 @@ def test_a_member_that_drains_waits_for_its_commits():
     assert bench.stopped
 
 
-def test_a_member_with_nothing_to_commit_stops_at_once_and_one_that_hangs_in_time():
+def test_a_member_with_nothing_to_commit_stops_at_once_and_one_that_hangs_in_time() -> None:
     bench, _ = topology()
     bench.perform(bench.router.drain(bench.now))
     assert bench.stopped
@@ -220,7 +220,7 @@ def small(bench: Bench, instance: Instance, credit: int) -> None:
     instance.take()
 
 
-def test_relays_leave_an_instance_room_for_what_somebody_waits_for():
+def test_relays_leave_an_instance_room_for_what_somebody_waits_for() -> None:
     bench, (a, b) = topology()
     small(bench, b, 200)
     for number in range(100):
@@ -237,7 +237,7 @@ def test_relays_leave_an_instance_room_for_what_somebody_waits_for():
     assert [m.uuid for m in b.take(Kind.EVENT)] == ["later"]
 
 
-def test_relays_of_one_commit_leave_that_room_too():
+def test_relays_of_one_commit_leave_that_room_too() -> None:
     bench, (a, b) = topology()
     small(bench, b, 200)
     a.give(*(a.event_message(f"e{number}", "git") for number in range(150)))
@@ -245,7 +245,7 @@ def test_relays_of_one_commit_leave_that_room_too():
     assert bench.router.status(bench.now)["counters"]["relay_dropped"] == 99
 
 
-def test_an_instance_without_room_for_relays_keeps_them_from_no_other():
+def test_an_instance_without_room_for_relays_keeps_them_from_no_other() -> None:
     bench, (a, b, c) = topology(instances="abc")
     small(bench, b, 4)
     for number in range(20):

@@ -36,7 +36,7 @@ def journal(store: MemoryStore) -> list[tuple[str, str, str, bytes]]:
     ]
 
 
-def test_it_is_committed_then_answered_and_goes_nowhere():
+def test_it_is_committed_then_answered_and_goes_nowhere() -> None:
     bench, (a, b) = topology()
     bench.held = True
     tell(a, command(), reply("r1", "c1"), command("c2", b'{"n":2}'))
@@ -57,7 +57,7 @@ def test_it_is_committed_then_answered_and_goes_nowhere():
     assert bench.store.latest("acme") == 0, "no number of the tenant's sequence is used"
 
 
-def test_told_again_it_is_there_once_and_answered_again():
+def test_told_again_it_is_there_once_and_answered_again() -> None:
     bench, (a, b) = topology()
     tell(a, command(), reply("r1", "c1"))
     tell(b, command(), reply("r1", "c1"), uuid="j2")
@@ -66,7 +66,7 @@ def test_told_again_it_is_there_once_and_answered_again():
     assert "journal_conflict" not in bench.router.status(bench.now)["counters"]
 
 
-def test_a_further_copy_of_the_command_goes_to_the_connector_that_took_it():
+def test_a_further_copy_of_the_command_goes_to_the_connector_that_took_it() -> None:
     bench, (a, _) = topology()
     bench.declare("connector", "acme", "ci2", type="Ci")
     for letter, peer in (("a", a),):
@@ -80,7 +80,7 @@ def test_a_further_copy_of_the_command_goes_to_the_connector_that_took_it():
         assert given.text("target") == "ci"
 
 
-def test_a_copy_with_another_body_is_a_conflict():
+def test_a_copy_with_another_body_is_a_conflict() -> None:
     _, (a, _) = topology()
     tell(a, command())
     a.take()
@@ -89,7 +89,7 @@ def test_a_copy_with_another_body_is_a_conflict():
     assert refused.text("reason") == "CONFLICT"
 
 
-def test_a_uuid_that_was_resolved_to_another_before_is_counted_and_logged():
+def test_a_uuid_that_was_resolved_to_another_before_is_counted_and_logged() -> None:
     bench, (a, _) = topology()
     a.command("c1", "git", "Ci", "DO")
     a.take()
@@ -99,7 +99,7 @@ def test_a_uuid_that_was_resolved_to_another_before_is_counted_and_logged():
     assert [note.event for note in bench.notes if note.level == "warning"] == ["journal conflict"]
 
 
-def test_without_the_disk_it_is_not_answered():
+def test_without_the_disk_it_is_not_answered() -> None:
     bench, (a, _) = topology()
     bench.failing = True
     tell(a, command())
@@ -109,7 +109,7 @@ def test_without_the_disk_it_is_not_answered():
     assert [m.reference for m in a.take()] == ["j1"]
 
 
-def test_what_a_connector_may_not_send_is_journalled_and_counted():
+def test_what_a_connector_may_not_send_is_journalled_and_counted() -> None:
     bench, (a, _) = topology()
     bench.declare("connector", "acme", "lone", type="Ci", permissions=["Git"])
     tell(a, command(), source="lone")
@@ -119,7 +119,7 @@ def test_what_a_connector_may_not_send_is_journalled_and_counted():
 
 
 @pytest.mark.parametrize("source", ["", "nobody"])
-def test_from_nobody(source: str):
+def test_from_nobody(source: str) -> None:
     bench, (a, _) = topology()
     header = {"uuid": "j1", "entries": [command()[0]], **({"source": source} if source else {})}
     a.give(Message(Kind.JOURNAL, header, b"{}"))
@@ -128,7 +128,7 @@ def test_from_nobody(source: str):
     assert journal(bench.store) == []
 
 
-def test_another_tenants_connector_is_nobody_here():
+def test_another_tenants_connector_is_nobody_here() -> None:
     bench, _ = topology()
     _, (other, _) = topology("other", bench=bench)
     bench.declare("connector", "acme", "only-acme", type="Ci")
@@ -147,7 +147,7 @@ def test_another_tenants_connector_is_nobody_here():
         {**reply("r1", "c1")[0], "topic": None},
     ],
 )
-def test_a_record_that_is_none_is_passed_over(bad: Any):
+def test_a_record_that_is_none_is_passed_over(bad: Any) -> None:
     bench, (a, _) = topology()
     size = bad["size"] if isinstance(bad, dict) else 0
     good = command("good")
@@ -159,7 +159,7 @@ def test_a_record_that_is_none_is_passed_over(bad: Any):
 
 
 @pytest.mark.parametrize("size", [-1, 3, "2", True, None])
-def test_a_size_that_is_none_ends_the_reading(size: Any):
+def test_a_size_that_is_none_ends_the_reading(size: Any) -> None:
     bench, (a, _) = topology()
     header = {"uuid": "j1", "source": "ci", "entries": [{**command()[0], "size": size}, command("c2")[0]]}
     a.give(Message(Kind.JOURNAL, header, b"{}"))
@@ -168,7 +168,7 @@ def test_a_size_that_is_none_ends_the_reading(size: Any):
     assert bench.router.status(bench.now)["counters"]["journal_bad"] == 1
 
 
-def test_a_copy_of_one_whose_payload_was_left_out_is_the_same_command():
+def test_a_copy_of_one_whose_payload_was_left_out_is_the_same_command() -> None:
     bench, (a, _) = topology()
     message = Message(Kind.COMMAND, command()[0], b"a large one")
     cut, _ = command(payload=b"", cut=len(message.payload), digest=body_digest(message))

@@ -4,7 +4,7 @@ from tests.unit.cluster.bench import topology
 from zconnector.messages.kinds import Kind
 
 
-def test_a_reply_is_passed_on_at_once_and_confirmed_after_its_commit():
+def test_a_reply_is_passed_on_at_once_and_confirmed_after_its_commit() -> None:
     bench, (a, b) = topology()
     bench.held = True
     bench.log.clear()
@@ -22,7 +22,7 @@ def test_a_reply_is_passed_on_at_once_and_confirmed_after_its_commit():
     assert confirm.text("source") == "git"
 
 
-def test_a_failed_commit_holds_the_confirmation_back_for_good():
+def test_a_failed_commit_holds_the_confirmation_back_for_good() -> None:
     bench, (a, b) = topology()
     bench.held = True
     a.reply("r1", "u1", "ci", "git")
@@ -37,7 +37,7 @@ def test_a_failed_commit_holds_the_confirmation_back_for_good():
     assert [m.kind for m in b.take()] == [Kind.CONFIRM]
 
 
-def test_after_a_crash_before_the_commit_a_confirmation_waits_for_the_reply_to_come_again():
+def test_after_a_crash_before_the_commit_a_confirmation_waits_for_the_reply_to_come_again() -> None:
     bench, (a, _) = topology()
     bench.held = True
     a.reply("r1", "u1", "ci", "git")
@@ -52,7 +52,7 @@ def test_after_a_crash_before_the_commit_a_confirmation_waits_for_the_reply_to_c
     assert [m.kind for m in a.take()] == [Kind.CONFIRM]
 
 
-def test_after_a_crash_behind_the_commit_a_confirmation_passes():
+def test_after_a_crash_behind_the_commit_a_confirmation_passes() -> None:
     bench, (a, _) = topology()
     a.reply("r1", "u1", "ci", "git")
     bench.boot()
@@ -61,7 +61,7 @@ def test_after_a_crash_behind_the_commit_a_confirmation_passes():
     assert [m.kind for m in a.take()] == [Kind.CONFIRM]
 
 
-def test_a_copy_is_passed_on_again_but_journalled_once():
+def test_a_copy_is_passed_on_again_but_journalled_once() -> None:
     bench, (a, b) = topology()
     a.reply("r1", "u1", "ci", "git")
     bench.log.clear()
@@ -70,7 +70,7 @@ def test_a_copy_is_passed_on_again_but_journalled_once():
     assert "committed" not in bench.log
 
 
-def test_a_reply_goes_to_an_instance_that_has_its_recipient():
+def test_a_reply_goes_to_an_instance_that_has_its_recipient() -> None:
     _, (a, b) = topology()
     a.full("ci")
     a.take()
@@ -79,7 +79,7 @@ def test_a_reply_goes_to_an_instance_that_has_its_recipient():
     assert [m.uuid for m in b.take()] == ["r1"]
 
 
-def test_a_reply_to_somebody_away_is_journalled_and_asked_for_when_he_returns():
+def test_a_reply_to_somebody_away_is_journalled_and_asked_for_when_he_returns() -> None:
     bench, (a, b) = topology()
     for instance in (a, b):
         instance.full("ci")
@@ -91,7 +91,7 @@ def test_a_reply_to_somebody_away_is_journalled_and_asked_for_when_he_returns():
     assert [m.header["entries"] for m in a.take(Kind.PRESENCE)] == [["git"]]
 
 
-def test_confirmations_with_entries_that_are_none_are_passed_over():
+def test_confirmations_with_entries_that_are_none_are_passed_over() -> None:
     _, (a, _) = topology()
     a.reply("r1", "u1", "ci", "git")
     a.take()

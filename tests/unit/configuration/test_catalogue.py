@@ -41,7 +41,7 @@ CATALOGUE = Catalogue(
 )
 
 
-def test_versions_and_the_highest():
+def test_versions_and_the_highest() -> None:
     assert [str(version) for version in CATALOGUE.versions] == ["1.0", "1.1", "2.0", "3.0"]
     assert CATALOGUE.highest(1) == Version(1, 1)
     assert CATALOGUE.highest(0) == Version(3, 0)
@@ -70,11 +70,11 @@ def test_versions_and_the_highest():
         (command("ADMIN_UPDATE", 0), Reason.UNKNOWN_COMMAND),
     ],
 )
-def test_check(message: Message, expected: Reason | None):
+def test_check(message: Message, expected: Reason | None) -> None:
     assert reason(CATALOGUE, message) == expected
 
 
-def test_declared_says_the_same_without_looking_at_the_payload():
+def test_declared_says_the_same_without_looking_at_the_payload() -> None:
     assert CATALOGUE.declared(command("DO", 1)) is None
     refusal = CATALOGUE.declared(command("NEW", 1))
     assert refusal is not None
@@ -83,11 +83,11 @@ def test_declared_says_the_same_without_looking_at_the_payload():
     assert not CATALOGUE.declares(1, "NEW")
 
 
-def test_an_empty_catalogue_knows_no_version():
+def test_an_empty_catalogue_knows_no_version() -> None:
     assert reason(Catalogue(), command("DO")) is Reason.UNKNOWN_VERSION
 
 
-def test_missing_names_what_pivot_and_products_declare_beyond_the_list():
+def test_missing_names_what_pivot_and_products_declare_beyond_the_list() -> None:
     catalogue = Catalogue(
         [pivot(1, 0, A=None, B=None, ADMIN_X=None), implicit_pivot("Ci", 2, 0, ["A"])],
         [product("x", 1, 0, "C")],
@@ -100,7 +100,7 @@ def test_missing_names_what_pivot_and_products_declare_beyond_the_list():
     assert refusal.value.reason is Reason.UNKNOWN_VERSION
 
 
-def test_the_json_form_gives_the_same_catalogue_back():
+def test_the_json_form_gives_the_same_catalogue_back() -> None:
     again = Catalogue.from_dict(orjson.loads(orjson.dumps(CATALOGUE.to_dict())))
     assert (again.pivots, again.products) == (CATALOGUE.pivots, CATALOGUE.products)
 
@@ -114,7 +114,7 @@ def test_the_json_form_gives_the_same_catalogue_back():
         ({"pivots": [{"name": "x", "major": 1}, {}]}, "pivots[1].name: must be"),
     ],
 )
-def test_a_bad_document_is_refused(document: Any, said: str):
+def test_a_bad_document_is_refused(document: Any, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         Catalogue.from_dict(document)
     assert str(error.value).startswith(said)

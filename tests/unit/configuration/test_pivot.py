@@ -47,7 +47,7 @@ GANDALF = textwrap.dedent(
 )
 
 
-def test_gandalfs_layout_is_read():
+def test_gandalfs_layout_is_read() -> None:
     pivot = Pivot.from_yaml(GANDALF)
     assert (pivot.name, pivot.version, pivot.implicit) == ("Ci", Version(1, 2), False)
     assert [command.name for command in pivot.commandtypes] == ["CREATE", "DELETE", "PING"]
@@ -58,12 +58,12 @@ def test_gandalfs_layout_is_read():
     assert pivot.keys == (Key("url", "http://x", "string", "u", True),)
 
 
-def test_the_json_form_gives_the_same_pivot_back():
+def test_the_json_form_gives_the_same_pivot_back() -> None:
     pivot = Pivot.from_yaml(GANDALF)
     assert Pivot.from_dict(orjson.loads(orjson.dumps(pivot.to_dict()))) == pivot
 
 
-def test_a_product_connector_is_read_flat_or_nested():
+def test_a_product_connector_is_read_flat_or_nested() -> None:
     document: dict[str, Any] = {"name": "Ci", "product": "jenkins", "major": 1, "commandtypes": ["BUILD"]}
     flat = ProductConnector.from_dict(document)
     assert (flat.product, flat.version) == ("jenkins", Version(1, 0))
@@ -99,7 +99,7 @@ def test_a_product_connector_is_read_flat_or_nested():
         ({"implicit": "yes"}, "p.implicit: must be true or false, not str 'yes'"),
     ],
 )
-def test_an_error_names_place_value_and_rule(changes: dict[str, Any], said: str):
+def test_an_error_names_place_value_and_rule(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as error:
         Pivot.from_dict({"name": "Ci", "major": 1, **changes}, "p")
     assert str(error.value).startswith(said)
@@ -118,7 +118,7 @@ def test_an_error_names_place_value_and_rule(changes: dict[str, Any], said: str)
         ("[" * 5000, "f:"),
     ],
 )
-def test_what_is_no_document_is_refused(text: str | bytes, said: str):
+def test_what_is_no_document_is_refused(text: str | bytes, said: str) -> None:
     with pytest.raises(ConfigError, match=r"^f: ") as error:
         Pivot.from_yaml(text, "f")
     assert said in str(error.value)
@@ -140,7 +140,7 @@ def test_what_is_no_document_is_refused(text: str | bytes, said: str):
         ('"\\ud800"', "no valid YAML"),
     ],
 )
-def test_what_yaml_knows_and_json_does_not(value: str, said: str):
+def test_what_yaml_knows_and_json_does_not(value: str, said: str) -> None:
     """Most of these raised what nobody expected, and an operator's typing error ended the member."""
     text = f"name: Ci\nmajor: 1\nkeys: [{{name: A, defaultValue: {value}}}]\n"
     if value == said:
@@ -151,13 +151,13 @@ def test_what_yaml_knows_and_json_does_not(value: str, said: str):
     assert said in str(error.value)
 
 
-def test_a_text_that_cannot_be_encoded_is_refused():
+def test_a_text_that_cannot_be_encoded_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"p\.commandtypes\[0\]\.name"):
         Pivot.from_dict({"name": "Ci", "major": 1, "commandtypes": ["\ud800"]}, "p")
 
 
 @pytest.mark.parametrize("field", ["defaultValue", "x"])
-def test_what_is_too_deep_to_be_stored_or_told_is_refused(field: str):
+def test_what_is_too_deep_to_be_stored_or_told_is_refused(field: str) -> None:
     deep: Any = []
     for _ in range(240):
         deep = [deep]
@@ -167,14 +167,14 @@ def test_what_is_too_deep_to_be_stored_or_told_is_refused(field: str):
         Pivot.from_dict({"name": deep, "major": 1}, "p")
 
 
-def test_a_large_document_is_read_soon_or_refused():
+def test_a_large_document_is_read_soon_or_refused() -> None:
     began = time.process_time()
     with pytest.raises(ConfigError, match="more than 100000 values"):
         read_yaml("a: [" + "1," * 500_000 + "1]", "f")
     assert time.process_time() - began < 4
 
 
-def test_implicit_pivots_add_up():
+def test_implicit_pivots_add_up() -> None:
     first = implicit_pivot("Ci", 1, 0, ["A", "B", "A"])
     both = merged(first, implicit_pivot("Ci", 1, 0, ["B", "C"]))
     assert first.implicit
@@ -189,7 +189,7 @@ def test_implicit_pivots_add_up():
         lambda c: st.lists(c) | st.dictionaries(st.text(), c),
     )
 )
-def test_whatever_is_read_is_a_pivot_or_a_config_error(document: Any):
+def test_whatever_is_read_is_a_pivot_or_a_config_error(document: Any) -> None:
     for field in ("name", "major", "commandtypes", "keys"):
         try:
             Pivot.from_dict({"name": "Ci", "major": 1, field: document})

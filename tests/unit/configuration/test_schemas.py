@@ -23,7 +23,7 @@ OBJECT = {
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", {}, "{}"])
-def test_no_schema_takes_anything(nothing: object):
+def test_no_schema_takes_anything(nothing: object) -> None:
     assert compile_schema(nothing, "s") == ANYTHING
     assert compile_schema(nothing, "s").complaint(b"\xff not json") == ""
 
@@ -38,16 +38,16 @@ def test_no_schema_takes_anything(nothing: object):
         ([], "$: [] is not of type 'object'"),
     ],
 )
-def test_the_first_error_comes_with_its_path(payload: Any, said: str):
+def test_the_first_error_comes_with_its_path(payload: Any, said: str) -> None:
     assert compile_schema(OBJECT, "s").complaint(orjson.dumps(payload)) == said
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"\xff", b'{"name": NaN}'])
-def test_a_payload_that_is_no_json_is_named_so(payload: bytes):
+def test_a_payload_that_is_no_json_is_named_so(payload: bytes) -> None:
     assert compile_schema(OBJECT, "s").complaint(payload).startswith("payload is no JSON")
 
 
-def test_a_complaint_is_short_whatever_the_payload():
+def test_a_complaint_is_short_whatever_the_payload() -> None:
     assert len(compile_schema({"type": "object"}, "s").complaint(orjson.dumps("x" * 10_000))) <= 300
 
 
@@ -65,18 +65,18 @@ def test_a_complaint_is_short_whatever_the_payload():
         ("[1]", "s: must be a JSON Schema (an object), not list"),
     ],
 )
-def test_a_bad_schema_is_refused_when_it_is_loaded(schema: object, said: str):
+def test_a_bad_schema_is_refused_when_it_is_loaded(schema: object, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         compile_schema(schema, "s")
     assert str(error.value).startswith(said)
 
 
-def test_a_property_may_be_called_ref_and_a_literal_hold_one():
+def test_a_property_may_be_called_ref_and_a_literal_hold_one() -> None:
     schema = {"properties": {"$ref": {"type": "string"}, "a": {"enum": [{"$ref": "http://x"}]}}}
     assert compile_schema(schema, "s").complaint(b'{"$ref": 1}') != ""
 
 
-def test_an_id_and_a_reference_to_it_fetch_nothing():
+def test_an_id_and_a_reference_to_it_fetch_nothing() -> None:
     schema = {
         "id": "http://example.com/root.json",
         "properties": {"a": {"$ref": "#/definitions/b"}},
@@ -87,7 +87,7 @@ def test_an_id_and_a_reference_to_it_fetch_nothing():
     assert compiled.complaint(b'{"a": "x"}') == "$.a: 'x' is not of type 'integer'"
 
 
-def test_schemas_and_payloads_without_end_are_told():
+def test_schemas_and_payloads_without_end_are_told() -> None:
     assert "deeply" in compile_schema({"$ref": "#"}, "s").complaint(b"1")
     nested = {"items": {"$ref": "#"}}
     deep = b"[" * 900 + b"]" * 900
@@ -99,7 +99,7 @@ def test_schemas_and_payloads_without_end_are_told():
         compile_schema(source, "s")
 
 
-def test_draft_04_numbers_and_booleans():
+def test_draft_04_numbers_and_booleans() -> None:
     assert compile_schema({"type": "integer"}, "s").complaint(b"true") != ""
     assert compile_schema({"minimum": 1, "exclusiveMinimum": True}, "s").complaint(b"1") != ""
 
@@ -150,7 +150,7 @@ SLOW: dict[str, tuple[Any, bytes, str]] = {
 
 
 @pytest.mark.parametrize("what", SLOW)
-def test_no_payload_holds_its_connector_up(what: str):
+def test_no_payload_holds_its_connector_up(what: str) -> None:
     schema, payload, said = SLOW[what]
     taken, complaint = seconds(schema, payload)
     assert said in complaint
@@ -158,7 +158,7 @@ def test_no_payload_holds_its_connector_up(what: str):
     assert taken < 5, "two orders of magnitude below what each of them took, and above any machine's noise"
 
 
-def test_a_check_keeps_little():
+def test_a_check_keeps_little() -> None:
     payload = orjson.dumps([1] * 200_000)
     compiled = compile_schema({"anyOf": [{"items": {"type": "string"}}] * 3}, "s")
     tracemalloc.start()
@@ -179,14 +179,14 @@ def test_a_check_keeps_little():
         {"$ref": 5},
     ],
 )
-def test_a_reference_to_what_is_no_schema_is_refused_when_it_is_loaded(schema: Any):
+def test_a_reference_to_what_is_no_schema_is_refused_when_it_is_loaded(schema: Any) -> None:
     """Each of them raised on the first payload, which ended the connector."""
     with pytest.raises(ConfigError, match=r"^s: "):
         compile_schema(schema, "s")
 
 
 @pytest.mark.parametrize("patterns", [["a", "(?i)b"], ["(?P<x>a)", "(?P<x>b)"]])
-def test_patterns_of_names_do_not_disturb_each_other(patterns: list[str]):
+def test_patterns_of_names_do_not_disturb_each_other(patterns: list[str]) -> None:
     """They were joined into one expression, which could be none: that ended the connector."""
     schema = {"patternProperties": {pattern: {} for pattern in patterns}, "additionalProperties": False}
     assert compile_schema(schema, "s").complaint(b'{"a": 1}') == ""
@@ -194,6 +194,6 @@ def test_patterns_of_names_do_not_disturb_each_other(patterns: list[str]):
 
 
 @pytest.mark.parametrize("pattern", [r"(?=a)b", r"(a)\1", "((a{100}){100}){100}", "\ud800"])
-def test_a_pattern_that_cannot_be_bounded_is_refused(pattern: str):
+def test_a_pattern_that_cannot_be_bounded_is_refused(pattern: str) -> None:
     with pytest.raises(ConfigError, match="s: "):
         compile_schema({"pattern": pattern}, "s")

@@ -11,10 +11,11 @@ import orjson
 import pytest
 
 from zconnector.configuration.pivot import Version
-from zconnector.connector.admin import ADMIN_WORKER, AdminWorker, read_version
+from zconnector.connector.admin import AdminWorker, read_version
 from zconnector.connector.hands import Place
 from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.errors import ConfigError, Reason, Refusal
+from zconnector.queue.lines import ADMIN_WORKER
 
 
 class Door:

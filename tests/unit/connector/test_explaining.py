@@ -242,7 +242,7 @@ def test_what_is_not_known_is_not_found(con: Connector) -> None:
 
 def test_put_off_by_its_worker_with_the_last_error(con: Connector) -> None:
     con.call("register", worker="w1", major=1, minor=0, commands=["PULL", "CLONE"])
-    version = {"worker": "w1", "major": 1, "minor": 0}
+    version: dict[str, Any] = {"worker": "w1", "major": 1, "minor": 0}
     offer(con, "c1")
     con.call("tidings", holder="h1", **version)
     (taken,) = con.result(con.call("take", holder="h1", commands=["PULL"], **version))["commands"]
@@ -265,7 +265,7 @@ def test_put_off_by_its_worker_with_the_last_error(con: Connector) -> None:
 
 def test_a_stream_that_has_all_it_wants_is_busy(con: Connector) -> None:
     con.call("register", worker="w1", major=1, minor=0, commands=["PULL", "CLONE"])
-    version = {"worker": "w1", "major": 1, "minor": 0}
+    version: dict[str, Any] = {"worker": "w1", "major": 1, "minor": 0}
     con.call("tidings", holder="h1", **version)
     offer(con, "c1", "c2")
     con.result(con.call("take", holder="h1", commands=["PULL"], limit=1, **version))

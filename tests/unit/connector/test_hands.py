@@ -12,6 +12,7 @@ from zconnector.clock import SystemClock
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.hands import Hands, Place, Ports
 from zconnector.errors import ConfigError
+from zconnector.repository.cleaning import Gone, Unwanted
 from zconnector.repository.install import Installed
 from zconnector.repository.layout import WorkerName
 from zconnector.repository.source import Source
@@ -51,7 +52,7 @@ class Packages:
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         return None, None
 
-    async def clean(self, worker: WorkerName, unwanted: Callable[[Version], bool]) -> list[Version]:
+    async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
         return []
 
 
@@ -99,7 +100,7 @@ async def test_a_version_that_is_wanted_again_while_it_is_being_forgotten_starts
     manager, clock = Manager(), SystemClock()
     manager.configured(Wanted.from_values({"product": "jenkins"}), clock.now())
     processes = Spawned()
-    ports = Ports(packages=lambda root: Packages(), processes=lambda *_: processes)
+    ports = Ports(packages=lambda *_: Packages(), processes=lambda *_: processes)
     place = Place("ci", "Ci", tmp_path, False, {})
     told: dict[str, Callable[..., None]] = dict.fromkeys(("answer", "changed", "wrote"), lambda *_: None)
     hands = Hands(manager, Door(), place, Server, clock, ports=ports, **told)
@@ -108,7 +109,7 @@ async def test_a_version_that_is_wanted_again_while_it_is_being_forgotten_starts
         await processes.one_more()
         hands.feed([Stop(V10)])
         await hands.supervision.reached("Ci-1.0", {State.STOPPED})
-        hands.feed([Clean((V11,), ())])
+        hands.feed([Clean()])
         await Server.stopping.wait()
         hands.feed([Start(V10)])
         await asyncio.sleep(0)

@@ -14,7 +14,7 @@ from zconnector.messages.kinds import MAX_MESSAGE, Kind
 from zconnector.messages.message import Message
 from zconnector.queue.store import DEAD
 
-V1 = {"worker": "w1", "major": 1, "minor": 0}
+V1: dict[str, Any] = {"worker": "w1", "major": 1, "minor": 0}
 
 
 def ready() -> Connector:
@@ -345,7 +345,14 @@ def test_a_silent_gandalf_worker_of_the_same_name_ends_no_lease_of_a_stream() ->
 
 def test_what_a_sender_wishes_reaches_the_target_and_what_breaks_a_rule_is_refused() -> None:
     con = ready()
-    wishes = {"ttl": 5, "delay": 6, "priority": 9, "order_key": "k", "lease": 1_000, "retry": {"attempts": 2}}
+    wishes: dict[str, Any] = {
+        "ttl": 5,
+        "delay": 6,
+        "priority": 9,
+        "order_key": "k",
+        "lease": 1_000,
+        "retry": {"attempts": 2},
+    }
     con.call("send_command", b"{}", type="Git", command="CLONE", **wishes)
     (sent,) = con.said(Kind.COMMAND)
     assert {name: sent.header[name] for name in wishes} == wishes

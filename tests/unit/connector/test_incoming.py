@@ -340,7 +340,7 @@ def test_a_reply_that_cannot_be_stored_is_not_confirmed() -> None:
 def test_a_reply_that_comes_again_is_confirmed_again_and_shown_once() -> None:
     con = ready()
     iterator = con.iterator("event")
-    args = {"iterator": iterator, "topic": "BUILD", "reference": "c9", "worker": "w1"}
+    args: dict[str, Any] = {"iterator": iterator, "topic": "BUILD", "reference": "c9", "worker": "w1"}
     con.hear("a", reply())
     con.hear("b", reply())
     con.wait(WINDOW)

@@ -423,7 +423,7 @@ def test_a_canary_has_room_in_a_queue_that_is_full_of_what_waits_for_its_version
     """The first version of a connector could not pass its gate, and nothing else could empty the queue."""
     con = ready(queue=QueueSettings(max_commands=1))
     assert con.result(send(con, "c1"))["outcome"] == "ACCEPTED"
-    canary = {"worker": "ADMIN", "context": "zconnector-canary-1.0"}
+    canary: dict[str, Any] = {"worker": "ADMIN", "context": "zconnector-canary-1.0"}
     assert con.result(send(con, "c2", **canary))["outcome"] == "ACCEPTED"
     assert con.refusal(send(con, "c3", context="zconnector-canary-1.0")).reason is Reason.QUEUE_FULL
     for number in range(31):

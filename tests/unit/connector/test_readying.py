@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.repositories import KEY, publish, worker_folder
+from tests.support.repositories import KEY, FixedClock, publish, worker_folder
 from zconnector.configuration.pivot import Version
 from zconnector.connector.readying import DiskPackages, Readying
 from zconnector.errors import ConfigError
+from zconnector.repository.cleaning import Gone, Unwanted
+from zconnector.repository.layout import WorkerName
 from zconnector.versions.wanted import Wanted
 
 V10 = Version(1, 0)
@@ -46,7 +48,7 @@ def again(tmp_path: Path) -> None:
 
 
 def make(tmp_path: Path, root: str = "root") -> Readying:
-    return Readying(Door(), DiskPackages(tmp_path / root), "Ci", False)
+    return Readying(Door(), DiskPackages(tmp_path / root, FixedClock()), "Ci", False)
 
 
 def test_a_start_takes_the_content_that_it_is_told_whatever_was_installed_since(
@@ -76,5 +78,35 @@ def test_content_that_is_nowhere_any_more_is_not_started_by_another(tmp_path: Pa
         again(tmp_path)
         with pytest.raises(ConfigError, match=r"was installed with SHA-256 .* zconnector worker update 1\.0"):
             await make(tmp_path, "a third root").start(wanted, V10, first.sha256)
+
+    asyncio.run(scene())
+
+
+def test_what_is_looked_for_while_something_is_removed_is_found_only_if_it_stays(
+    tmp_path: Path, wanted: Wanted
+) -> None:
+    """A start could be given a folder that was on its way out."""
+
+    class Slow(DiskPackages):
+        began, may_end = asyncio.Event(), asyncio.Event()
+
+        async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
+            self.began.set()
+            await self.may_end.wait()
+            return await super().clean(worker, unwanted)
+
+    async def scene() -> None:
+        packages = Slow(tmp_path / "root", FixedClock())
+        readying = Readying(Door(), packages, "Ci", False)
+        first = await readying.install(wanted, V10)
+        removal = asyncio.create_task(readying.clean(wanted, lambda: lambda *_: True))
+        await packages.began.wait()
+        lookup = asyncio.create_task(readying.installed(wanted, V10))
+        await asyncio.sleep(0)
+        assert first.executable.exists()
+        packages.may_end.set()
+        assert [str(gone) for gone in await removal] == [f"1.0 ({first.sha256[:12]})"]
+        with pytest.raises(ConfigError, match="is not installed"):
+            await lookup
 
     asyncio.run(scene())

@@ -165,7 +165,7 @@ def test_several_forms_in_one_confirm() -> None:
     con = ready()
     publish(con, "e1")
     publish(con, "e2")
-    con.hear("a", confirm(["e1", 1], ["nobody's", 3], ["e2", 2], "rubbish"))
+    con.hear("a", confirm(["e1", 1], ["nobody's", 3], ["e2", 2], "rubbish"))  # type: ignore[arg-type]
     assert con.queue.cursor == 2
     con.wait(1.0)
     assert con.store.rows["outbox"] == {}
@@ -334,7 +334,7 @@ def test_events_that_are_sent_again_keep_to_the_pace() -> None:
 def test_an_event_is_stored_and_shown_once_whatever_the_ways_it_came() -> None:
     con = ready()
     iterator = con.iterator("event")
-    args = {"iterator": iterator, "topic": "BUILDS", "event": "DONE", "worker": "w1"}
+    args: dict[str, Any] = {"iterator": iterator, "topic": "BUILDS", "event": "DONE", "worker": "w1"}
     first = con.call("wait_event", **args)
     con.hear("a", event("e1"))
     con.hear("b", event("e1", seq=1))

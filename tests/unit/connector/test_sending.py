@@ -163,7 +163,13 @@ def test_a_completion_that_cannot_be_stored_is_an_error_to_the_worker_and_may_be
     con.hear("a", command())
     con.wait_command()
     con.full = True
-    args = {"uuid": "r1", "topic": "CLONE", "event": "SUCCES", "reference": "c1", "worker": "w1"}
+    args: dict[str, Any] = {
+        "uuid": "r1",
+        "topic": "CLONE",
+        "event": "SUCCES",
+        "reference": "c1",
+        "worker": "w1",
+    }
     assert con.refusal(con.call("send_event", **args)).reason == "STORAGE_FAILED"
     con.full = False
     con.clear()
@@ -223,7 +229,7 @@ def test_an_argument_that_breaks_its_rule_is_refused(args: dict[str, Any]) -> No
 def test_an_event_of_another_tenant_is_refused_and_nothing_of_it_stays(reference: str) -> None:
     """No instance would take it: it would go round in the outbox for its retention."""
     con = ready("a")
-    args = {"uuid": "e1", "topic": "T", "event": "E", "tenant": "t2", "reference": reference}
+    args: dict[str, Any] = {"uuid": "e1", "topic": "T", "event": "E", "tenant": "t2", "reference": reference}
     refusal = con.refusal(con.call("send_event", **args))
     assert (refusal.reason, refusal.uuid) == ("WRONG_TENANT", "e1")
     assert "t1" in refusal.detail

@@ -119,10 +119,16 @@ def test_a_question_of_an_operator_waits_for_the_admin_worker(con: Connector) ->
 
 def test_a_canary_that_a_killed_router_left_is_run_by_nobody(con: Connector) -> None:
     """Its pin went with the router: the version that had to show nothing ran it."""
-    canary = {"target": "self", "type": "Git", "command": "PULL", "major": 1, "context": f"{CANARY}1.1"}
-    common = {"timeout": 60_000, "ttl": 60_000, "retry": {"attempts": 1}}
+    canary: dict[str, Any] = {
+        "target": "self",
+        "type": "Git",
+        "command": "PULL",
+        "major": 1,
+        "context": f"{CANARY}1.1",
+    }
+    common: dict[str, Any] = {"timeout": 60_000, "ttl": 60_000, "retry": {"attempts": 1}}
     sent = con.call("send_command", b"{}", uuid="canary", worker="ADMIN", **canary, **common)
-    other = {**canary, "context": "app"}
+    other: dict[str, Any] = {**canary, "context": "app"}
     con.call("send_command", b"{}", uuid="other", worker="ADMIN", **other, **common)
     assert con.result(sent)["outcome"] == "ACCEPTED"
     again = con.restart()
@@ -131,3 +137,10 @@ def test_a_canary_that_a_killed_router_left_is_run_by_nobody(con: Connector) -> 
     assert [command.uuid for command in again.queue.live_commands()] == ["other"]
     wait = again.call("wait_command", iterator=again.iterator("command"), command="PULL", major=1, worker="w")
     assert again.result(wait)["uuid"] == "other"
+
+
+def test_status_shows_what_is_waited_for(con: Connector) -> None:
+    assert con.router.status(con.now)["rollout"] == {"step": None, "waits": None}
+    waits = {"versions": ["1.1"], "reason": "the repository is away", "tries": 2}
+    con.result(con.call("admin_keep", orjson.dumps({"step": "FETCHING", "waits": waits})))
+    assert con.router.status(con.now)["rollout"] == {"step": "FETCHING", "waits": waits}

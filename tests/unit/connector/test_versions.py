@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.connector import PIVOTS, Connector, command
 from tests.support.operator import control
-from zconnector.queue.leases import Version
+from zconnector.configuration.pivot import Version
 
 V10, V11 = Version(1, 0), Version(1, 1)
 

@@ -76,7 +76,7 @@ def test_a_stranger(con: Connector) -> None:
 
 def test_a_worker_of_zconnector_v1(con: Connector) -> None:
     con.call("register", worker="w1", major=1, minor=0, commands=["PULL", "CLONE"])
-    version = {"worker": "w1", "major": 1, "minor": 0}
+    version: dict[str, Any] = {"worker": "w1", "major": 1, "minor": 0}
     con.call("tidings", holder="h1", **version)
     con.call("take", holder="h1", commands=["PULL"], **version)
     con.hear("a", command("c1", "PULL", accept_until=con.now.wall + 10_000))

@@ -6,9 +6,10 @@ import pytest
 
 from tests.support.connector import Connector, command
 from tests.support.transcript import at
+from zconnector.configuration.pivot import Version
 from zconnector.connector.workers import Gone, Workers
 from zconnector.errors import Reason
-from zconnector.queue.leases import Lease, Version
+from zconnector.queue.leases import Lease
 
 ONE = Version(1, 0)
 

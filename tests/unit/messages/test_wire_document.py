@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.support.wire_document import DOCUMENT, ROOT, numbers, section, tables
-from zconnector.configuration import schemas
+from zconnector.configuration import keywords
 from zconnector.connector import holding, journalling, outgoing, places, subscribing, tidings
 from zconnector.errors import REASONS, Fault, Reason, WireError
 from zconnector.messages import codec, kinds, retry
@@ -222,7 +222,7 @@ def test_limits_of_commands() -> None:
     assert in_flight == [AggregatorSettings(state_dir=ROOT).max_in_flight]
     assert in_flight == [ClusterSettings(state_dir=ROOT).max_in_flight]
     looks = numbers(table["looks at a value while a payload is checked against its schema"])
-    assert looks == [schemas.MAX_STEPS]
+    assert looks == [keywords.MAX_STEPS]
     assert numbers(table["timeout of a command"]) == [1, _connector().max_timeout_ms]
 
 

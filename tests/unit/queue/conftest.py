@@ -13,9 +13,9 @@ import pytest
 from tests.support.agendas import hold_queue
 from zconnector.actions import Actions, Caller, Commit, Note, Reach, Respond
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.errors import StorageError
 from zconnector.messages import Kind, Message
-from zconnector.queue.leases import Version
 from zconnector.queue.local import Completed, LocalQueue, Offered, Published
 from zconnector.queue.memory import MemoryQueueStore
 from zconnector.queue.settling import Settlement

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.subscribers import Subscribers
-from zconnector.queue.leases import Version
+from zconnector.configuration.pivot import Version
 from zconnector.queue.routing import Routing
 from zconnector.settings import QueueSettings
 
@@ -83,7 +84,7 @@ def lease_over(bench: Bench, backlog: int) -> int:
 def wishes(bench: Bench, backlog: int) -> None:
     """Commands of every priority, in chains, with delays and times to live."""
     for number in range(backlog):
-        fields = {"priority": number % 10, "order_key": f"k{number % 25}", "ttl": 900_000}
+        fields: dict[str, Any] = {"priority": number % 10, "order_key": f"k{number % 25}", "ttl": 900_000}
         bench.offer(bench.command(f"u{number}", delay=800_000 * (number % 3 == 1), **fields))
 
 
@@ -233,5 +234,5 @@ def test_a_full_event_store_makes_room_at_the_same_cost(bench_with: Callable[...
         for number in range(limit + 1):
             bench.publish(bench.event(f"e{number}"))
         message = bench.event("new")
-        costs.append(lines_of(lambda bench=bench, message=message: bench.publish(message)))
+        costs.append(lines_of(partial(bench.publish, message)))
     assert costs[1] <= costs[0] + 10

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from zconnector.actions import Caller
+from zconnector.configuration.pivot import Version
 from zconnector.errors import Reason
 from zconnector.messages import Message
-from zconnector.queue.leases import Version
 from zconnector.queue.local import Offered
 from zconnector.queue.store import COMMANDS, DEAD, scan_all
 
@@ -575,7 +575,7 @@ def test_a_crash_before_the_commit_loses_only_what_nobody_was_told(bench: Bench)
 def test_a_lease_writes_no_payload(bench: Bench) -> None:
     written: list[Any] = []
     commit = bench.store.commit
-    bench.store.commit = lambda writes: written.extend(writes) or commit(writes)  # type: ignore[method-assign, func-returns-value]
+    bench.store.commit = lambda writes: written.extend(writes) or commit(writes)  # type: ignore[method-assign]
     bench.offer(bench.command("u1", payload=b"x" * 100_000))
     written.clear()
     bench.wait(bench.iterator())

@@ -14,7 +14,7 @@ from zconnector.messages.codec import decode, encode_one
 from zconnector.queue.bodies import AHEAD, AHEAD_MOST, READ, Messages
 from zconnector.queue.envelope import pack, unfit, unpack
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),

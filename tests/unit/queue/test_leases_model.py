@@ -33,6 +33,11 @@ def fits(waiter: int, command: int) -> bool:
     return 0 in (waiter, command) or waiter == command
 
 
+def state_of(register: Any, uuid: str) -> str:
+    """Of a command that is there."""
+    return str(register.find(uuid).state)
+
+
 class Told(Bench):
     """A bench that tells the model of each answer at the moment it is given."""
 
@@ -81,7 +86,7 @@ class Leases(RuleBasedStateMachine):
                 and other not in self.held
                 and other not in self.ended | dict.fromkeys(self.ending)
                 # A second completion begins anew when the commit of the first one fails.
-                and self.bench.queue._register.find(other).state != "COMPLETING"
+                and state_of(self.bench.queue._register, other) != "COMPLETING"
             ):
                 could = message.text("command") == name and fits(major, message.number("major"))
                 older = could and self.order[other] < self.order[uuid]
@@ -186,7 +191,7 @@ class Leases(RuleBasedStateMachine):
             self.ending.add(uuid)
         message = self.bench.event(reply, "X", event, reference=uuid)
         self.bench.do(self.bench.queue.complete(message, self.bench.now, self.completed(uuid, reply)))
-        if uuid not in self.ended and self.bench.queue._register.find(uuid).state != "COMPLETING":
+        if uuid not in self.ended and state_of(self.bench.queue._register, uuid) != "COMPLETING":
             self.ending.discard(uuid)
 
     @precondition(lambda self: self.bench.pending)
@@ -214,7 +219,7 @@ class Leases(RuleBasedStateMachine):
             command = register.find(uuid)
             assert command is not None, f"{uuid} was told as stored, and is lost"
         for uuid in self.ended:
-            assert register.find(uuid).state == "DONE"
+            assert state_of(register, uuid) == "DONE"
         for uuid in sorted(self.sent, key=lambda uuid: int(uuid[1:])):
             command = register.find(uuid)
             if command is not None and uuid not in self.order:

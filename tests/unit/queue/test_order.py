@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -166,7 +166,8 @@ def test_time_to_live_goes_on_over_a_restart_and_a_full_disk(bench: Bench) -> No
 @pytest.mark.parametrize("rings", ["delay", "lease"])
 def test_what_is_over_is_not_begun_at_the_moment_at_which_it_expires(bench: Bench, rings: str) -> None:
     """A process that stood still finds both alarms due: the first one used to hand it out once more."""
-    bench.offer(bench.command("u1", ttl=2_000, **{rings: 1_500}))
+    wishes: dict[str, Any] = {rings: 1_500}
+    bench.offer(bench.command("u1", ttl=2_000, **wishes))
     if rings == "lease":
         bench.took()
     waiting = bench.take()
@@ -207,7 +208,9 @@ def test_a_gandalf_command_has_so_many_attempts_as_well(bench: Bench) -> None:
     (letter,) = bench.letters()
     assert letter["detail"] == "5 attempts, the last: its worker is silent"
     assert bench.replies() == [("FAIL", "u1", "ATTEMPTS_EXHAUSTED")]
-    assert bench.complete("u1").outcome == "LATE"
+    ended = bench.complete("u1")
+    assert ended is not None
+    assert ended.outcome == "LATE"
 
 
 def test_the_last_attempt_may_end_while_the_disk_is_full(bench: Bench) -> None:

@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from zconnector.queue.leases import Command, Version
-from zconnector.queue.routing import BUCKETS, Routing, Rule, bucket
+from zconnector.configuration.pivot import Version
+from zconnector.queue.leases import Command
+from zconnector.queue.routing import BUCKETS, Aim, Routing, Rule, bucket
 
 V10, V11, V12, V20 = Version(1, 0), Version(1, 1), Version(1, 2), Version(2, 0)
 BOTH = {V10: frozenset({"A"}), V11: frozenset({"A"})}
@@ -24,7 +25,7 @@ def rule_of(routing: Routing, name: str = "A") -> Rule:
     return rule
 
 
-def traffic(rule: Rule, major: int = 0) -> dict[Version | None, int]:
+def traffic(rule: Rule, major: int = 0) -> dict[Version | Aim | None, int]:
     """Buckets by the version that gets them."""
     targets = [rule.target(major, slot) for slot in range(BUCKETS)]
     return {version: targets.count(version) for version in set(targets)}

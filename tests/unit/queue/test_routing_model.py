@@ -23,7 +23,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.unit.queue.conftest import Bench
 from zconnector.actions import Actions, Caller, Respond
-from zconnector.queue.leases import Command, Version
+from zconnector.configuration.pivot import Version
+from zconnector.queue.leases import Command
 from zconnector.queue.routing import Aim, Routing
 from zconnector.queue.states import State
 from zconnector.settings import QueueSettings
@@ -91,7 +92,7 @@ def goes_to(table: Routing, command: Command) -> Version | Aim | None:
     for version, upto in zip(named, accumulate(table.shares[v] * scale for v in named), strict=True):
         if hashed < round(upto, 6):
             return version
-    return (rest or able or [None])[0]
+    return next(iter(rest or able), None)
 
 
 def barred(table: Routing, wait: Wait) -> bool:
@@ -116,7 +117,8 @@ def may(table: Routing, wait: Wait, command: Command) -> bool:
     if Aim(wait.worker) in table.aims.values():
         return goes_to(table, command) == Aim(wait.worker)  # that, and nothing else
     known = set(wait.serves) & (set(table.active) | set(table.gated))
-    return goes_to(table, command) in (known or {None})
+    goes = goes_to(table, command)
+    return goes in known if known else goes is None
 
 
 class Told(Bench):
@@ -206,7 +208,12 @@ class Tables(RuleBasedStateMachine):
     def offer(self, name: str, major: int, context: str, key: str, priority: int, salt: int) -> None:
         uuid = f"u{len(self.sent)}-{salt}"
         self.sent.append(uuid)
-        fields = {"context": context, "order_key": key, "priority": priority, "accept_until": FOREVER}
+        fields: dict[str, Any] = {
+            "context": context,
+            "order_key": key,
+            "priority": priority,
+            "accept_until": FOREVER,
+        }
         message = self.bench.command(uuid, name, major=major, **fields)
         if len(self.sent) - len(self.ended) > 60:
             self.sent.pop()
@@ -227,7 +234,7 @@ class Tables(RuleBasedStateMachine):
         serving = serves[-1] if serves else None
         args: Any = (caller, iterator, name, major, worker, serving, self.bench.now)
         # Of one version the queue finds out by itself.
-        more = {"serves": serves} if len(serves) > 1 else {}
+        more: dict[str, Any] = {"serves": serves} if len(serves) > 1 else {}
         self.bench.do(self.bench.queue.wait_command(*args, **more))
 
     @rule(

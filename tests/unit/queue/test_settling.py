@@ -142,6 +142,7 @@ def test_nak_without_a_pause_is_another_attempt_at_once(bench: Bench) -> None:
         waiting = bench.take()
         assert bench.settles(lease, "nak", delay=0) == ""
         bench.passes(0)
+    assert waiting is not None
     assert bench.taken(waiting) is not None
 
 
@@ -171,7 +172,8 @@ def test_a_settlement_that_cannot_be_stored_is_refused_and_the_lease_lasts(
     assert bench.settles(lease, outcome, event="STEP" if outcome == "progress" else "") == "STORAGE_FAILED"
     bench.full = False
     assert bench.state() == {"LEASED": 1}
-    assert bench.replies() == bench.letters() == []
+    assert not bench.replies()
+    assert not bench.letters()
     assert bench.settles(lease, "ack") == ""
     bench.restart()
     assert bench.state() == {"DONE": 1}

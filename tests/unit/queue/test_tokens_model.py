@@ -23,9 +23,10 @@ from tests.unit.queue.conftest import Bench
 from tests.unit.queue.test_leases_model import FOREVER, Told
 from zconnector.actions import Actions, Caller, Respond
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.errors import Refusal
 from zconnector.messages.retry import RetryPolicy
-from zconnector.queue.leases import Command, Version
+from zconnector.queue.leases import Command
 from zconnector.queue.local import Offered
 from zconnector.queue.settling import Settlement
 from zconnector.queue.states import ENDED, State
@@ -130,7 +131,7 @@ class Tokens(RuleBasedStateMachine):
     def offer(self, name: str, priority: int, order_key: str, delay: int) -> None:
         uuid = f"u{len(self.sent)}"
         self.sent.append(uuid)
-        wishes = {"priority": priority, "order_key": order_key, "delay": delay}
+        wishes: dict[str, Any] = {"priority": priority, "order_key": order_key, "delay": delay}
         message = self.bench.command(uuid, name, accept_until=FOREVER, **wishes)
         self.bench.do(self.bench.queue.offer(message, self.bench.now, self.offered(uuid), POLICY))
 

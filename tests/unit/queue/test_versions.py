@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from zconnector.actions import Caller
-from zconnector.queue.leases import MAX_CONTEXT, Version
+from zconnector.configuration.pivot import Version
+from zconnector.queue.leases import MAX_CONTEXT
 from zconnector.queue.routing import Routing
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def test_a_context_is_known_after_a_restart_and_a_long_one_is_not_kept(bench: Be
     assert contexts == ["c" * MAX_CONTEXT, "", ""]
     route(bench, BOTH, pins={"c" * MAX_CONTEXT: V10})
     assert uuids(bench, take(bench, V10)) == ["short"]
-    (entry, _) = bench.taken(take(bench, V11)) or ()
+    entry, _ = bench.taken(take(bench, V11)) or ({}, b"")
     assert entry["context"] == "é" * (MAX_CONTEXT // 2 + 1), "what is handed out has it all the same"
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.repositories import JENKINS, FixedClock, publish, source, worker_folder
 from zconnector.configuration.pivot import Version
 from zconnector.errors import Refusal
-from zconnector.repository.cleaning import clean
+from zconnector.repository.cleaning import CleanStep, Gone, clean
 from zconnector.repository.install import install, installed_versions
 from zconnector.repository.root import Root
 
@@ -32,20 +32,22 @@ def left(root: Path) -> list[Version]:
 
 def test_what_is_unwanted_goes_whole(root: Path) -> None:
     assert left(root) == [Version(1, 2), Version(1, 1), Version(1, 0), Version(1, 0)]
-    assert clean(root, JENKINS, lambda version: version.minor != 1) == [Version(1, 0), Version(1, 2)]
+    gone = clean(root, JENKINS, lambda version, _: version.minor != 1)
+    assert [one.version for one in gone] == [Version(1, 0), Version(1, 0), Version(1, 2)]
     assert left(root) == [Version(1, 1)]
     assert list((root / "fresh").iterdir()) == []
 
 
 def test_the_rest_stays_in_all_its_contents(root: Path) -> None:
-    assert clean(root, JENKINS, lambda version: version.minor > 0) == [Version(1, 1), Version(1, 2)]
+    gone = clean(root, JENKINS, lambda version, _: version.minor > 0)
+    assert [one.version for one in gone] == [Version(1, 1), Version(1, 2)]
     assert left(root) == [Version(1, 0), Version(1, 0)]
 
 
 def test_what_is_no_installed_version_is_left_alone(root: Path) -> None:
     strange = root / "installed" / "ci" / "jenkins" / "notes"
     strange.mkdir()
-    clean(root, JENKINS, lambda version: True)
+    clean(root, JENKINS, lambda *_: True)
     assert left_over(root) == ["notes"]
 
 
@@ -55,9 +57,38 @@ def left_over(root: Path) -> list[str]:
 
 def test_nothing_is_removed_while_an_install_has_the_root(root: Path) -> None:
     with Root(root), pytest.raises(Refusal, match="another install"):
-        clean(root, JENKINS, lambda version: True)
+        clean(root, JENKINS, lambda *_: True)
     assert len(left(root)) == 4
 
 
 def test_of_a_worker_that_was_never_installed_there_is_nothing(tmp_path: Path) -> None:
-    assert clean(tmp_path / "root", JENKINS, lambda version: True) == []
+    assert clean(tmp_path / "root", JENKINS, lambda *_: True) == []
+
+
+def test_one_content_of_a_version_goes_and_the_other_stays(root: Path) -> None:
+    new, old = (one for one in installed_versions(root, JENKINS) if one.version == Version(1, 0))
+    gone = clean(root, JENKINS, lambda version, sha256: version == Version(1, 0) and sha256 != new.sha256)
+    assert gone == [Gone(Version(1, 0), old.sha256)]
+    assert str(gone[0]) == f"1.0 ({old.sha256[:12]})"
+    assert new in installed_versions(root, JENKINS)
+    assert len(left(root)) == 3
+
+
+def test_a_folder_that_cannot_be_read_is_told_by_no_content(root: Path) -> None:
+    new = installed_versions(root, JENKINS)[0]
+    (new.directory / "origin.json").write_text("{")
+    asked: list[tuple[Version, str]] = []
+
+    def unwanted(version: Version, sha256: str) -> bool:
+        asked.append((version, sha256))
+        return not sha256
+
+    assert clean(root, JENKINS, unwanted) == [Gone(new.version, "")]
+    assert len(asked) == 4
+    assert len(left(root)) == 3
+
+
+def test_the_steps(root: Path) -> None:
+    steps: list[CleanStep] = []
+    clean(root, JENKINS, lambda version, _: version.minor == 2, steps.append)
+    assert steps == list(CleanStep)

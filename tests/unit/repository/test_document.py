@@ -23,7 +23,7 @@ _FLAT = " ".join(TEXT.split())
 def test_the_example_has_the_fields_of_a_manifest() -> None:
     example = json.loads(re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)[0])
     file = File.of(example["files"][0]["path"], b"")
-    made = orjson.loads(sign(Manifest("acme", 1, 1, KEY.public, (file,)), KEY).render())
+    made = orjson.loads(sign(Manifest("acme", 1, 1, KEY.public, (file,), expires=2), KEY).render())
     assert list(example) == list(made)
     assert list(example["files"][0]) == list(made["files"][0])
 
@@ -47,7 +47,7 @@ def test_the_steps_of_an_install() -> None:
 
 def test_the_exit_statuses() -> None:
     rows = re.findall(r"\| `(\w+Error)`(?:, `(\w+Error)`)? \| (\d+) \|", TEXT)
-    assert len(rows) == 7
+    assert len(rows) == 8
     for first, second, code in rows:
         for name in filter(None, (first, second)):
             assert getattr(errors, name).exit_code == int(code), name

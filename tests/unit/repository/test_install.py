@@ -26,11 +26,13 @@ from tests.support.zips import WORKER, Part, build
 from zconnector.configuration.pivot import Pivot, Version
 from zconnector.errors import (
     ArchiveError,
+    AwayError,
     ConfigError,
     DamagedError,
     FetchError,
     Refusal,
     RepositoryError,
+    StaleError,
     StorageError,
     UntrustedError,
     ZConnectorError,
@@ -55,8 +57,10 @@ class Scene:
         self.repository, self.root = path / "repository", path / "root"
         publish(self.repository, worker_folder(path / "w10"))
 
-    def install(self, version: Version = V10, source_: Source | None = None) -> Installed:
-        return install(source_ or source(self.repository), self.root, JENKINS, version, clock=CLOCK)
+    def install(
+        self, version: Version = V10, source_: Source | None = None, clock: FixedClock = CLOCK
+    ) -> Installed:
+        return install(source_ or source(self.repository), self.root, JENKINS, version, clock=clock)
 
     def manifest(self) -> Manifest:
         return read_manifest((self.repository / "manifest.json").read_bytes(), "m")
@@ -260,6 +264,72 @@ def test_a_key_is_replaced_by_pinning_both(scene: Scene) -> None:
     assert scene.install(source_=source(scene.repository, OTHER_KEY)).version == V10
 
 
+def test_a_rollback_is_refused_after_another_key_had_its_turn(scene: Scene) -> None:
+    """One manifest was remembered of an address: the one by the other key took the place of the highest."""
+    old = scene.path / "old"
+    shutil.copytree(scene.repository, old)
+    publish(scene.repository, worker_folder(scene.path / "w11", 1, 1))
+    scene.install(V11)
+    newest = (scene.repository / "manifest.json").read_bytes()
+    sign_again(scene.repository, OTHER_KEY, WALL, new_key=True)
+    scene.install(source_=source(scene.repository, OTHER_KEY))
+    shutil.copy(old / "manifest.json", scene.repository / "manifest.json")
+    with pytest.raises(StaleError, match="has serial 2, must have at least 3"):
+        scene.install(source_=source(scene.repository, KEY))
+    (scene.repository / "manifest.json").write_bytes(newest)
+    assert scene.install(source_=source(scene.repository, KEY)).version == V10
+
+
+def test_two_owners_may_call_theirs_alike(scene: Scene) -> None:
+    """Each has serials of its own."""
+    publish(scene.repository, worker_folder(scene.path / "w11", 1, 1))
+    scene.install(V11)
+    theirs = scene.path / "theirs"
+    publish(theirs, worker_folder(scene.path / "w10"), key=OTHER_KEY)
+    assert scene.install(source_=source(theirs, OTHER_KEY)).version == V10
+
+
+def test_the_serial_of_a_record_from_before_is_kept_when_another_takes_its_place(scene: Scene) -> None:
+    """Roots of before have records, and no serials beside them."""
+    old = (scene.repository / "manifest.json").read_bytes()
+    publish(scene.repository, worker_folder(scene.path / "w11", 1, 1))
+    scene.install(V11)
+    for path in (scene.root / "accepted").glob("*.serial"):
+        path.unlink()
+    sign_again(scene.repository, OTHER_KEY, WALL, new_key=True)
+    scene.install(source_=source(scene.repository, OTHER_KEY))
+    (scene.repository / "manifest.json").write_bytes(old)
+    with pytest.raises(StaleError, match="has serial 2, must have at least 3"):
+        scene.install()
+
+
+DAY = 86_400_000
+
+
+def test_nothing_new_is_installed_by_an_expired_manifest(scene: Scene) -> None:
+    publish(scene.repository, worker_folder(scene.path / "w11", 1, 1), lifetime=30 * 86_400)
+    first = scene.install(V10)
+    for version in (V10, V11):
+        with pytest.raises(
+            StaleError, match=r"\(serial 3\) expired at 2025-12-28T03:20:00\+00:00, now it is"
+        ):
+            scene.install(version, clock=FixedClock(WALL + 30 * DAY))
+    assert installed_versions(scene.root, JENKINS) == [first]  # what it is started from again
+    sign_again(scene.repository, KEY, WALL + 30 * DAY)
+    assert scene.install(V11, clock=FixedClock(WALL + 31 * DAY)).serial == 4
+
+
+def test_an_expired_manifest_is_remembered_all_the_same(scene: Scene) -> None:
+    """The clock of a machine may be wrong: an older one is refused even so."""
+    old = (scene.repository / "manifest.json").read_bytes()
+    publish(scene.repository, worker_folder(scene.path / "w11", 1, 1), lifetime=86_400)
+    with pytest.raises(StaleError, match="expired"):
+        scene.install(clock=FixedClock(WALL + DAY))
+    (scene.repository / "manifest.json").write_bytes(old)
+    with pytest.raises(StaleError, match="has serial 2, must have at least 3"):
+        scene.install()
+
+
 def test_what_was_accepted_under_a_pin_that_is_gone_is_not_used(scene: Scene) -> None:
     """The manifest did not change, the pins did."""
     scene.install()
@@ -267,9 +337,10 @@ def test_what_was_accepted_under_a_pin_that_is_gone_is_not_used(scene: Scene) ->
         scene.install(source_=source(scene.repository, OTHER_KEY))
 
 
-def test_what_was_remembered_is_not_replaced_when_it_is_damaged(scene: Scene) -> None:
+@pytest.mark.parametrize("kind", [".json", ".serial"])
+def test_what_was_remembered_is_not_replaced_when_it_is_damaged(scene: Scene, kind: str) -> None:
     scene.install()
-    (record,) = (scene.root / "accepted").iterdir()
+    (record,) = (scene.root / "accepted").glob(f"*{kind}")
     record.write_bytes(record.read_bytes()[:-9])
     with pytest.raises(DamagedError, match="restore it, or remove it") as raised:
         scene.install()
@@ -338,3 +409,16 @@ def test_the_steps(scene: Scene) -> None:
     steps: list[Step] = []
     install(source(scene.repository), scene.root, JENKINS, V10, clock=CLOCK, reached=steps.append)
     assert steps == list(Step)
+
+
+def test_a_repository_that_does_not_answer_is_told_from_a_file_that_is_not_there(scene: Scene) -> None:
+    """With the manifest it is known what the repository has."""
+    away = scene.path / "away"
+    scene.repository.rename(away)
+    with pytest.raises(AwayError, match=r"manifest\.json"):
+        scene.install()
+    away.rename(scene.repository)
+    (scene.repository / ZIP10).unlink()
+    with pytest.raises(FetchError, match=r"worker\.zip") as raised:
+        scene.install()
+    assert not isinstance(raised.value, AwayError)

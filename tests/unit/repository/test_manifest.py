@@ -38,9 +38,14 @@ FILES = st.builds(
     st.integers(1, 2**53),
     st.integers(0, 2**53),
     st.lists(FILES, max_size=5, unique_by=lambda file: file.path),
+    st.none() | st.integers(1, 2**30),
 )
-def test_what_was_signed_is_read_back_and_holds(name: str, serial: int, time: int, files: list[File]) -> None:
-    signed = sign(Manifest(name, serial, time, KEY.public, tuple(files)), KEY)
+def test_what_was_signed_is_read_back_and_holds(
+    name: str, serial: int, time: int, files: list[File], life: int | None
+) -> None:
+    expires = None if life is None else min(time + life, 2**53)
+    time = min(time, 2**53 - 1)
+    signed = sign(Manifest(name, serial, time, KEY.public, tuple(files), expires=expires), KEY)
     found = read_manifest(signed.render(), "m")
     assert found == signed
     found.verify([KEY.public], "m")
@@ -202,3 +207,28 @@ def test_the_text_of_a_key() -> None:
     ):
         with pytest.raises(ConfigError, match="a public key must be"):
             PublicKey.from_text(wrong)
+
+
+def test_when_it_expires_is_signed_too() -> None:
+    late = sign(replace(manifest(), expires=2000), KEY)
+    late.verify([KEY.public], "m")
+    for changed in (
+        replace(late, expires=3000),
+        replace(late, expires=None),
+        replace(manifest(), expires=3000),
+    ):
+        with pytest.raises(UntrustedError, match="its signature is not"):
+            changed.verify([KEY.public], "m")
+
+
+def test_one_without_a_date_of_expiry_is_what_it_was() -> None:
+    """Signed before there were such dates: the same bytes."""
+    assert b"expires" not in manifest().signed_bytes()
+    assert read_manifest(manifest().render(), "m").expires is None
+
+
+@pytest.mark.parametrize("value", [1000, 0, -1, 2**53 + 1, True, None, "2000", 2000.5])
+def test_a_date_of_expiry_that_cannot_be(value: Any) -> None:
+    document = {**orjson.loads(manifest().render()), "expires": value}
+    with pytest.raises(RepositoryError, match="expires must be an integer from 1001"):
+        read_manifest(orjson.dumps(document), "m")

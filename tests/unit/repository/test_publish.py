@@ -14,7 +14,7 @@ from zconnector.configuration.pivot import Version
 from zconnector.errors import ArchiveError, ConfigError, Refusal, RepositoryError
 from zconnector.repository.install import install
 from zconnector.repository.manifest import Manifest, read_manifest
-from zconnector.repository.publish import _held, create, sign_again
+from zconnector.repository.publish import LIFETIME, NEVER, _held, create, sign_again
 from zconnector.repository.workerfolder import WorkerFolder
 
 ZIP10 = "workers/ci/jenkins/1/0/worker.zip"
@@ -203,3 +203,35 @@ def test_a_folder_with_a_link(tmp_path: Path) -> None:
     (tmp_path / "w" / "a").symlink_to("/etc/passwd")
     with pytest.raises(ArchiveError, match="no link"):
         folder.files()
+
+
+YEAR = 365 * 86_400
+
+
+def test_a_repository_expires_as_long_after_each_signing_as_after_the_last(tmp_path: Path) -> None:
+    folder, at = tmp_path / "r", WALL // 1000
+    assert create(folder, "acme", KEY, WALL, lifetime=LIFETIME).expires == at + YEAR
+    done = publish(folder, worker_folder(tmp_path / "w"), wall=WALL + 5_000)
+    assert done.manifest.expires == at + 5 + YEAR
+    done = publish(folder, worker_folder(tmp_path / "w11", 1, 1), wall=WALL + 5_000, lifetime=60)
+    assert done.manifest.expires == at + 65
+    assert publish(folder, worker_folder(tmp_path / "w12", 1, 2), wall=WALL).manifest.expires == at + 65
+    assert manifest(folder) == publish(folder, tmp_path / "w12", wall=WALL + 9_000).manifest  # the same again
+
+
+def test_sign_renews(tmp_path: Path) -> None:
+    folder, at = tmp_path / "r", WALL // 1000
+    create(folder, "acme", KEY, WALL, lifetime=LIFETIME)
+    assert sign_again(folder, KEY, WALL).manifest.serial == 1
+    done = sign_again(folder, KEY, WALL + 1_000)
+    assert (done.changed, done.manifest.serial, done.manifest.expires) == ((), 2, at + 1 + YEAR)
+    done = sign_again(folder, KEY, WALL + 2_000, lifetime=NEVER)
+    assert (done.manifest.serial, done.manifest.expires) == (3, None)
+    assert b"expires" not in (folder / "manifest.json").read_bytes()
+    assert sign_again(folder, KEY, WALL + 3_000).manifest == done.manifest
+
+
+def test_one_that_never_expired_stays_so_unless_it_is_wished(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    assert publish(folder, worker_folder(tmp_path / "w")).manifest.expires is None
+    assert sign_again(folder, KEY, WALL, lifetime=LIFETIME).manifest.expires == WALL // 1000 + YEAR

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +61,7 @@ def test_an_events_timeout_never_refuses_it(text: str) -> None:
         ({"Context": "x" * 4097}, "context is longer"),
     ],
 )
-def test_a_field_that_breaks_its_rule_is_named(fields: dict[str, str], rule: str) -> None:
+def test_a_field_that_breaks_its_rule_is_named(fields: dict[str, Any], rule: str) -> None:
     request = pb.CommandMessage(**{"Command": "A", "ConnectorType": "Git", **fields})
     reason, detail = reason_of(lambda: convert.command_args(request, "", definite=False, default_timeout=9))
     assert reason is Reason.BAD_ARGUMENT

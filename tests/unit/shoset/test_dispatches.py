@@ -40,12 +40,12 @@ class Table:
         self.tries: Dispatches[str] = Dispatches(limit, random.Random(seed), self.send, self.end)
 
     def send(
-        self, to: Peer, messages: Sequence[Message], now: Instant, refused: Then | None = None
+        self, peer: Peer, messages: Sequence[Message], now: Instant, refused: Then | None = None
     ) -> Actions:
-        if to in self.refusing:
+        if peer in self.refusing:
             return refused(now) if refused else []
-        self.sent += [(to, message) for message in messages]
-        return [Transmit(to.link, tuple(messages), refused)]
+        self.sent += [(peer, message) for message in messages]
+        return [Transmit(peer.link, tuple(messages), refused)]
 
     def end(self, dispatch: Dispatch[str], ending: Ending, now: Instant) -> Actions:
         self.ended.append((dispatch.key, dispatch.context, ending))

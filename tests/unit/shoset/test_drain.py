@@ -333,7 +333,7 @@ def test_a_stop_during_a_pause_reads_nothing_more_and_a_start_reads_the_rest(
 @pytest.mark.usefixtures("slow_clock")
 def test_a_wake_that_stops_the_drain_is_followed_by_no_pause(context: zmq.Context[Any]) -> None:
     slowed = Slowed(context, 2 * MAX_MESSAGES)
-    slowed.drain._on_message = lambda frames: (slowed.drain.slow(0.25), slowed.drain.stop())
+    slowed.drain._on_message = lambda frames: slowed.drain.slow(0.25) or slowed.drain.stop()
     slowed.loop.turn()
     assert (slowed.loop.delays(), slowed.reads) == ([], False)
 

@@ -295,7 +295,7 @@ def test_a_beat_that_tells_nothing_new_leaves_every_deadline_as_it_was() -> None
 
 
 def test_a_beat_of_a_peer_that_owes_is_not_quiet() -> None:
-    upper = Upper(replace(SETTINGS, credit=1_000, burst=4.0), role=Recorder(nothing_new=True))
+    upper = Upper(replace(SETTINGS, credit=1_000, burst=4), role=Recorder(nothing_new=True))
     upper.live()
     for _ in range(6):
         upper.hear(EVENT)

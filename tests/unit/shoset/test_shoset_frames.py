@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -40,7 +42,7 @@ def test_a_session_belongs_to_the_key_that_began_it() -> None:
 
 
 @pytest.mark.parametrize("says", [{}, {"packs": False}, {"packs": True}], ids=str)
-def test_a_peer_below_gets_packs_if_its_hello_says_so(says: dict[str, bool]) -> None:
+def test_a_peer_below_gets_packs_if_its_hello_says_so(says: dict[str, Any]) -> None:
     upper = Upper()
     peer = upper.live(**says)
     (transmit,) = of(upper.shoset.send(peer, [EVENT], START), Transmit)

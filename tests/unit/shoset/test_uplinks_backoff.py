@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.support.sessions import (
     Lower,
 )
 from tests.support.transcript import START, at, kinds, of
-from zconnector.actions import Close, Open, Transmit
+from zconnector.actions import Actions, Close, Open, Transmit
 from zconnector.messages.kinds import Kind
 from zconnector.shoset.uplinks import Target
 
@@ -46,11 +47,15 @@ def test_backoff_doubles_from_50_ms_to_2_s_with_jitter(seed: int) -> None:
         assert ceiling / 2 - 1e-6 <= waited <= ceiling + 1e-6
 
 
+def refused(lower: Lower, link: int) -> Actions:
+    return lower.shoset.link_lost(link, "refused", lower.now)
+
+
 def test_two_processes_do_not_try_in_step() -> None:
     waits = []
     for seed in (1, 2):
         lower = Lower(seed=seed)
-        waits.append(tries(lower, lambda link, lo=lower: lo.shoset.link_lost(link, "refused", lo.now), 4))
+        waits.append(tries(lower, partial(refused, lower), 4))
     assert all(one != other for one, other in zip(*waits, strict=True))
 
 

@@ -13,7 +13,7 @@ from zconnector.errors import DamagedError
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition, read_edition
-from zconnector.versions.states import Clean, Forget, Install, Memory, Outcome, Stop
+from zconnector.versions.states import Forget, Install, Memory, Outcome, Stop
 from zconnector.versions.traffic import steering
 from zconnector.versions.wanted import Wanted
 
@@ -189,7 +189,7 @@ def test_what_nobody_goes_back_to_is_forgotten() -> None:
     assert set(memory.values) == {3, 4}
     assert {edition.number for edition in memory.contents} == {3, 4}
     assert len(world.manager.view()["versions"]) == 2
-    assert all(action.keep for action in world.said if isinstance(action, Clean))
+    assert all(stock.editions for stock in world.stocks)
 
 
 def test_what_ran_before_there_were_editions_goes_on_with_the_values_in_force() -> None:
@@ -420,8 +420,7 @@ def test_one_that_fails_after_something_else_was_started_beside_it_gives_its_pla
     world.fail(V11)
     world.settle()
     assert sorted(world.running) == [V10, V20]
-    keep = [action.keep for action in world.said if isinstance(action, Clean)]
-    assert all(V10 in each for each in keep)  # it stays on the disk meanwhile
+    assert all(V10 in stock.editions for stock in world.stocks)  # it stays on the disk meanwhile
 
 
 # ---- how long a start may take
@@ -453,3 +452,58 @@ def test_the_limit_of_a_start_follows_that_of_a_process_where_none_is_set() -> N
 def test_the_limit_of_a_start_is_a_number_of_seconds() -> None:
     assert Wanted.from_values({"gate": {"start": 5}}).gate.start == 5
     assert Wanted.from_values({"gate": {}}).gate.start is None
+
+
+def test_an_update_to_what_runs_succeeds_with_the_repository_away_and_says_what_was_not_checked() -> None:
+    """It failed, though what was asked for was there."""
+    world = running("1.0")
+    world.away = True
+    ask = world.ask(Verb.UPDATE, V10)
+    world.settle()
+    answer = world.answers[ask]
+    assert answer.reason == ""
+    assert answer.result == {
+        "Major": 1,
+        "Minor": 0,
+        "unchecked": "whether the repository has another content of 1.0 now (repository away)",
+    }
+    assert list(world.running) == [V10]
+    world.away = False
+    ask = world.ask(Verb.UPDATE, V10)
+    world.settle()
+    assert world.answers[ask].result == {"Major": 1, "Minor": 0}
+
+
+def test_with_the_repository_away_what_had_given_up_is_started_by_an_update() -> None:
+    world = running("1.0")
+    world.away = True
+    world.fail(V10)
+    world.settle(1)
+    world.broken[V10] = "crash"
+    for broken, reason in (("crash", "version 1.0 ended with status 1"), ("", "")):
+        world.broken[V10] = broken
+        ask = world.ask(Verb.UPDATE, V10)
+        world.settle()
+        assert world.answers[ask].reason == reason
+        assert "repository away" in world.answers[ask].result["unchecked"]
+    assert list(world.running) == [V10]
+
+
+def test_with_the_repository_away_an_update_to_what_does_not_run_fails() -> None:
+    world = running("1.0")
+    world.away = True
+    ask = world.ask(Verb.UPDATE, V11)
+    world.settle()
+    assert world.answers[ask].reason == "rolled back: repository away"
+    assert list(world.running) == [V10]
+
+
+def test_what_the_repository_has_but_cannot_be_trusted_is_told() -> None:
+    """It answered: that is no reason to say that all is well."""
+    world = running("1.0")
+    world.broken[V10] = "fetch"
+    world.passing = True
+    ask = world.ask(Verb.UPDATE, V10)
+    world.settle()
+    assert world.answers[ask].reason == "cannot fetch 1.0"
+    assert list(world.running) == [V10]

@@ -12,7 +12,7 @@ from zconnector.errors import DamagedError, Reason
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
 from zconnector.versions.manager import Manager
-from zconnector.versions.states import Answer, Canary, Clean, Keep, Memory, Outcome, Start
+from zconnector.versions.states import Answer, Canary, Keep, Memory, Outcome, Start
 
 ALL = [V10, V11, V12, V20]
 
@@ -437,15 +437,14 @@ def test_what_nobody_goes_back_to_leaves_the_disk() -> None:
     for version in (V11, V12, V20):
         world.ask(Verb.UPDATE, version)
         world.settle()
-    cleans = [action for action in world.said if isinstance(action, Clean)]
-    assert [(action.keep, action.rejected) for action in cleans] == [
+    assert [(stock.editions, stock.rejected) for stock in world.stocks] == [
         ((V10,), ()),
         ((V10, V11), ()),
         ((V11, V20), (V12.version,)),
     ]
-    last = cleans[-1]
+    last = world.stocks[-1]
     versions = (V10, V11, V12, V20, V20._replace(minor=1))
-    assert [version for version in versions if last.unwanted(version.version)] == [V10, V12]
+    assert [version for version in versions if last.unwanted(version.version, "")] == [V10, V12]
 
 
 def test_who_stops_a_version_that_an_update_stops_is_answered_with_that_version() -> None:

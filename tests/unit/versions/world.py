@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from zconnector.clock import Instant
+from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition
@@ -19,6 +20,7 @@ from zconnector.versions.states import (
     Action,
     Answer,
     Canary,
+    Clean,
     Install,
     Keep,
     Look,
@@ -26,6 +28,7 @@ from zconnector.versions.states import (
     Steer,
     Stop,
 )
+from zconnector.versions.stock import Stock
 from zconnector.versions.wanted import Wanted
 
 V10, V11, V12, V20 = Edition(1, 0), Edition(1, 1), Edition(1, 2), Edition(2, 0)
@@ -42,9 +45,15 @@ class World:
         self.repository = repository or []
         self.contents: dict[Edition, str] = {}
         """What the repository has of a version, where it was published again."""
+        self.on_disk: dict[str, Version] = {}
+        """By SHA-256."""
+        self.stocks: list[Stock] = []
+        """What had to stay, at each removal of what need not."""
         self.installs: list[Install] = []
         self.broken: dict[Edition, str] = {}
         self.passing = False
+        self.away = False
+        """Whether the repository does not answer; what is on the disk is there all the same."""
         self.disk: bytes | None = None
         self.disk_fails = False
         self.running: dict[Edition, str] = {}
@@ -113,10 +122,27 @@ class World:
             case Install(version, attempt, content):
                 self.installs.append(action)
                 error, of = "", version._replace(number=0)
-                if self.broken.get(version) == "fetch" or (of not in self.repository and not content):
+                away = self.away and content not in self.on_disk
+                if away:
+                    error = "repository away"
+                elif self.broken.get(version) == "fetch" or (of not in self.repository and not content):
                     error = f"cannot fetch {version}"
-                result = {"sha256": content or self.contents.get(of, f"sha of {of}")}
-                self._take(self.manager.installed(version, attempt, result, error, self.passing, self.now))
+                sha256 = content or self.contents.get(of, f"sha of {of}")
+                if not error:
+                    self.on_disk[sha256] = of.version
+                passing = self.passing or away
+                self._take(
+                    self.manager.installed(
+                        version, attempt, {} if error else {"sha256": sha256}, error, passing, self.now, away
+                    )
+                )
+            case Clean():
+                stock = self.manager.stock()
+                self.stocks.append(stock)
+                left = {sha: v for sha, v in self.on_disk.items() if not stock.unwanted(v, sha)}
+                gone = self.on_disk.keys() - left.keys()
+                assert not any(self.manager.content(v) in gone for v in self.running), "it runs"
+                self.on_disk = left
             case Look(number):
                 found = tuple(of.version for of in self.repository)
                 self._take(self.manager.found(number, found, "", self.now))

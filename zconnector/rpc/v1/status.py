@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -14,6 +13,7 @@ from google.rpc.status_pb2 import Status
 
 from zconnector.errors import Refusal
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
+from zconnector.rpc.metadata import Heard
 
 DETAILS = "grpc-status-details-bin"
 """Trailing metadata that carries the Status (what grpcio-status reads)."""
@@ -55,7 +55,7 @@ def trailing(refusal: Refusal, **said: str) -> tuple[tuple[str, bytes], ...]:
     return ((DETAILS, status.SerializeToString()),)
 
 
-def info_of(pairs: Iterable[tuple[str, str | bytes]] | None) -> ErrorInfo | None:
+def info_of(pairs: Heard | None) -> ErrorInfo | None:
     """The ErrorInfo in the trailing metadata of a failed call; None: it was not we who said so."""
     for key, value in pairs or ():
         if key != DETAILS or not isinstance(value, bytes):
