@@ -50,7 +50,7 @@ check "layering" "$BIN/lint-imports"
 check "generated code" generated_code_is_fresh
 
 check "tests that compute" \
-    "$PYTHON" -m pytest -q -m "not quiet" -n "$(nproc)" --dist worksteal --ignore tests/integration --ignore tests/chaos
+    "$PYTHON" -m pytest -q -n "$(nproc)" --dist worksteal --ignore tests/integration --ignore tests/chaos
 # Whole files side by side, one more than processors: each mostly waits for a process to be up, or gone. What watches
 # times to the tenth of a second is among the quiet ones.
 check "tests with real processes" \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -15,6 +16,26 @@ settings.register_profile("zconnector", deadline=None, suppress_health_check=[He
 settings.load_profile("zconnector")
 
 MakeDev = Callable[..., Dev]
+
+PROCESSES = ("tests/integration/", "tests/chaos/")
+"""Where scripts/test.sh looks for tests with real processes, and for quiet ones."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Elsewhere a quiet test would not be run by itself."""
+    astray = [
+        item.nodeid
+        for item in items
+        if item.get_closest_marker("quiet") and not item.nodeid.startswith(PROCESSES)
+    ]
+    if astray:
+        raise pytest.UsageError(f"quiet tests are in {' or '.join(PROCESSES)}: {', '.join(astray)}")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected stays: no collection of garbage need look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

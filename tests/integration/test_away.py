@@ -79,6 +79,5 @@ async def test_two_hundred_events_are_there_once_after_its_return(scene: Scene, 
         assert {uuid: reader.seen[uuid] for uuid in missed} == dict.fromkeys(missed, 1)
         assert max(reader.seen.values()) == 1
         again.cancel()
-    async with asyncio.timeout(10):  # it is shown before its number is known
-        while (status := await scene.ask("ci"))["cursor"] != status["latest"]:
-            continue
+    # It is shown before its number is known.
+    await scene.until("ci", lambda status: status["cursor"] == status["latest"])

@@ -215,9 +215,7 @@ async def test_a_message_for_another_tenant_is_refused_and_told_to_the_cluster(
         await asyncio.to_thread(peer.say, Message(Kind.EVENT, header))
         assert await asyncio.to_thread(peer.hears_error) == ("WRONG_TENANT", "lie")
         # What the cluster has of it is an event of this tenant that says who lied.
-        async with asyncio.timeout(T):
-            while (await scene.ask("cluster/1"))["tenants"]["dev"]["latest"] == before:
-                continue
+        await scene.until("cluster/1", lambda status: status["tenants"]["dev"]["latest"] != before)
         fetch = Message(Kind.FETCH, {"uuid": "fetch", "after": before, "upto": before + 10})
         await asyncio.to_thread(peer.say, fetch)
         told = await asyncio.to_thread(peer.hears, lambda m: m.kind is Kind.EVENT and "seq" in m.header)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid as uuid_module
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
 import grpc.aio
@@ -122,15 +120,7 @@ async def test_a_target_that_is_away_is_said_to_be_away(scene: Scene, git: Clien
 
 async def absent(scene: Scene, name: str) -> None:
     """Wait until the cluster has noticed that a connector is away (it is asked until it has)."""
-    async with asyncio.timeout(10):
-        while name in (await present(scene)):
-            continue
-
-
-async def present(scene: Scene) -> list[Any]:
-    status = await scene.ask("cluster/1")
-    found: list[Any] = status["tenants"]["dev"]["present"]
-    return found
+    await scene.until("cluster/1", lambda status: name not in status["tenants"]["dev"]["present"])
 
 
 async def test_bad_arguments_never_leave_the_connector(scene: Scene, git: Client) -> None:

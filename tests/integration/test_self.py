@@ -97,9 +97,7 @@ async def work(client: DoorClient, *uuids: str) -> None:
 
 async def journalled(scene: Scene, name: str) -> None:
     """Wait until a connector has nothing more to tell the journal."""
-    async with asyncio.timeout(DEADLINE):
-        while (await scene.ask(name))["queue"]["journal"]["count"]:
-            continue
+    await scene.until(name, lambda status: not status["queue"]["journal"]["count"])
 
 
 def lines(scene: Scene, *references: str) -> list[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from multiprocessing.pool import AsyncResult, Pool
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.process import Process
+from tests.simulation.rules import Violation
 from tests.simulation.simulate import LIGHT, planned, replay, simulate
 from tests.simulation.variant import Variant
 from tests.simulation.world import Outcome, Plan, World
@@ -27,6 +28,8 @@ from zconnector.connector.machine import ConnectorMachine
 ROOT = Path(__file__).parents[2]
 BATCH = 10
 """Worlds of one test: each test stays well within its time."""
+AHEAD = 1 + (os.cpu_count() or 1)
+"""Worlds that are begun at a time, with the one that is looked at."""
 
 
 class Found(NamedTuple):
@@ -224,31 +227,41 @@ def test_promises_hold_in_a_hundred_worlds_of_ten_minutes(first: int, cores: Poo
         assert outcome.injected, "a world without faults shows little"
 
 
+class Planted:
+    """The worlds of recorded seeds that tests look at one after the other: the next few are begun beforehand.
+
+    Not all of them: with several workers of pytest each looks at a part only, and nobody knows at which.
+    """
+
+    def __init__(self, cores: Pool, wanted: Iterable[tuple[Plan, str]]) -> None:
+        self._cores = cores
+        self._wanted = list(dict.fromkeys(wanted))
+        self._begun: dict[tuple[Plan, str], AsyncResult[Outcome]] = {}
+
+    def violations(self, mutant: str, plan: Plan) -> list[Violation]:
+        at = self._wanted.index((plan, mutant))
+        for task in self._wanted[at : at + AHEAD]:
+            if task not in self._begun:
+                self._begun[task] = self._cores.apply_async(simulate, task)
+        return self._begun[plan, mutant].get().violations
+
+
 @pytest.fixture(scope="module")
-def planted(request: pytest.FixtureRequest, cores: Pool) -> dict[tuple[str, str], AsyncResult[Outcome]]:
-    """The worlds of recorded seeds that the selected tests will look at: all begun at once, in order."""
-    begun: dict[tuple[str, str], AsyncResult[Outcome]] = {}
-    plain: dict[Plan, AsyncResult[Outcome]] = {}
+def planted(request: pytest.FixtureRequest, cores: Pool) -> Planted:
+    wanted: list[tuple[Plan, str]] = []
     for item in request.session.items:
         if not isinstance(item, pytest.Function) or "planted" not in item.fixturenames:
             continue
         mutant = str(item.callspec.params["mutant"])
-        plan = FOUND[mutant].plan(FOUND[mutant].seed)
-        if item.originalname == test_a_planted_bug_is_found_by_its_seed.__name__:
-            begun[mutant, mutant] = cores.apply_async(simulate, (plan, mutant))
-        else:
-            if plan not in plain:
-                plain[plan] = cores.apply_async(simulate, (plan,))
-            begun[mutant, ""] = plain[plan]
-    return begun
+        with_bug = item.originalname == test_a_planted_bug_is_found_by_its_seed.__name__
+        wanted.append((FOUND[mutant].plan(FOUND[mutant].seed), mutant if with_bug else ""))
+    return Planted(cores, wanted)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_planted_bug_is_found_by_its_seed(
-    mutant: str, planted: dict[tuple[str, str], AsyncResult[Outcome]]
-) -> None:
+def test_a_planted_bug_is_found_by_its_seed(mutant: str, planted: Planted) -> None:
     found = FOUND[mutant]
-    if found.rule in {violation.rule for violation in planted[mutant, mutant].get().violations}:
+    if found.rule in {violation.rule for violation in planted.violations(mutant, found.plan(found.seed))}:
         return
     for seed in NEARBY:
         if found.rule in {violation.rule for violation in simulate(found.plan(seed), mutant).violations}:
@@ -257,10 +270,8 @@ def test_a_planted_bug_is_found_by_its_seed(
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_that_seed_finds_nothing_without_a_bug(
-    mutant: str, planted: dict[tuple[str, str], AsyncResult[Outcome]]
-) -> None:
-    assert not planted[mutant, ""].get().violations
+def test_that_seed_finds_nothing_without_a_bug(mutant: str, planted: Planted) -> None:
+    assert not planted.violations("", FOUND[mutant].plan(FOUND[mutant].seed))
 
 
 def test_a_machine_that_is_started_while_it_drains_comes_back() -> None:

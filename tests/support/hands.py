@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import secrets
 import signal
 import socket
@@ -20,22 +19,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.support.asking import until
 from tests.support.dev import Dev, all_ended
 from zconnector.cli.child import tethered
 from zconnector.cli.topology import Component, read_plan
 from zconnector.runtime.control import request
-from zconnector.worker.connection import Backoff, pause
 
 DEADLINE = 20.0
 _WARM = """
-import sys
-import zconnector.cli.main, zconnector.cli.connector, zconnector.cli.aggregator, zconnector.cli.cluster
-import zconnector.connector.process, zconnector.aggregator.process, zconnector.cluster.process
-import os, socket
+import importlib, os, socket, sys
+from zconnector.cli.component import starting
+role = sys.argv[1]
+with starting():
+    importlib.import_module(f"zconnector.cli.{role}")
+    importlib.import_module(f"zconnector.{role}.process")
+from zconnector.cli.main import main
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
     sender.sendto(b"WARM=1", chr(0) + os.environ["NOTIFY_SOCKET"][1:])
 sys.stdin.readline()
-sys.exit(zconnector.cli.main.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -205,15 +207,7 @@ class Hands:
         self, name: str, true: Callable[[dict[str, Any]], bool], seconds: float = DEADLINE
     ) -> dict[str, Any]:
         """Wait until a component's status says so. It is asked for until it does."""
-        status: dict[str, Any] = {}
-        never, backoff = asyncio.Event(), Backoff(random.Random(1), first=0.02, limit=0.1)
-        try:
-            async with asyncio.timeout(seconds):
-                while not true(status := await self.control(name)):
-                    await pause(never, backoff.next())
-        except TimeoutError:
-            raise AssertionError(f"{name} does not get there; its status: {status}") from None
-        return status
+        return await until(lambda: self.control(name), true, seconds, name)
 
     async def present(self, *names: str) -> None:
         """Wait until the cluster sees these connectors among others as present."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from tests.support.asking import until
 from zconnector.cli.stage import Stage
 from zconnector.cli.topology import TENANT, Component
 from zconnector.runtime.control import request
@@ -163,6 +164,12 @@ class Scene:
         """One request to a component's control socket."""
         return await asyncio.to_thread(request, self.directory(label), op, args, DEADLINE)
 
+    async def until(
+        self, label: str, true: Callable[[dict[str, Any]], bool], seconds: float = DEADLINE
+    ) -> dict[str, Any]:
+        """Wait until a component's status says so. It is asked for until it does."""
+        return await until(lambda: self.ask(label), true, seconds, label)
+
     async def declare(self, name: str, type_: str, **more: Any) -> Enrolment:
         """A further connector, declared and not started."""
         args: dict[str, Any] = {"kind": "connector", "tenant": TENANT, "name": name, "type": type_}
@@ -202,22 +209,21 @@ class Scene:
         wanted = {component.instance for component in self.stage.plan.of("aggregator")}
         # An instance that stood still may have dropped a session whose other end has not noticed yet.
         connectors = {component.name for component in self.stage.plan.of("connector")}
-        async with asyncio.timeout(DEADLINE):
-            for component in self.stage.plan.of("aggregator"):
-                while not connectors <= await self._live_below(component.label):
-                    continue
+        for component in self.stage.plan.of("aggregator"):
+            await self.until(component.label, lambda status: connectors <= _live_below(status))
         for component in self.stage.plan.of("connector"):
             async with self.log(component.label) as log:
                 await log.until(lambda log=log: log.live() == wanted)  # type: ignore[misc]
-
-    async def _live_below(self, label: str) -> set[str]:
-        """Names of the peers below that a component has live sessions with."""
-        return {p["name"] for p in (await self.ask(label))["sessions"]["down"] if p["state"] == "LIVE"}
 
     def logs(self) -> dict[str, str]:
         """Everything logged so far, by file."""
         found = sorted((self.state_dir / "logs").glob("*.log"))
         return {path.name: path.read_text("utf-8", "replace") for path in found}
+
+
+def _live_below(status: dict[str, Any]) -> set[str]:
+    """Names of the peers below that a component has live sessions with."""
+    return {peer["name"] for peer in status["sessions"]["down"] if peer["state"] == "LIVE"}
 
 
 async def run_cli(*argv: str, stdin: bytes = b"", seconds: float = DEADLINE) -> tuple[int, str, str]:

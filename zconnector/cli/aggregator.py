@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from zconnector.cli.component import component_command
+from zconnector.cli.component import component_command, starting
 from zconnector.settings import AggregatorSettings
 
 
 def _run(settings: AggregatorSettings) -> int:
-    from zconnector.aggregator.process import run
+    with starting():
+        from zconnector.aggregator.process import run
 
     return run(settings)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from zconnector.cli.component import component_command
+from zconnector.cli.component import component_command, starting
 from zconnector.settings import ClusterSettings
 
 
 def _run(settings: ClusterSettings) -> int:
-    from zconnector.cluster.process import run
+    with starting():
+        from zconnector.cluster.process import run
 
     return run(settings)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,25 @@ from zconnector.cli.options import ENVIRONMENT, option, settings_of
 from zconnector.cli.output import emit, table
 from zconnector.cli.resolve import MASK, Resolved, load_config, resolve, settings_from
 from zconnector.settings import ProcessSettings
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Around the imports of a process that runs a component: without what costs each start and serves none.
+
+    That is looking for garbage among what is imported to stay, and rich, which structlog imports for coloured
+    tracebacks wherever it finds it.
+    """
+    from zconnector.runtime import garbage
+
+    with garbage.paused():
+        if "rich" not in sys.modules and "structlog" not in sys.modules:
+            sys.modules["rich"] = None  # type: ignore[assignment]  # "not to be found", to whoever imports it
+            try:
+                import structlog  # noqa: F401
+            finally:
+                del sys.modules["rich"]
+        yield
 
 
 def component_command(

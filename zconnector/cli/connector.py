@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from zconnector.cli.component import component_command
+from zconnector.cli.component import component_command, starting
 from zconnector.settings import ConnectorSettings
 
 _FOR_WORKERS = ("LANG", "LC_ALL", "TZ", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -20,7 +20,8 @@ def _environ() -> dict[str, str]:
 
 
 def _run(settings: ConnectorSettings) -> int:
-    from zconnector.connector.process import run
+    with starting():
+        from zconnector.connector.process import run
 
     return run(settings, _environ())
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from zconnector.cli.component import component_command
+from zconnector.cli.component import component_command, starting
 from zconnector.settings import FrontEndSettings
 
 
 def _run(settings: FrontEndSettings) -> int:
-    from zconnector.connector.frontend import run
+    with starting():
+        from zconnector.connector.frontend import run
 
     return run(settings)
 

@@ -25,8 +25,6 @@ from urllib.parse import unquote
 
 import orjson
 import re2
-from jsonschema import Draft4Validator, FormatChecker
-from jsonschema.exceptions import SchemaError
 
 from zconnector.configuration.keywords import (
     LOOKS,
@@ -52,8 +50,6 @@ from zconnector.errors import ConfigError
 _MAX_TEXT = 300
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
-_NO_FORMATS = FormatChecker(formats=())
-"""The draft's own idea of a regular expression is Python's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +134,14 @@ class _Compiler:
         return self._node(self._plain)
 
     def _hold(self, part: object) -> None:
+        # An eighth of what a connector imports, and most types have no schema.
+        from jsonschema import Draft4Validator, FormatChecker
+        from jsonschema.exceptions import SchemaError
+
+        no_formats = FormatChecker(formats=())  # the draft's own idea of a regular expression is Python's
         try:
             # Its stubs ask for a mapping; that a part is none is one of the things it finds out.
-            Draft4Validator.check_schema(part, format_checker=_NO_FORMATS)  # type: ignore[arg-type]
+            Draft4Validator.check_schema(part, format_checker=no_formats)  # type: ignore[arg-type]
         except SchemaError as error:
             line = _line(error.absolute_path, " ".join(error.message.split()))
             raise ConfigError(f"no draft-04 JSON Schema: {line}") from None

@@ -1,4 +1,10 @@
-"""The argon2id pool: hashing costs tens of milliseconds and is kept off the loop, two at a time."""
+"""The argon2id pool: hashing costs tens of milliseconds and is kept off the loop, two at a time.
+
+The cost is the least that OWASP advises for passwords, which people think up. What is hashed here is 256
+random bits, which nobody finds by trying, at whatever cost: more would only delay every start of every
+component, and a member that comes back to a thousand of them. A stored hash has its parameters with it and
+is checked by these.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +15,11 @@ from typing import TypeVar
 
 import structlog
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 _THREADS = 2
+_MEMORY_KIB, _PASSES, _LANES = 19_456, 2, 1
+"""https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id"""
 
 Result = TypeVar("Result")
 
@@ -21,7 +29,7 @@ class HashPool:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._hasher = PasswordHasher()
+        self._hasher = PasswordHasher(_PASSES, _MEMORY_KIB, _LANES)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="argon2")
 
     def verify(self, secret: bytes, hashed: str, done: Callable[[Callable[[], bool]], None]) -> None:
@@ -41,7 +49,7 @@ class HashPool:
             return self._hasher.verify(hashed, secret)
         except VerifyMismatchError:
             return False
-        except InvalidHashError:
+        except (InvalidHashError, VerificationError):
             structlog.get_logger().error("the stored hash is damaged: nobody can be validated by it")
             return False
 
