@@ -1,6 +1,8 @@
 """Tells the cluster's journal what this connector sent to itself (WIRE.md section 8). Pure.
 
-One JOURNAL is under way at a time, with as many records as fit: what comes meanwhile is the next one.
+One JOURNAL is under way at a time, with as many records as fit: what comes meanwhile is the next one. Its
+first record waits `LINGER` for company: nobody waits for a JOURNAL, and each costs this connector, an
+instance and a member a wake and a commit, which a lone command would have to share the processors with.
 Unanswered it is sent again, over whatever instance, when its session ends and after 1 s doubling to 30 s.
 """
 
@@ -28,6 +30,8 @@ _BESIDE = 48
 _RECEIPTS_FIRST = 0.25
 """Share of an instance's credit that is left to receipts."""
 AGAIN_FIRST, AGAIN_LIMIT = 1.0, 30.0
+LINGER = 0.02
+"""Seconds; a full JOURNAL goes at once."""
 
 
 class Journalling:
@@ -43,13 +47,34 @@ class Journalling:
         self._over: Peer | None = None
         self._tries = 0
         self._due = 0.0
+        self._gathered: float | None = None
+        """When those that wait for company have waited enough; None: none does."""
+        self._cut = False
+        """More waited than the JOURNAL under way could take."""
         self._held_up = False
         """There was nobody to send to; a session that comes up, or has room, is what it waits for."""
 
     def flush(self, now: Instant) -> Actions:
-        """Send the oldest records, unless some are under way."""
-        if not len(self._queue.journal) or (self._uuid and now.mono < self._due):
+        """Send the oldest records, unless some are under way, or wait for company."""
+        count = len(self._queue.journal)
+        if not count or (self._uuid and now.mono < self._due):
             return []
+        if not self._uuid and count < MAX_RECORDS:
+            if self._gathered is None:
+                self._gathered = now.mono + LINGER
+                self._queue.agenda.by(self._gathered)
+            if now.mono < self._gathered:
+                return []
+        return self._flush(now)
+
+    def hurry(self, now: Instant) -> Actions:
+        """What waits for company does so no longer."""
+        if not len(self._queue.journal):
+            return []
+        self._gathered = now.mono
+        return self.flush(now)
+
+    def _flush(self, now: Instant) -> Actions:
         live = self._shoset.peers(upward=True)
         peers = [peer for peer in live if peer.room > peer.credit * _RECEIPTS_FIRST]
         if not peers:
@@ -62,14 +87,14 @@ class Journalling:
     def room_again(self, now: Instant) -> Actions:
         """A session came up, or has room: there is somebody to send to."""
         self._held_up = False
-        return self.wake(now) if self._tries > 1 else self.flush(now)
+        return self.wake(now) if self._tries > 1 else self.hurry(now)
 
     def wake(self, now: Instant) -> Actions:
         """An instance has a member again: what was under way may have found none."""
         self._held_up = False
         self._tries = 0
         self._due = 0.0
-        return self.flush(now)
+        return self.hurry(now)
 
     def session_down(self, peer: Peer, now: Instant) -> Actions:
         """What went over it may be lost."""
@@ -85,13 +110,13 @@ class Journalling:
         keys, self._keys, self._uuid = self._keys, [], ""
         self._tries = 0
         self.counters["journalled"] += len(keys)
-        return self._queue.journal.told(keys, now) + self.flush(now)
+        return self._queue.journal.told(keys, now) + (self.hurry(now) if self._cut else self.flush(now))
 
     def deadline(self) -> float | None:
         """When `flush` is due."""
         if self._held_up or not len(self._queue.journal):
             return None
-        return self._due if self._uuid else 0.0
+        return self._due if self._uuid else self._gathered or 0.0
 
     def _send(self, peer: Peer, now: Instant) -> Actions:
         records, notes = self._queue.journal.first(MAX_RECORDS)
@@ -108,8 +133,10 @@ class Journalling:
             entries.append({**message.header, "kind": kind, "size": len(message.payload)})
             payloads.append(message.payload)
             self._keys.append(key)
+        self._cut = len(self._keys) < len(self._queue.journal)
         self._uuid = fresh_uuid(self._rng)
         self._over = peer
+        self._gathered = None
         self._due = now.mono + min(AGAIN_LIMIT, AGAIN_FIRST * 2 ** min(self._tries, 10))
         self._queue.agenda.by(self._due)
         self._tries += 1

@@ -347,7 +347,8 @@ class ConnectorRouter:
         self.incoming.draining = self.holding.draining = True
         refusal = Refusal(Reason.DRAINING, "the connector is stopping")
         actions = self.queue.end_takes(refusal, now) + self.tidings.drain(now)
-        return actions + self.steering.drain() + self.incoming.confirms.flush(now)
+        actions += self.steering.drain() + self.incoming.confirms.flush(now)
+        return actions + self.journalling.hurry(now)
 
     # ---- time
 

@@ -45,6 +45,7 @@ class Dealer:
         opened: Callable[[], None],
         lost: Callable[[str], None],
         before: Callable[[], None],
+        after: Callable[[], None],
     ) -> None:
         """Raises zmq.ZMQError or UnicodeEncodeError when no such socket can be made."""
         self._opened = opened
@@ -63,8 +64,8 @@ class Dealer:
         except (zmq.ZMQError, UnicodeEncodeError):
             self._close_sockets(None)
             raise
-        self.drain = Drain(self.socket, received, loop, before=before)
-        self._events = Drain(self._monitor, self._event, loop, before=before)
+        self.drain = Drain(self.socket, received, loop, before=before, after=after)
+        self._events = Drain(self._monitor, self._event, loop, before=before, after=after)
 
     def connect(self, endpoint: str) -> None:
         """Begin. Raises zmq.ZMQError when ZeroMQ does not take the endpoint."""

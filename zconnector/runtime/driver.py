@@ -82,6 +82,7 @@ class Driver:
         self._timer_at = self._doubt_at = 0.0
         """When the timer fires (monotonic): never later than the deadline, at times earlier."""
         self._rescheduling = False
+        self._in_wake = False
         self._serving: asyncio.Task[None] | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._draining = False
@@ -94,6 +95,7 @@ class Driver:
             opened=lambda link: self._enter(lambda: self.machine.link_opened(link, self.now())),
             lost=lambda link, why: self._enter(lambda: self.machine.link_lost(link, why, self.now())),
             before=self._before_frames,
+            after=self._end_wake,
         )
         self._performer = Performer(
             self._sockets,
@@ -122,7 +124,9 @@ class Driver:
     def use_store(self, store: Store) -> None:
         """Set the store that commits go to; it is closed with the driver."""
         self._store = store
-        self._performer.commits = GroupCommit(store, self._loop)
+        self._performer.commits = GroupCommit(
+            store, self._loop, before=self._begin_wake, after=self._end_wake
+        )
 
     def on_respond(self, respond: Callable[[Respond], None]) -> None:
         """Set who answers calls at the door."""
@@ -211,12 +215,26 @@ class Driver:
             self.log.exception("defect: the core raised")
             self._defect()
             return
-        if not self._rescheduling:
+        if not self._rescheduling and not self._in_wake:
             self._rescheduling = True
             self._loop.call_soon(self._reschedule)
 
+    def _begin_wake(self) -> None:
+        """What one wake brings begins; `_end_wake` follows within this turn of the loop."""
+        self._in_wake = True
+        self._performer.begin_wake()
+
+    def _end_wake(self) -> None:
+        """Everything that a wake has brought is done: what follows from it need not wait for another turn."""
+        if not self._ended.done():
+            self._performer.end_wake()
+        self._in_wake = False
+        if not self._rescheduling:
+            self._reschedule()
+
     def _before_frames(self) -> None:
         """Deadlines are looked at before frames are read."""
+        self._begin_wake()
         if self._rescheduling or self._is_due():
             self._enter(lambda: self.machine.tick(self.now()))
 
@@ -235,7 +253,7 @@ class Driver:
         return due
 
     def _reschedule(self) -> None:
-        """Once a turn of the loop, whatever happened in it: ask the core when something may be due."""
+        """Once a wake, or a turn of the loop, whatever happened in it: ask the core when it may be due."""
         self._rescheduling = False
         if self._ended.done():
             return

@@ -52,9 +52,10 @@ class Performer:
     """One queue of actions for one core.
 
     What actions lead to (a commit's outcome, a refusal) runs in the same queue, after what is there
-    already. Transmits are gathered by link for one turn of the loop (a wake brings up to a hundred
-    transmissions, a group commit as many outcomes: their answers travel together), and handed over
-    earlier where their order to something else matters: Close of that link, a crash point, Stop.
+    already. Transmits are gathered by link to the end of what one wake brings (up to a hundred
+    transmissions, as many outcomes of a group commit: their answers travel together), elsewhere for one turn
+    of the loop, and handed over earlier where their order to something else matters: Close of that link, a
+    crash point, Stop.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Performer:
         self._queue: deque[Action] = deque()
         self._outbox = Outbox(sockets.transmit)
         self._performing = False
+        self._in_wake = False
         self._flushing: asyncio.Handle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -96,7 +98,22 @@ class Performer:
                 self._one(self._queue.popleft())
         finally:
             self._performing = False
+        if self._outbox.waiting and self._flushing is None and not self._in_wake:
+            self._flushing = self._loop.call_soon(self._flush)
+
+    def begin_wake(self) -> None:
+        """Several steps follow one another; `end_wake` follows in the same turn of the loop."""
+        self._in_wake = True
+
+    def end_wake(self) -> None:
+        """Hand over what the wake has brought: a lone message is not held up for a turn of the loop.
+
+        Where more is to be sent at the end of this turn anyway, it goes along with that.
+        """
         if self._outbox.waiting and self._flushing is None:
+            self._flush()
+        self._in_wake = False
+        if self._outbox.waiting and self._flushing is None:  # what was refused has taken another way
             self._flushing = self._loop.call_soon(self._flush)
 
     def close(self, *, flush: bool) -> None:

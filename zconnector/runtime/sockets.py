@@ -41,8 +41,9 @@ class Sockets:
         opened: Callable[[int], None],
         lost: Callable[[int, str], None],
         before: Callable[[], None],
+        after: Callable[[], None],
     ) -> None:
-        """`received` gets link, the peer's CURVE key (Z85) and the frames; `before`: see Drain."""
+        """`received` gets link, the peer's CURVE key (Z85) and the frames; `before`, `after`: see Drain."""
         self._context = context
         self._keys = keys
         self._loop = loop
@@ -50,6 +51,7 @@ class Sockets:
         self._opened = opened
         self._lost = lost
         self._before = before
+        self._after = after
         self._dealers: dict[int, Dealer] = {}
         self._router: zmq.Socket[bytes] | None = None
         self._router_drain: Drain | None = None
@@ -79,7 +81,9 @@ class Sockets:
         if self._router is None:
             self._router = self._context.socket(zmq.ROUTER)
             set_router(self._router, self._keys)
-            self._router_drain = Drain(self._router, self._below, self._loop, copy=False, before=self._before)
+            self._router_drain = Drain(
+                self._router, self._below, self._loop, copy=False, before=self._before, after=self._after
+            )
         try:
             self._router.bind(endpoint)
         except zmq.ZMQError as error:
@@ -104,6 +108,7 @@ class Sockets:
                 opened=partial(self._opened, link),
                 lost=partial(self._gone, link),
                 before=self._before,
+                after=self._after,
             )
         except (zmq.ZMQError, UnicodeEncodeError) as error:
             self._loop.call_soon(self._lost, link, f"cannot connect to {endpoint}: {error}")

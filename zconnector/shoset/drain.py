@@ -12,7 +12,7 @@ its timers and from everybody else for seconds.
 | IDLE | FD readable, something to read | `before`, then read | DRAINING |
 | IDLE | rearm, nothing to read | | IDLE |
 | IDLE | rearm, something to read | go on with the next turn of the loop | CONTINUING |
-| DRAINING | nothing more to read | | IDLE |
+| DRAINING | nothing more to read | `after` | IDLE |
 | DRAINING | bound reached | go on with the next turn of the loop | CONTINUING |
 | DRAINING | bound reached (a lower one), after `slow` | go on after a pause | CONTINUING |
 | CONTINUING | the turn comes, the pause is over | `before`, then read | DRAINING |
@@ -47,8 +47,8 @@ class Drain:
 
     With `copy=False` the first frame comes as a zmq.Frame, whose properties (User-Id) can be read,
     and the rest as bytes: Frames for all would cost a fifth of the throughput. `before` is called
-    once a wake before anything is read. An exception out of a callback goes to the loop's
-    exception handler; what was not read yet is read afterwards.
+    once a wake before anything is read, `after` once after that. An exception out of a callback goes to the
+    loop's exception handler; what was not read yet is read afterwards.
     """
 
     def __init__(
@@ -59,12 +59,14 @@ class Drain:
         *,
         copy: bool = True,
         before: Callable[[], None] | None = None,
+        after: Callable[[], None] | None = None,
     ) -> None:
         self._socket = socket
         self._on_message = on_message
         self._loop = loop
         self._copy = copy
         self._before = before
+        self._after = after
         self._fd = -1
         self._pending: asyncio.Handle | None = None
         self._draining = False
@@ -137,6 +139,8 @@ class Drain:
             if more and self._fd >= 0 and self._pending is None:
                 self._go_on()
             self._pause = 0.0
+            if self._after is not None:
+                self._after()
 
     def _read(self) -> bool:
         """Read up to the bound. Returns whether there may be more."""

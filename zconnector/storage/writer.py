@@ -40,7 +40,17 @@ class _Job:
 class GroupCommit:
     """Drives a store from its own thread and calls back on the loop, in the order of submission."""
 
-    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        store: Store,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        before: Callable[[], None] | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        """`before` and `after` are called around the outcomes that are told in one turn of the loop."""
+        self._before = before
+        self._after = after
         self._store = store
         self._loop = loop
         self._wake = threading.Condition()
@@ -169,6 +179,8 @@ class GroupCommit:
         self._hand_back([(job.on_done, self._broken) for job in left])
 
     def _deliver(self) -> None:
+        if self._before is not None:
+            self._before()
         try:
             while self._finished:
                 on_done, outcome = self._finished.popleft()
@@ -178,5 +190,7 @@ class GroupCommit:
             # A callback that raised is reported by the loop; the others still hear.
             if self._finished:
                 self._loop.call_soon(self._deliver)
+            if self._after is not None:
+                self._after()
             if not self._outstanding and self._idle is not None and not self._idle.done():
                 self._idle.set_result(None)

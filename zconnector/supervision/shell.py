@@ -61,7 +61,9 @@ class Supervision:
         self._core = Supervisor(random)
         self._todo: deque[Action] = deque()
         self._performing = False
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._rings_at = 0.0
+        """When the alarm rings (loop.time()). Handles of uvloop do not know, where that is at once."""
         self._changed = asyncio.Event()
         self._closing = False
 
@@ -168,9 +170,10 @@ class Supervision:
             return
         when = loop.time() + max(0.0, due - self._clock.now().mono)
         if self._alarm is not None:
-            if self._alarm.when() <= when:
+            if self._rings_at <= when:
                 return
             self._alarm.cancel()
+        self._rings_at = when
         self._alarm = loop.call_at(when, self._ring)
 
     def _ring(self) -> None:

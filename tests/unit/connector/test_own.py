@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.connector import Connector, command
+from zconnector.connector.journalling import LINGER
 from zconnector.errors import Reason
 from zconnector.messages import Flag, Kind, Message, receipt
 from zconnector.queue.memory import MemoryQueueStore
@@ -35,6 +36,11 @@ def complete(con: Connector, uuid: str = "c1", event: str = "SUCCES", payload: b
     return con.call(
         "send_event", payload, uuid=f"r-{uuid}-{event}", topic="CLONE", event=event, reference=uuid
     )
+
+
+def gather(con: Connector) -> None:
+    """Records have waited for company."""
+    con.wait(LINGER)
 
 
 def journals(con: Connector) -> list[tuple[str, Message]]:
@@ -75,11 +81,12 @@ def test_from_the_sender_to_its_own_worker_and_back(con: Connector) -> None:
 def test_the_record_of_a_reply_does_not_wait_for_another(con: Connector) -> None:
     con.wait_command()
     send(con)
+    gather(con)
     answer_journal(con)
     con.clear()
     complete(con)
     assert con.router.soon() <= con.now.mono, "nothing is under way to the journal, and this is announced"
-    con.wait(0.0)
+    gather(con)
     assert [told(message) for _, message in journals(con)] == [[("REPLY", "r-c1-SUCCES")]]
 
 
@@ -298,13 +305,16 @@ def test_a_copy_that_comes_from_the_cluster_is_the_same_command(con: Connector) 
 
 def test_the_journal_hears_of_command_and_reply(con: Connector) -> None:
     send(con, context="x")
+    gather(con)
     message = journals(con)[0][1]
     assert told(message) == [("COMMAND", "c1")]
     (record,) = message.header["entries"]
     assert (record["context"], record["size"], message.payload) == ("x", len(URL), URL)
     complete(con)
+    gather(con)
     assert len(journals(con)) == 1, "one at a time"
     answer_journal(con)
+    gather(con)
     assert [told(m) for _, m in journals(con)] == [[("COMMAND", "c1")], [("REPLY", "r-c1-SUCCES")]]
     assert journals(con)[-1][1].payload == b"done"
     answer_journal(con)
@@ -315,20 +325,46 @@ def test_the_journal_hears_of_command_and_reply(con: Connector) -> None:
     assert len(journals(con)) == 2
 
 
+def test_a_record_waits_a_moment_for_company(con: Connector) -> None:
+    con.wait_command()
+    send(con)
+    con.wait(LINGER / 2)
+    complete(con)
+    assert journals(con) == []
+    con.wait(LINGER / 2)
+    assert [told(message) for _, message in journals(con)] == [[("COMMAND", "c1"), ("REPLY", "r-c1-SUCCES")]]
+
+
+def test_a_connector_that_drains_tells_at_once(con: Connector) -> None:
+    send(con)
+    con.do(con.machine.drain(con.now))
+    assert [told(message) for _, message in journals(con)] == [[("COMMAND", "c1")]]
+
+
 def test_what_comes_meanwhile_goes_together(con: Connector) -> None:
-    for number in range(500):
+    send(con, "c0")
+    gather(con)
+    for number in range(1, 500):
         send(con, f"c{number}")
     sizes = []
     while waiting_records(con):
         sizes.append(len(told(journals(con)[-1][1])))
         answer_journal(con)
-    assert (sizes[0], sum(sizes), len(sizes)) == (1, 500, 4)
+        gather(con)
+    assert sizes == [1, 200, 200, 99]
+
+
+def test_a_full_one_waits_for_nobody(con: Connector) -> None:
+    for number in range(200):
+        send(con, f"c{number}")
+    assert [len(told(message)) for _, message in journals(con)] == [200]
 
 
 def test_large_ones_are_told_in_parts(con: Connector) -> None:
     payload = b'{"url":"' + b"x" * 600_000 + b'"}'
     for number in range(3):
         send(con, f"c{number}", payload)
+    gather(con)
     sent = []
     while waiting_records(con):
         sent.append(told(journals(con)[-1][1]))
@@ -339,6 +375,7 @@ def test_large_ones_are_told_in_parts(con: Connector) -> None:
 def test_one_too_large_is_told_without_its_payload(con: Connector) -> None:
     payload = b'{"url":"' + b"x" * 3_998_000 + b'"}'
     assert con.result(send(con, payload=payload))["outcome"] == "ACCEPTED"
+    gather(con)
     message = journals(con)[-1][1]
     (record,) = message.header["entries"]
     assert (record["cut"], record["size"], message.payload) == (len(payload), 0, b"")
@@ -362,6 +399,7 @@ def test_unanswered_it_is_told_again_later_and_later(con: Connector) -> None:
 
 def test_a_session_that_ends_takes_nothing_along(con: Connector) -> None:
     send(con)
+    gather(con)
     name, _ = journals(con)[-1]
     con.down(name)
     (_, (other, again)) = journals(con)
@@ -373,8 +411,8 @@ def test_it_waits_for_a_session(con: Connector) -> None:
     for name in "abc":
         con.down(name)
     send(con)
+    gather(con)
     assert journals(con) == []
-    con.wait(0)
     assert con.router.journalling.deadline() is None
     con.up("b")
     assert [told(m) for _, m in journals(con)] == [[("COMMAND", "c1")]]
@@ -388,6 +426,7 @@ def test_it_waits_for_room() -> None:
     for number in range(3):
         con.call("send_event", b"{}", uuid=f"e{number}", topic="X", event="Y")
     send(con)
+    gather(con)
     assert journals(con) == []
     con.hear("a", Message(Kind.HEARTBEAT, {"received": 50}))
     assert [told(m) for _, m in journals(con)] == [[("COMMAND", "c1")]]
@@ -407,6 +446,7 @@ def test_a_record_outlives_the_connector(con: Connector) -> None:
     while waiting_records(again):
         sent += told(journals(again)[-1][1])
         answer_journal(again)
+        gather(again)
     assert sent == [("COMMAND", "c1"), ("REPLY", "r-c1-SUCCES")]
 
 

@@ -114,6 +114,31 @@ async def test_before_comes_once_a_wake_and_before_the_first_message(context: zm
     assert order[:4] == ["before", "a", "b", "c"]
 
 
+@pytest.mark.usefixtures("slow_clock")
+async def test_after_comes_once_a_wake_behind_the_last_message_or_failure(context: zmq.Context[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, told: order.append("failed"))
+    sender, receiver = pair(context, "after")
+    order: list[str] = []
+    done = asyncio.Event()
+
+    def heard(frames: list[bytes]) -> None:
+        order.append(frames[0].decode())
+        if frames == [b"b"]:
+            raise ValueError
+        if frames == [b"d"]:
+            loop.call_soon(done.set)
+
+    for name in (b"a", b"b", b"c", b"d"):
+        sender.send(name)
+    drain = Drain(receiver, heard, loop, after=lambda: order.append("after"))
+    drain.start()
+    await asyncio.wait_for(done.wait(), WAIT)
+    drain.stop()
+    loop.set_exception_handler(None)
+    assert order == ["a", "b", "after", "failed", "c", "d", "after"]
+
+
 async def test_news_swallowed_by_a_send_is_found_after_rearm(context: zmq.Context[Any]) -> None:
     loop = asyncio.get_running_loop()
     peer, socket = pair(context, "rearm")

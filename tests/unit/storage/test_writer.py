@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -85,6 +85,22 @@ async def test_what_arrives_during_a_commit_is_the_next_one_in_order() -> None:
         ("empty", []),
         ("c", ["did c"]),
     ]
+    await writer.close()
+
+
+async def test_before_and_after_stand_around_what_one_turn_tells() -> None:
+    store, heard = GatedStore(), Heard()
+    store.allow(1)
+
+    def mark(what: str) -> Callable[[], None]:
+        return lambda: heard.outcomes.append((what, []))
+
+    loop = asyncio.get_running_loop()
+    writer = GroupCommit(store, loop, before=mark("before"), after=mark("after"))
+    writer.submit(["a"], heard.of("a"))
+    writer.submit(["b"], heard.of("b"))
+    await heard.until(3)
+    assert heard.outcomes == [("before", []), ("a", ["did a"]), ("b", ["did b"]), ("after", [])]
     await writer.close()
 
 

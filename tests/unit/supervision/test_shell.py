@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,29 @@ async def test_time_wakes_it() -> None:
     await connector.supervision.reached("w", {State.KILLING, State.BACKOFF})
     assert processes.signals == [("w", 2, Level.TERM), ("w", 2, Level.KILL)]
     await connector.supervision.close()
+
+
+class Untimed(asyncio.SelectorEventLoop):
+    """As uvloop: what is due at once is called soon, by a handle that knows no time."""
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        if when <= self.time():
+            return self.call_soon(callback, *args, context=context)
+        return super().call_at(when, callback, *args, context=context)
+
+
+def test_an_alarm_that_rings_at_once_needs_no_timer_of_the_loop() -> None:
+    async def hung() -> None:
+        async with asyncio.timeout(DEADLINE):
+            connector = Connector(ScriptedProcesses())
+            connector.supervision.add("w", Policy(hang=1e-9, backoff=DEADLINE))
+            connector.supervision.start("w")
+            connector.supervision.beat("w", 1)
+            await connector.supervision.reached("w", {State.BACKOFF})
+            await connector.supervision.close()
+
+    with asyncio.Runner(loop_factory=Untimed) as runner:
+        runner.run(hung())
 
 
 @pytest.mark.usefixtures("patient")

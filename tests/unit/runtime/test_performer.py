@@ -1,0 +1,96 @@
+"""When what a core sends is handed over: at the end of a wake, elsewhere a turn of the loop later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from zconnector.actions import Actions, Link, Transmit
+from zconnector.clock import Instant, SystemClock
+from zconnector.messages import Kind, Message
+from zconnector.messages.codec import Frames, decode
+from zconnector.runtime.performer import Performer
+
+
+def event(name: str) -> Message:
+    return Message(Kind.EVENT, {"uuid": name, "topic": "t", "event": "e"})
+
+
+class Wire:
+    """In place of sockets; a link in `full` takes nothing."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Link, list[str]]] = []
+        self.full: set[Link] = set()
+        sockets: Any = self
+        self.performer = Performer(
+            sockets, SystemClock(), enter=self.enter, stop=lambda _: None, serve=lambda: None, crash_at=""
+        )
+
+    def enter(self, step: Callable[[], Actions]) -> None:
+        self.performer.perform(step())
+
+    def transmit(self, link: Link, frames: Frames) -> bool:
+        if link in self.full:
+            return False
+        self.sent.append((link, [message.uuid for message in decode(frames)]))
+        return True
+
+    def say(self, link: Link, name: str, other: Link | None = None) -> None:
+        def refused(now: Instant) -> Actions:
+            return [] if other is None else [Transmit(other, (event(name),))]
+
+        self.performer.perform([Transmit(link, (event(name),), refused)])
+
+
+async def test_what_a_wake_brings_leaves_together_with_its_end() -> None:
+    wire = Wire()
+    wire.performer.begin_wake()
+    wire.say(1, "a")
+    wire.say(1, "b")
+    assert wire.sent == []
+    wire.performer.end_wake()
+    assert wire.sent == [(1, ["a", "b"])]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert wire.sent == [(1, ["a", "b"])]
+
+
+async def test_outside_of_a_wake_a_turn_of_the_loop_is_gathered() -> None:
+    wire = Wire()
+    wire.say(1, "a")
+    wire.say(1, "b")
+    assert wire.sent == []
+    await asyncio.sleep(0)
+    assert wire.sent == [(1, ["a", "b"])]
+
+
+async def test_a_wake_goes_along_with_what_this_turn_sends_anyway() -> None:
+    wire = Wire()
+    wire.say(1, "a")
+    wire.performer.begin_wake()
+    wire.say(1, "b")
+    wire.performer.end_wake()
+    assert wire.sent == []
+    await asyncio.sleep(0)
+    assert wire.sent == [(1, ["a", "b"])]
+
+
+async def test_what_is_refused_at_the_end_of_a_wake_takes_its_other_way() -> None:
+    wire = Wire()
+    wire.full.add(1)
+    wire.performer.begin_wake()
+    wire.say(1, "a", other=2)
+    wire.performer.end_wake()
+    await asyncio.sleep(0)
+    assert wire.sent == [(2, ["a"])]
+
+
+async def test_after_a_wake_turns_are_gathered_again() -> None:
+    wire = Wire()
+    wire.performer.begin_wake()
+    wire.performer.end_wake()
+    wire.say(1, "a")
+    await asyncio.sleep(0)
+    assert wire.sent == [(1, ["a"])]
