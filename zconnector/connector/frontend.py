@@ -19,7 +19,7 @@ from zconnector.errors import ConfigError, ZConnectorError
 from zconnector.queue.door import DoorClient
 from zconnector.rpc.gandalf import ServiceSettings
 from zconnector.rpc.server import WorkerServer
-from zconnector.runtime import logs
+from zconnector.runtime import logs, loop
 from zconnector.runtime.notify import say_ready
 from zconnector.runtime.statedir import StateDir, find_socket
 from zconnector.settings import FrontEndSettings
@@ -34,7 +34,7 @@ def run(settings: FrontEndSettings) -> int:
         if not settings.connector:
             raise ConfigError("--connector must name the state directory of a connector")
         with StateDir(settings.state_dir):
-            asyncio.run(_serve(settings))
+            loop.run(_serve(settings))
     except ZConnectorError as error:
         print(f"zconnector: {error}", file=sys.stderr, flush=True)
         return error.exit_code
@@ -42,10 +42,9 @@ def run(settings: FrontEndSettings) -> int:
 
 
 async def _serve(settings: FrontEndSettings) -> None:
-    loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, ending.set)
+        asyncio.get_running_loop().add_signal_handler(each, ending.set)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     client = DoorClient(context, f"ipc://{find_socket(Path(settings.connector), DOOR_SOCKET)}")
     client.start()

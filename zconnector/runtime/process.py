@@ -10,7 +10,7 @@ import structlog
 
 from zconnector.actions import Machine
 from zconnector.errors import ZConnectorError
-from zconnector.runtime import logs
+from zconnector.runtime import logs, loop
 from zconnector.runtime.control import ControlServer
 from zconnector.runtime.driver import DefectError, Driver
 from zconnector.runtime.garbage import Collector
@@ -33,7 +33,7 @@ def serve_component(settings: ProcessSettings, build: Build) -> int:
         logs.configure(settings.log_level, settings.log_format)
         with StateDir(settings.state_dir) as state:
             keys = load_or_create(state.path)
-            error = asyncio.run(_run(settings, keys, build))
+            error = loop.run(_run(settings, keys, build))
     except ZConnectorError as failure:
         error = failure
     except KeyboardInterrupt:

@@ -79,7 +79,9 @@ async def test_time_wakes_it() -> None:
 class Untimed(asyncio.SelectorEventLoop):
     """As uvloop: what is due at once is called soon, by a handle that knows no time."""
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> Any:
         if when <= self.time():
             return self.call_soon(callback, *args, context=context)
         return super().call_at(when, callback, *args, context=context)
