@@ -189,7 +189,7 @@ class Record(Ledger):
         at, did, version, pid = entry["at"], entry["did"], entry["version"], entry["pid"]
         uuid = entry.get("uuid", "")
         if did == "process":
-            self.version(at, did, entry["edition"], pid)
+            self.version(at, did, version, pid, entry["place"])
         elif did == "crashed":
             self.version(at, did, pid)
             self.leases_may_end(at, name)

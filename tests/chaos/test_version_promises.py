@@ -20,7 +20,7 @@ class Told(VersionPromises):
     def __init__(self) -> None:
         super().__init__()
         self.published(0, "1.0", "good")
-        self.process(1, "1.0", 10)
+        self.process(1, "1.0", 10, "1.0")
         self.flowing(2, True)
         self.serves(2, LATE)
         self.flowing(LATE, False)
@@ -49,7 +49,7 @@ def broken(told: VersionPromises, *, stalled: float = 0.0) -> list[str]:
 def test_all_is_well() -> None:
     told = Told()
     told.published(5, "1.1", "refuses")
-    told.process(6, "1.1", 11)
+    told.process(6, "1.1", 11, "1.1")
     told.ran(7, "1.1", 11, "canary", True)
     told.asks("publish", "1.1", "FAIL")
     told.asks("back", "1.0")
@@ -59,13 +59,13 @@ def test_all_is_well() -> None:
     told.routed(LATE, "c", "x", "1.0", BOTH, {}, {"x": "1.0"})
     told.routed(LATE, "c", "y", "1.0", BOTH, {"1.0": 100}, {"x": "1.1"})
     told.published(80, "1.2", "good")
-    told.process(81, "1.2~3", 14)
+    told.process(81, "1.2", 14, "1.2~3")
     told.asked(82, 9, "back", "control", "1.2")
     told.answered(83, 9, "SUCCES", "1.2", "", [])
-    told.process(89, "1.0~1", 13)
+    told.process(89, "1.0", 13, "1.0~1")
     told.ran(89.5, "1.0", 10, "old beside new", False)
     told.router_killed(90, "GATING", 3, [])
-    told.process(92, "1.0", 12)
+    told.process(92, "1.0", 12, "1.0")
     told.left(LATE, [])
     assert broken(told) == []
     assert told.checked["bad version"] > 20
@@ -77,22 +77,22 @@ def test_all_is_well() -> None:
 
 def test_recovery_is_to_the_first_completion_by_a_process_that_began_after_the_kill() -> None:
     told = VersionPromises()
-    told.process(1, "1.0", 10)
+    told.process(1, "1.0", 10, "1.0")
     told.router_killed(5, "", 1, [])
     told.done(5.1, "1.0", 10)
-    told.process(7, "1.0", 11)
+    told.process(7, "1.0", 11, "1.0")
     told.done(8.5, "1.0", 11)
     assert told.story().recoveries == (3.5,)
 
 
 def bad_runs(told: VersionPromises) -> None:
     told.published(5, "1.1", "early")
-    told.process(6, "1.1", 11)
+    told.process(6, "1.1", 11, "1.1")
     told.ran(7, "1.1", 11, "c", False)
 
 
 def unknown_runs(told: VersionPromises) -> None:
-    told.process(6, "1.9", 11)
+    told.process(6, "1.9", 11, "1.9")
     told.ran(7, "1.9", 11, "c", False)
 
 
@@ -102,7 +102,7 @@ def runs_twice(told: VersionPromises) -> None:
 
 
 def two_processes(told: VersionPromises) -> None:
-    told.process(20, "1.0", 11)
+    told.process(20, "1.0", 11, "1.0")
     told.ran(21, "1.0", 10, "c", False)
 
 
@@ -135,7 +135,7 @@ def test_a_broken_promise_is_found(rule: str, facts: Facts) -> None:
 def test_success_of_a_bad_version_and_of_one_whose_process_still_runs_is_found() -> None:
     told = Told()
     told.published(5, "1.1", "lacks")
-    told.process(6, "1.1", 11)
+    told.process(6, "1.1", 11, "1.1")
     told.asks("publish", "1.1")
     told.asked(50, 7, "stop", "control", "1.0")
     told.answered(51, 7, "SUCCES", "1.0", "", [10])
@@ -144,7 +144,7 @@ def test_success_of_a_bad_version_and_of_one_whose_process_still_runs_is_found()
 
 def silence(told: VersionPromises, length: float) -> None:
     told.published(0, "1.0", "good")
-    told.process(1, "1.0", 10)
+    told.process(1, "1.0", 10, "1.0")
     told.flowing(2, True)
     told.ran(3, "1.0", 10, "first", False)
     told.ran(3 + length, "1.0", 10, "second", False)

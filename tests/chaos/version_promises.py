@@ -74,8 +74,8 @@ class VersionPromises:
         self._told: Counter[str] = Counter()
         self._qualities: dict[str, str] = {}
         self._latest: dict[str, int] = {}
-        """Process of each edition that began last: two editions of a version may run side by side."""
-        self._editions: dict[int, str] = {}
+        """Process that began last at each place: two editions of a version may run side by side."""
+        self._places: dict[int, str] = {}
         self._ran: set[str] = set()
         """Versions of which any edition began."""
         self._began: dict[int, float] = {}
@@ -107,17 +107,17 @@ class VersionPromises:
     def published(self, at: float, version: str, quality: str) -> None:
         self._qualities[version] = quality
 
-    def process(self, at: float, edition: str, pid: int) -> None:
-        """A process of it says that it begins."""
+    def process(self, at: float, version: str, pid: int, place: str) -> None:
+        """A process of it says that it begins; `place`: the socket, which is its edition's own."""
         self.checked["one process"] += 1
-        self._latest[edition] = pid
-        self._editions[pid] = edition
-        self._ran.add(edition.partition("~")[0])
+        self._latest[place] = pid
+        self._places[pid] = place
+        self._ran.add(version)
         self._began[pid] = at
 
     def ran(self, at: float, version: str, pid: int, uuid: str, canary: bool) -> None:
         """It begins a command."""
-        self._alone(at, pid)
+        self._alone(at, version, pid)
         if canary:
             self._by_quality["canaries"] += 1
             return
@@ -130,18 +130,18 @@ class VersionPromises:
         self._runs[uuid].append(_Run(at, version, pid))
 
     def done(self, at: float, version: str, pid: int) -> None:
-        self._alone(at, pid)
+        self._alone(at, version, pid)
         self._done.append((at, pid))
 
     def crashed(self, at: float, pid: int) -> None:
         """It says that it crashes, or stands still, now."""
         self._crashed[pid] = at
 
-    def _alone(self, at: float, pid: int) -> None:
-        edition = self._editions.get(pid, "")
-        if self._latest.get(edition, pid) != pid:
-            text = f"process {pid} of {edition} works, and {self._latest[edition]} has begun after it"
-            self._broken(at, "one process", edition, text)
+    def _alone(self, at: float, version: str, pid: int) -> None:
+        place = self._places.get(pid, "")
+        if self._latest.get(place, pid) != pid:
+            text = f"process {pid} of {version} works, and {self._latest[place]} has begun after it"
+            self._broken(at, "one process", version, text)
 
     # ---- facts: the operator
 

@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from zconnector.worker import Context, Fail, Worker
@@ -37,13 +36,13 @@ class _Ledger:
 
 
 def run(how: str, api: str, major: int, minor: int) -> None:
-    """`how`: a quality of `releases.py`. The socket, its last argument, is named after its edition."""
+    """`how`: a quality of `releases.py`. The socket, its last argument, is its edition's own."""
     if how == "crash":
         print("cannot start", flush=True)
         sys.exit(3)
     worker = Worker(major, minor, concurrency=CONCURRENCY, api=api)
     ledger = _Ledger(str(worker.configuration()["ledger"]), f"{major}.{minor}")
-    ledger.write("process", edition=Path(sys.argv[-1]).stem)
+    ledger.write("process", place=sys.argv[-1])
 
     async def work(ctx: Context, payload: str) -> dict[str, object]:
         asked: dict[str, Any] = json.loads(payload)

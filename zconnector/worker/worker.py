@@ -145,9 +145,16 @@ class Worker:
                 os._exit(1)
             runner.stop()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        taken = (signal.SIGTERM, signal.SIGINT)
+        for number in taken:
             loop.add_signal_handler(number, signalled)
-        return await serve(runner)
+        try:
+            return await serve(runner)
+        finally:
+            # A loop closes the pipe that signals write into before it lets go of them (CPython 3.11): one in
+            # between was a traceback on stderr.
+            for number in taken:
+                loop.remove_signal_handler(number)
 
 
 def _where(words: Sequence[str], env: Mapping[str, str]) -> tuple[str, list[str]]:

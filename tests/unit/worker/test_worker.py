@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,3 +82,23 @@ def test_a_connector_that_is_not_there_has_the_exit_status_of_it() -> None:
     assert CallFailed("UNAVAILABLE", "no socket").exit_code == 69
     assert CallFailed("INTERNAL", "?").exit_code == 70
     assert CallFailed("RESOURCE_EXHAUSTED", "full", "QUEUE_FULL").exit_code == 75
+
+
+def test_a_worker_lets_go_of_signals_before_its_loop_closes() -> None:
+    """A SIGTERM to one that had just ended was a traceback: the pipe that signals write to was closed."""
+
+    class Ended(Worker):
+        def runner(self, name: str, addresses: Sequence[str], **options: Any) -> Any:
+            async def run() -> int:
+                seen.append(signal.getsignal(signal.SIGTERM))
+                return 0
+
+            return SimpleNamespace(run=run, stop=lambda: None)
+
+    async def main() -> Any:
+        assert await Ended(major=1)._run("w", [], None) == 0
+        return signal.getsignal(signal.SIGTERM)
+
+    seen: list[Any] = []
+    assert asyncio.run(main()) is signal.SIG_DFL
+    assert seen != [signal.SIG_DFL], "meanwhile it takes them"
