@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -44,19 +44,21 @@ FOUND = {
     "canary of an edition not aimed": (1, "version routed"),
     "held version gets traffic": (1, "version gated"),
     "drained version still served": (1, "version gated"),
-    "routing not recomputed after silence": (519, "version table"),
+    "routing not recomputed after silence": (2, "version table"),
     "registration of an ended process kept": (1, "version table"),
     "major 0 bound when stored": (1, "version routed"),
     "shares ignored": (9, "version routed"),
     "what runs leaves the disk": (1, "defect"),
 }
 """The seed that finds each planted bug, and the promise that is seen broken."""
+ONLY = {"routing not recomputed after silence": ("version hangs",)}
+"""Faults of the worlds that find it, where one among many would be found by few."""
 NEARBY = range(1, 101)
 """Tried when the recorded one finds nothing any more: what changes in the product changes every world."""
 
 
-def plan(seed: int, impatient: bool = True) -> Plan:
-    return planned(seed, MINUTES, versions=True, impatient=impatient)
+def plan(seed: int, impatient: bool = True, only: Sequence[str] = ()) -> Plan:
+    return planned(seed, MINUTES, versions=True, impatient=impatient, only=only)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,8 @@ def cores() -> Iterator[Pool]:
 
 
 def run(task: tuple[int, str]) -> Outcome:
-    return simulate(plan(task[0]), task[1])
+    seed, mutant = task
+    return simulate(plan(seed, only=ONLY.get(mutant, ())), mutant)
 
 
 def test_promises_hold_for_versions_whatever_happens_to_them(cores: Pool) -> None:
@@ -96,9 +99,13 @@ def test_a_bug_planted_in_versions_is_found_by_its_seed(mutant: str, cores: Pool
     pytest.fail(f"not found by any of {1 + len(NEARBY)} seeds")
 
 
-@pytest.mark.parametrize("seed", sorted({seed for seed, _ in FOUND.values()} - set(range(1, WORLDS + 1))))
-def test_those_seeds_find_nothing_without_a_bug(seed: int) -> None:
-    assert run((seed, "")).violations == []
+WITHOUT = {(seed, ONLY.get(mutant, ())) for mutant, (seed, _) in FOUND.items()}
+"""Those worlds; the first ones with any faults are looked at above."""
+
+
+@pytest.mark.parametrize(("seed", "only"), sorted(w for w in WITHOUT if w[1] or w[0] > WORLDS))
+def test_those_seeds_find_nothing_without_a_bug(seed: int, only: tuple[str, ...]) -> None:
+    assert simulate(plan(seed, only=only)).violations == []
 
 
 @pytest.mark.parametrize("kind", [VersionGandalf, VersionStream])
