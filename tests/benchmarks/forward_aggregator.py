@@ -19,7 +19,7 @@ import zmq
 
 from tests.benchmarks.forward_end import CREDIT
 from zconnector.aggregator.machine import AggregatorMachine
-from zconnector.runtime import dealer, logs, options, sockets
+from zconnector.runtime import dealer, logs, loop, options, sockets
 from zconnector.runtime.driver import Driver
 from zconnector.runtime.garbage import Collector
 from zconnector.runtime.zap import ZapHandler
@@ -77,7 +77,7 @@ def main() -> None:
     vars(sockets).update(set_router=plain_router, ZapHandler=PlainZap)
     vars(dealer).update(set_dealer=plain_dealer)
     logs.configure("warning", "json")
-    error = asyncio.run(run(sys.argv[1], Path(sys.argv[2])))
+    error = loop.run(run(sys.argv[1], Path(sys.argv[2])))
     if error is not None:
         sys.exit(str(error))
 

@@ -26,7 +26,7 @@ from zconnector.messages import Kind, Message
 from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.queue.local import LocalQueue, Offered
 from zconnector.queue.sqlite import SqliteQueueStore
-from zconnector.runtime import logs
+from zconnector.runtime import logs, loop
 from zconnector.runtime.driver import Driver
 from zconnector.runtime.garbage import Collector
 from zconnector.settings import ConnectorSettings, QueueSettings
@@ -102,4 +102,4 @@ async def run(state_dir: Path) -> None:
 
 if __name__ == "__main__":
     logs.configure("warning", "json")
-    asyncio.run(run(Path(sys.argv[1])))
+    loop.run(run(Path(sys.argv[1])))
