@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,17 +74,34 @@ class Site:
         )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    folder: Path = tmp_path_factory.mktemp("site")
-    releases = Releases(folder)
-    dev = Dev(folder / "dev", "--aggregators", "2", "--connector", "git:Git", "--connector", "ci:Ci")
+@asynccontextmanager
+async def a_site(folder: Path, releases: Releases, aggregators: int = 1) -> AsyncIterator[Site]:
+    """A topology whose connector `ci` may have its workers from these releases."""
+    count = str(aggregators)
+    dev = Dev(folder / "dev", "--aggregators", count, "--connector", "git:Git", "--connector", "ci:Ci")
     try:
         await dev.start()
         async with Hands(dev) as hands:
             yield Site(dev, hands, releases)
     finally:
         await dev.stop()
+
+
+@asynccontextmanager
+async def serving_site(folder: Path, releases: Releases) -> AsyncIterator[Site]:
+    """As `a_site`, with 1.0 serving."""
+    releases.add(0)
+    async with a_site(folder, releases) as site:
+        await site.configure(**releases.values("1.0", gate={"seconds": 0.5}))
+        await site.serving("1.0")
+        yield site
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    folder: Path = tmp_path_factory.mktemp("site")
+    async with a_site(folder, Releases(folder), aggregators=2) as site:
+        yield site
 
 
 async def test_a_version_is_fetched_started_and_gets_its_commands(site: Site) -> None:

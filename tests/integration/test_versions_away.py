@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.integration.test_versions import Site, flow, zconnector
-from tests.support.dev import Dev
-from tests.support.hands import Hands
+from tests.integration.test_versions import Site, flow, serving_site, zconnector
 from tests.support.versions import Releases
 from zconnector.errors import Refusal
 
@@ -22,18 +20,8 @@ HOUR = 3_600
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     folder: Path = tmp_path_factory.mktemp("site")
-    releases = Releases(folder, ago=HOUR)
-    releases.add(0)
-    dev = Dev(folder / "dev", "--aggregators", "1", "--connector", "git:Git", "--connector", "ci:Ci")
-    try:
-        await dev.start()
-        async with Hands(dev) as hands:
-            site = Site(dev, hands, releases)
-            await site.configure(**releases.values("1.0", gate={"seconds": 0.5}))
-            await site.serving("1.0")
-            yield site
-    finally:
-        await dev.stop()
+    async with serving_site(folder, Releases(folder, ago=HOUR)) as site:
+        yield site
 
 
 class Away:

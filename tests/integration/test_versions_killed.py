@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.integration.test_versions import PATIENCE, Site, flow
-from tests.support.dev import Dev, ended
-from tests.support.hands import Hands
+from tests.integration.test_versions import PATIENCE, Site, flow, serving_site
+from tests.support.dev import ended
 from tests.support.versions import ROLLOUT, Releases
 from zconnector.errors import ZConnectorError
 
@@ -21,18 +20,8 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     folder: Path = tmp_path_factory.mktemp("site")
-    releases = Releases(folder)
-    releases.add(0)
-    dev = Dev(folder / "dev", "--aggregators", "1", "--connector", "git:Git", "--connector", "ci:Ci")
-    try:
-        await dev.start()
-        async with Hands(dev) as hands:
-            site = Site(dev, hands, releases)
-            await site.configure(**releases.values("1.0", gate={"seconds": 0.5}))
-            await site.serving("1.0")
-            yield site
-    finally:
-        await dev.stop()
+    async with serving_site(folder, Releases(folder)) as site:
+        yield site
 
 
 @pytest.mark.parametrize("point", ROLLOUT)

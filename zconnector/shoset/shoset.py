@@ -76,7 +76,7 @@ class Shoset:
         self.agenda = Agenda()
         """When `tick` is due, as far as that is known without asking `deadline`."""
         self._uplinks = Uplinks(settings, rng, self.agenda)
-        self._above: Mapping[Link, Peer] = self._uplinks.peers  # type: ignore[assignment]  # an int is a Link
+        self._above: Mapping[Link, Peer] = self._uplinks.peers
         self._lower = Lower(settings)
         self._below: Mapping[Link, Peer] = self._lower.peers
         self._next_beat = 0.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from zconnector.actions import Actions, Close, Open
+from zconnector.actions import Actions, Close, Link, Open
 from zconnector.agenda import Agenda
 from zconnector.clock import Instant
 from zconnector.settings import SessionSettings
@@ -84,7 +84,7 @@ class Uplinks:
         self._rng = rng
         self._by_target: dict[Target, Uplink] = {}
         self._by_link: dict[int, Uplink] = {}
-        self.peers: dict[int, Peer] = {}
+        self.peers: dict[Link, Peer] = {}
         """Of the tries that have one, by their links."""
         self._live: list[Peer] | None = []
         """What `live` last said; None: a session has begun or ended since."""
