@@ -153,7 +153,7 @@ class Incoming:
 
     def back(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """Send over the session that something came by; when it is gone or full, over another."""
-        others = [p for p in self._shoset.peers(upward=True) if p is not peer]
+        others = [p for p in self._shoset.above() if p is not peer]
         return self._over([peer, *others], message, now)
 
     def _over(self, peers: list[Peer], message: Message, now: Instant) -> Actions:

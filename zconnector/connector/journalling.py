@@ -75,7 +75,7 @@ class Journalling:
         return self.flush(now)
 
     def _flush(self, now: Instant) -> Actions:
-        live = self._shoset.peers(upward=True)
+        live = self._shoset.above()
         peers = [peer for peer in live if peer.room > peer.credit * _RECEIPTS_FIRST]
         if not peers:
             for peer in live:

@@ -29,7 +29,8 @@ Name = tuple[str, str]
 
 
 def name_of(command: Message) -> Name:
-    return command.text("type"), command.text("command")
+    header = command.header
+    return header.get("type", ""), header.get("command", "")
 
 
 class InstancePlaces(Places):
@@ -59,12 +60,12 @@ class InstancePlaces(Places):
         return self.free_for(peer, name_of(command))
 
     def free_for(self, peer: Peer, name: Name) -> bool:
-        return self.free_for_some(peer) and self._of[peer, name] < COMMANDS_OF_ONE_NAME
+        return self._of.get((peer, name), 0) < COMMANDS_OF_ONE_NAME and self.free_for_some(peer)
 
     def free_for_some(self, peer: Peer) -> bool:
         """Whether a command of a name that has less than its half may be tried there."""
-        count, _ = self._fewer.get(peer, (COMMANDS_IN_FLIGHT, 0.0))
-        return peer.room > 0 and self._at[peer] < count
+        count = self._fewer[peer][0] if peer in self._fewer else COMMANDS_IN_FLIGHT
+        return peer.room > 0 and self._at.get(peer, 0) < count
 
     def forget(self, peer: Peer) -> None:
         """Its session is over."""

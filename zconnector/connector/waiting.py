@@ -72,10 +72,14 @@ class WaitingRoom:
         self.hold(queued)
         self.release(queued)
 
+    def count(self, queued: Queued) -> None:
+        """Give it its place in the order of arrival, unless it has one. It may have to wait later."""
+        queued.number = queued.number or next(self._numbers)
+
     def hold(self, queued: Queued) -> None:
         """As `add`, but it may not go before it is released."""
         uuid = queued.command.uuid
-        queued.number = queued.number or next(self._numbers)
+        self.count(queued)
         self._queued[uuid] = queued
         heapq.heappush(self._ends, (queued.ends, uuid))
         self._agenda.by(queued.ends)

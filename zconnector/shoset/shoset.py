@@ -101,6 +101,14 @@ class Shoset:
             actions += self._end_uplink(uplink, "no longer listed", now)
         return actions + ([] if self._leaving else self._uplinks.open_due(now))
 
+    def above(self) -> Sequence[Peer]:
+        """As `peers` of those above; the list is never changed, a new one comes in its place."""
+        return self._uplinks.live()
+
+    def below(self) -> Sequence[Peer]:
+        """The same of those below."""
+        return self._lower.live()
+
     def peers(self, kind: str | None = None, upward: bool | None = None) -> list[Peer]:
         """Live, validated peers in the order in which their sessions began."""
         found = list(self._uplinks.live()) if upward is not False else []
@@ -133,9 +141,9 @@ class Shoset:
             if message.kind not in _OF_THE_SESSION:
                 count += 1
         link = peer.link
-        sessions = self._below if type(link) is bytes else self._above
-        live = peer.validated and sessions.get(link) is peer  # as `is_live`, without a call
-        if not live or peer.room < count:
+        live = peer.validated and (self._above if peer.upward else self._below).get(link) is peer
+        # As `is_live` and `room`, without calls: every message that is sent comes by here.
+        if not live or (count and peer.credit - peer.sent + peer.acknowledged < count):
             if live:
                 self._busy.add(id(peer))
                 self.counters["busy"] += 1
