@@ -191,8 +191,9 @@ class Settling:
         def failed(later: Instant, error: StorageError) -> Actions:
             return done(later, Refusal(Reason.STORAGE_FAILED, str(error), command.uuid))
 
-        # It follows whatever of the row is under way, and takes along what rides.
-        return [self._commits.commit((), lambda later: done(later, None), failed)]
+        # It follows whatever of the row is under way, and takes along what rides. What it followed may have
+        # failed, though, and rides now: then it has only shown that the disk takes a commit of nothing.
+        return [self._commits.commit((), lambda later: self._stored(command, later, done), failed)]
 
 
 def _too_large(command: Command, lease: Lease, settlement: Settlement) -> Refusal | None:
