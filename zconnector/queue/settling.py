@@ -181,7 +181,11 @@ class Settling:
             return self._stored(command, now, done)
         uuid = str(uuids.UUID(int=self._rng.getrandbits(128), version=4))
         reply = _reply(command, lease, settlement.event, settlement.payload, uuid, now)
-        return self._endings.tell(command, reply, now, done)
+
+        def told(later: Instant, refusal: Refusal | None) -> Actions:
+            return done(later, refusal) if refusal is not None else self._stored(command, later, done)
+
+        return self._endings.tell(command, reply, now, told)
 
     def _stored(self, command: Command, now: Instant, done: Done) -> Actions:
         """`done` as soon as the lease is on the disk as it is: a hand-out did not wait for that."""
