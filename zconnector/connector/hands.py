@@ -449,7 +449,8 @@ def _is_away(error: ZConnectorError | OSError) -> bool:
 def _may_pass(error: ZConnectorError | OSError) -> bool:
     """Whether another try may succeed as it is.
 
-    A manifest out of date says nothing against a version: it may be a proxy that gives an old one.
+    A manifest that is not of now says nothing against a version: it may be a proxy that gives an old one, or
+    a clock that is not set yet.
     """
     if isinstance(error, Refusal):
         return error.reason in (Reason.BUSY, Reason.NO_AGGREGATOR, Reason.NO_CLUSTER, Reason.STORAGE_FAILED)
