@@ -109,6 +109,10 @@ class Shoset:
         """The same of those below."""
         return self._lower.live()
 
+    def below_named(self, name: str) -> Peer | None:
+        """The first of those below that has this name."""
+        return self._lower.named(name)
+
     def peers(self, kind: str | None = None, upward: bool | None = None) -> list[Peer]:
         """Live, validated peers in the order in which their sessions began."""
         found = list(self._uplinks.live()) if upward is not False else []
@@ -239,19 +243,19 @@ class Shoset:
             more = len(messages) - count
             if not self._paces.draw(link, key, more, now):
                 return self._flooded(link, peer, more, now)
-        if peer is not None and len(messages) == 1:  # as most are
-            message = messages[0]
-            if message.kind is _BEAT:
-                return self._lone_beat(peer, message, now)
-            actions = self._heard(peer, message, now)
-        else:
-            actions = []
-            for message in messages:
-                peer = sessions.get(link)  # the message before may have begun or ended the session
-                if peer is None:
-                    actions += self._first(link, key, message, now)
-                else:
-                    actions += self._heard(peer, message, now)
+        if peer is not None and len(messages) == 1 and messages[0].kind is _BEAT:  # as most are, while idle
+            return self._lone_beat(peer, messages[0], now)
+        actions: Actions = []
+        for message in messages:
+            peer = sessions.get(link)  # the message before may have begun or ended the session
+            if peer is None:
+                actions += self._first(link, key, message, now)
+            elif peer.validated and message.kind not in _OF_THE_SESSION:
+                peer.heard = now.mono
+                peer.received += 1
+                actions += self._role.received(peer, message, now)
+            else:
+                actions += self._heard(peer, message, now)
         peer = sessions.get(link)
         if peer is None:
             return actions
@@ -259,13 +263,11 @@ class Shoset:
         return actions + granted if granted else actions
 
     def _heard(self, peer: Peer, message: Message, now: Instant) -> Actions:
-        """A message within a session."""
+        """A message within a session: about it, or of a peer that is not validated yet."""
         peer.heard = now.mono
         if message.kind in _OF_THE_SESSION:
             return self._about_session(peer, message, now)
         peer.received += 1
-        if peer.validated:
-            return self._role.received(peer, message, now)
         return [] if peer.upward else self._not_validated(peer, message, now)
 
     def _lone_beat(self, peer: Peer, beat: Message, now: Instant) -> Actions:
