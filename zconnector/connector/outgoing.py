@@ -35,6 +35,8 @@ from zconnector.shoset.traces import Traces
 _MAX_IN_FLIGHT = 10_000
 _BEFORE_SEND, _AFTER_SEND = Reach("source.before_send"), Reach("source.after_send")
 _AFTER_RECEIPT = Reach("source.after_receipt")
+_ACCEPTED, _NO_AGGREGATOR = Verdict.ACCEPTED, Reason.NO_AGGREGATOR
+"""A member of an enumeration costs as much as ten names (CPython 3.11)."""
 
 
 class Outgoing:
@@ -83,16 +85,17 @@ class Outgoing:
         """
         command = self.composer.command(args, payload, now)
         uuid = command.uuid
-        under_way, waiting = self._tries.get(uuid), self._waiting.get(uuid)
+        under_way, waiting = self._tries.get(uuid), self._waiting.queued.get(uuid)
         if under_way is not None:
             return self._join(command, under_way.message, under_way.context.senders, caller)
         if waiting is not None:
             return self._join(command, waiting.command, waiting.senders, caller)
-        if len(self) >= _MAX_IN_FLIGHT:
+        in_flight = len(self._tries) + len(self._waiting.queued)
+        if in_flight >= _MAX_IN_FLIGHT:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", uuid)
         doubt = self._queue.is_unknown(uuid)
         if not doubt:
-            self._queue.check_unknown_room(uuid, len(self))
+            self._queue.check_unknown_room(uuid, in_flight)
         self.counters["sent"] += 1
         self._trace(uuid, now, "given by a worker{}", _by(command))
         ends = now.mono + (command.number("accept_until") - now.wall) / 1000
@@ -153,7 +156,7 @@ class Outgoing:
 
     def _begin(self, queued: Queued, now: Instant) -> Actions:
         """At once, where nobody waits and there is a place: as if it had come to wait, and been let in."""
-        if len(self._waiting) or self._letting_in or not self._may_go(queued.line):
+        if self._waiting.queued or self._letting_in or not self._may_go(queued.line):
             self._waiting.add(queued)
             return self._let_in(now)
         self._waiting.count(queued)
@@ -162,7 +165,7 @@ class Outgoing:
             actions = self._start(queued, now)
         finally:
             self._letting_in = False
-        return actions + self._let_in(now) if len(self._waiting) else actions
+        return actions + self._let_in(now) if self._waiting.queued else actions
 
     def _let_in(self, now: Instant) -> Actions:
         """Begin what waits, as far as there are places.
@@ -170,7 +173,7 @@ class Outgoing:
         One that ends as it begins (nobody took it) leaves its place to the next one in this same loop, not
         in one within: thousands may wait when the last session goes.
         """
-        if self._letting_in or not len(self._waiting):
+        if self._letting_in or not self._waiting.queued:
             return []
         self._letting_in = True
         actions: Actions = []
@@ -179,7 +182,7 @@ class Outgoing:
                 actions += self._start(queued, now)
         finally:
             self._letting_in = False
-        if len(self._waiting):
+        if self._waiting.queued:
             for peer in self._shoset.above():
                 if not peer.room:
                     self._shoset.await_room(peer)
@@ -192,9 +195,7 @@ class Outgoing:
         return [
             Note("debug", "command sent", {"uuid": uuid, "type": command.text("type")}),
             _BEFORE_SEND,
-            *self._tries.start(
-                uuid, command, routes, budget, queued, now, without_routes=Reason.NO_AGGREGATOR
-            ),
+            *self._tries.start(uuid, command, routes, budget, queued, now, without_routes=_NO_AGGREGATOR),
             _AFTER_SEND,
         ]
 
@@ -206,8 +207,8 @@ class Outgoing:
 
     def receipt(self, event: Message, peer: Peer, now: Instant) -> Actions:
         """A receipt from the event queue, matched by the command's uuid."""
-        uuid, name = event.reference, event.text("event")
-        under_way, waiting, digest = self._tries.get(uuid), self._waiting.get(uuid), event.text("digest")
+        uuid, name, digest = event.reference, event.text("event"), event.text("digest")
+        under_way, waiting = self._tries.get(uuid), self._waiting.queued.get(uuid)
         ours = under_way.message if under_way else waiting.command if waiting else None
         if ours is not None and digest and digest != body_digest(ours):
             # A late one, of an earlier command with this uuid: it says nothing about the one that is here.
@@ -218,8 +219,8 @@ class Outgoing:
         if name == Outcome.NO_ROUTE:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
             return self._tries.decline(uuid, peer, reason, event.text("detail"), now) + self._let_in(now)
-        verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
-        if verdict is Verdict.ACCEPTED:
+        verdict = Verdict.REJECTED if name == Outcome.REJECTED else _ACCEPTED
+        if verdict is _ACCEPTED:
             self._queue.awaiting.accepted(uuid)
         if waiting is not None:  # of a copy sent before, whose outcome was unknown
             self._waiting.take(uuid)
@@ -279,12 +280,12 @@ class Outgoing:
     def _tell(self, queued: Queued, ending: Ending, now: Instant) -> Actions:
         uuid, senders, verdict = queued.command.uuid, queued.senders, ending.verdict
         self._let_go(senders)
-        if verdict is Verdict.NOT_SENT and queued.doubt:
+        if queued.doubt and verdict is Verdict.NOT_SENT:
             verdict = Verdict.UNKNOWN
         self.counters[str(verdict)] += 1
-        if verdict is not Verdict.ACCEPTED:  # then the receipt says so
+        if verdict is not _ACCEPTED:  # then the receipt says so
             self._trace(uuid, now, "its sender was told {}", verdict)
-        if verdict is Verdict.ACCEPTED:
+        if verdict is _ACCEPTED:
             told = [Respond(c, {"uuid": uuid, "outcome": "ACCEPTED"}) for c in senders.callers]
             # An earlier try of the same uuid may have ended UNKNOWN; no FAIL is to follow this one.
             return [_AFTER_RECEIPT, *told, *self._queue.forget_unknown(uuid, now)]
