@@ -50,9 +50,8 @@ class Finish:
         """Its end is stored. Whoever else holds it still is told `why` it is over."""
         lease = command.lease
         self.let_go(command, now)
-        body = draft.write.body or b""
-        actions = self._register.end(command, step, len(body), now)
-        self._messages.keep(COMMANDS, command.key, body)
+        actions = self._register.end(command, step, len(draft.write.body or b""), now)
+        self._messages.forget(COMMANDS, command.key)  # its row has the reply now, which few ask for again
         self._outbox.accept(draft, now)
         if lease is not None and lease.holder and why:
             actions += self._register.on_lost(command, lease, why, now)

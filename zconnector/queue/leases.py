@@ -113,6 +113,8 @@ class Command:
     """Its time to live from its arrival on (ms), and when that is over (wall clock, ms); 0: never."""
     over_at: float = 0.0
     """The same as monotonic time of this process; not stored."""
+    timed: bool = False
+    """It may have an alarm beside that of its lease; not stored."""
     error: str = ""
     """What the last nak said."""
     lease: Lease | None = None

@@ -21,8 +21,20 @@ class Tally:
         self.bytes: dict[Kind, int] = {}
         """Bytes of the live ones."""
 
-    def count(self, command: Command, state: State, by: int) -> None:
-        _add(self.states, (command.name, command.major, state), by)
+    def count(self, command: Command, by: int) -> None:
+        """A command came to be in its state (1), or is not known any more (-1)."""
+        _add(self.states, (command.name, command.major, command.state), by)
+
+    def move(self, command: Command, before: State, after: State) -> None:
+        """It went from one state to another."""
+        states, name, major = self.states, command.name, command.major
+        left, entered = (name, major, before), (name, major, after)
+        count = states[left] - 1
+        if count:
+            states[left] = count
+        else:
+            del states[left]
+        states[entered] = states.get(entered, 0) + 1
 
     def weigh(self, command: Command, by: int) -> None:
         _add(self.bytes, (command.name, command.major), by)
