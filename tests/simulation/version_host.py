@@ -1,7 +1,7 @@
 """The admin worker as it is, on virtual time, with a simulated repository and simulated processes.
 
-All of `connector/admin.py` and `hands.py` runs; simulated are the door, the ports `Packages`
-and `Processes`, and the sockets.
+All of `connector/admin.py`, `admin_commands.py`, `admin_questions.py` and `hands.py` runs; simulated are the
+door, the ports `Packages` and `Processes`, and the sockets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from tests.simulation.scheduler import SECOND
 from tests.simulation.version_workers import Home, SimulatedProcesses
 from tests.simulation.virtual_loop import VirtualLoop
 from zconnector.configuration.pivot import Version
-from zconnector.connector.admin import AdminWorker, read_version
+from zconnector.connector.admin import AdminWorker
+from zconnector.connector.admin_commands import read_version
 from zconnector.connector.ports import Place, Ports
 from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.fields import WISHES
