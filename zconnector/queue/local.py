@@ -260,7 +260,7 @@ class LocalQueue(CommandSide):
             return done(now, offered)
 
         return self._commands.offers.offer(
-            command, now, decided, retry, along=[*along, write], spare=spare, body=body
+            command, now, decided, retry, along=(*along, write), spare=spare, body=body
         )
 
     def _offer_again(
