@@ -20,7 +20,7 @@ from tests.benchmarks.results import Results
 from tests.benchmarks.topology import Topology
 from tests.benchmarks.workload import Driver, Measured, run, warm_up
 
-PEER = "nats"
+PEER, FLOOR = "nats", "floor"
 THROUGHPUT = 64
 
 
@@ -83,6 +83,9 @@ async def bench(results: Results, state: Path, *, turns: int, seconds: float, na
     theirs = contenders[PEER]
     for name in names:
         compare(results, name, contenders[name], theirs)
+    if {FLOOR, "own"} <= contenders.keys():
+        spent = {name: [sum_of(turn) for turn in contenders[name].cpu] for name in (FLOOR, "own")}
+        results.judge("L: CPU of a command by that of bare libraries", ratio(spent["own"], spent[FLOOR]))
 
 
 def sum_of(cpu: Mapping[str, float]) -> float:
@@ -104,6 +107,8 @@ def compare(results: Results, name: str, ours: Contender, theirs: Contender) -> 
         p99=round(tail, 2),
         cpu=round(cpu, 2),
     )
+    if name == FLOOR:
+        return  # nothing of ours: what it does is no goal
     per_second = ours.medians()["per_second"]
     if name == "gandalf":
         results.judge("R, Gandalf API: commands/s", per_second, ">= 500", per_second >= 500)

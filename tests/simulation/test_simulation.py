@@ -59,7 +59,7 @@ class Found(NamedTuple):
 WORKERS = ("worker dies", "waits cancelled", "worker hangs", "kill")
 FOUND = {
     "receipt before commit": Found(6, 5, "lost command"),
-    "shared receipt channel": Found(2, 8, "lost command"),
+    "shared receipt channel": Found(1, 4, "lost command", ("silent instance", "swallow"), 0.3),
     "no uuid uniqueness": Found(1, 3, "redelivery"),
     "no fencing": Found(1, 3, "accepted twice"),
     "lease kept after disconnect": Found(7, 3, "lease kept"),

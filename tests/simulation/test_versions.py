@@ -36,7 +36,7 @@ FOUND = {
     "shift before the commit": (1, "rollout state"),
     "old stopped before new registered": (1, "old or new"),
     "rollback that stops both": (1, "old or new"),
-    "rollout forgotten at restart": (21, "old or new"),
+    "rollout forgotten at restart": (8, "old or new"),
     "no gate": (1, "bad version"),
     "admin command answered before it is done": (1, "admin answer"),
     "latest content started": (5, "edition kept"),
@@ -51,7 +51,10 @@ FOUND = {
     "what runs leaves the disk": (1, "defect"),
 }
 """The seed that finds each planted bug, and the promise that is seen broken."""
-ONLY = {"routing not recomputed after silence": ("version hangs",)}
+ONLY = {
+    "rollout forgotten at restart": ("kill in a rollout",),
+    "routing not recomputed after silence": ("version hangs",),
+}
 """Faults of the worlds that find it, where one among many would be found by few."""
 NEARBY = range(1, 101)
 """Tried when the recorded one finds nothing any more: what changes in the product changes every world."""

@@ -27,7 +27,7 @@ from tests.simulation.version_workers import Home, SimulatedProcesses
 from tests.simulation.virtual_loop import VirtualLoop
 from zconnector.configuration.pivot import Version
 from zconnector.connector.admin import AdminWorker, read_version
-from zconnector.connector.hands import Place, Ports
+from zconnector.connector.ports import Place, Ports
 from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.fields import WISHES
 from zconnector.messages.kinds import Outcome

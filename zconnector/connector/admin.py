@@ -16,8 +16,9 @@ import structlog
 from zconnector.clock import Clock, SystemClock
 from zconnector.configuration.pivot import Version
 from zconnector.connector.door import Door
-from zconnector.connector.hands import Hands, Place, Ports, Server
+from zconnector.connector.hands import Hands
 from zconnector.connector.incoming import ADMIN_COMMANDS
+from zconnector.connector.ports import Place, Ports, Server
 from zconnector.errors import ConfigError, DamagedError, Reason, Refusal
 from zconnector.messages.kinds import Outcome
 from zconnector.queue.lines import ADMIN_WORKER

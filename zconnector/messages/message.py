@@ -71,15 +71,12 @@ class Message:
 
 def body_digest(command: Message) -> str:
     """What must be equal for two commands of one uuid to be the same (DESIGN section 3, promise 3)."""
-    digest = hashlib.sha256()
-    for part in (
-        command.text("type"),
-        command.text("command"),
-        str(command.number("major")),
-        "admin" if command.header.get("admin") else "",
-    ):
-        digest.update(part.encode())
-        digest.update(b"\0")
+    header = command.header
+    parts = (
+        f"{command.text('type')}\0{command.text('command')}\0{header.get('major', 0)}\0"
+        f"{'admin' if header.get('admin') else ''}\0"
+    )
+    digest = hashlib.sha256(parts.encode())
     digest.update(command.payload)
     return digest.hexdigest()
 

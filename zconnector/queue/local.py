@@ -10,8 +10,7 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Caller
@@ -21,8 +20,6 @@ from zconnector.configuration.pivot import Version
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
-from zconnector.queue import cursor as cursors
-from zconnector.queue import documents, journal, pauses, register, unknowns
 from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.command_side import CommandSide
@@ -36,27 +33,16 @@ from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
-from zconnector.queue.leases import Command, Lease
+from zconnector.queue.leases import Lease
 from zconnector.queue.lines import Waiter
 from zconnector.queue.operators import Operators
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
 from zconnector.queue.pauses import Pauses
 from zconnector.queue.replays import Replays
+from zconnector.queue.restoring import Restoring
 from zconnector.queue.routing import Serves
-from zconnector.queue.store import (
-    COMMANDS,
-    DEAD,
-    DOCUMENTS,
-    EVENTS,
-    ITERATORS,
-    NUMBERED,
-    OUTBOX,
-    POSITIONS,
-    Bodies,
-    Row,
-    Write,
-)
+from zconnector.queue.store import Bodies, Row, Write
 from zconnector.queue.subscriptions import Subscriptions
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
@@ -119,45 +105,19 @@ class LocalQueue(CommandSide):
         Raises:
             StorageError: a row is not what was written; nothing may be called afterwards.
         """
-        spaces: dict[str, list[Row]] = {}
-        for row in rows:
-            spaces.setdefault(row.space, []).append(row)
-        self._restore(_Rows(spaces), now)
-
-    def _restore(self, rows: _Rows, now: Instant) -> None:
-        with rows.told():
-            for row in rows.of(ITERATORS):
-                self._iterators.restore(str(row.key), row.meta["kind"], now)
-            read = Command.from_meta
-            commands = [read(int(row.key), row.size, row.meta, now.mono) for row in rows.of(COMMANDS)]
-            self._register.restore(commands, now)
-            for command in self._register.leased():
-                if command.lease is not None:
-                    self._iterators.hold(command.lease.iterator)
-            for row in rows.of(EVENTS):
-                self._events.restore_event(int(row.key), row.meta, row.size, now)
-            for row in rows.of(POSITIONS):
-                self._events.restore_position(str(row.key), row.meta, now)
-            for row in rows.of(OUTBOX):
-                self._outbox.restore(int(row.key), row.meta, row.size, now)
-            for row in rows.of(DEAD):
-                self._dead.restore(int(row.key), row.meta, row.size)
-            for row in rows.of(DOCUMENTS):
-                self._restore_document(str(row.key), row.meta, row.size, now)
-
-    def _restore_document(self, key: str, meta: dict[str, Any], size: int, now: Instant) -> None:
-        if key == cursors.KEY:
-            self._cursor.restore(meta["value"], meta["missed"])
-        elif key.startswith(register.FLOOR):
-            self._register.restore_floor(key.removeprefix(register.FLOOR), meta["accept_until"])
-        elif key.startswith(unknowns.PREFIX):
-            self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
-        elif key.startswith(journal.PREFIX):
-            self.journal.restore(key.removeprefix(journal.PREFIX), size)
-        elif key.startswith(pauses.PREFIX):
-            self._pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
-        elif key.startswith(documents.PREFIX):
-            self._documents.restore(key.removeprefix(documents.PREFIX), meta)
+        parts = Restoring(
+            self._iterators,
+            self._register,
+            self._events,
+            self._outbox,
+            self._dead,
+            self._cursor,
+            self._unknowns,
+            self.journal,
+            self._pauses,
+            self._documents,
+        )
+        parts.restore(rows, now)
 
     def tick(self, now: Instant) -> Actions:
         """Do everything that is due. `outbox_due` and `gap` are the caller's to ask after it."""
@@ -538,31 +498,3 @@ class LocalQueue(CommandSide):
             "dead": self._dead.depths(),
             "paused": self._pauses.names(),
         }
-
-
-class _Rows:
-    """Stored rows by space, and which one is being restored."""
-
-    def __init__(self, spaces: dict[str, list[Row]]) -> None:
-        self._spaces = spaces
-        self._at: Row | None = None
-
-    def of(self, space: str) -> Iterator[Row]:
-        """In the order of their keys where these are numbers."""
-        rows = self._spaces.get(space, [])
-        for row in sorted(rows, key=_number) if space in NUMBERED else rows:
-            self._at = row
-            yield row
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """Turns whatever a row that is none leads to into a StorageError that names it."""
-        try:
-            yield
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            which = f"row {self._at.key!r} of {self._at.space}" if self._at else "a row"
-            raise StorageError(f"{which} is damaged: {error!r}") from error
-
-
-def _number(row: Row) -> int:
-    return int(row.key)

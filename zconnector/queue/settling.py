@@ -178,10 +178,26 @@ class Settling:
         if lease.length == length and settlement.extend:
             self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
         if not settlement.event:
-            return done(now, None) + self._commits.flush(now)
+            return self._stored(command, now, done)
         uuid = str(uuids.UUID(int=self._rng.getrandbits(128), version=4))
         reply = _reply(command, lease, settlement.event, settlement.payload, uuid, now)
-        return self._endings.tell(command, reply, now, done)
+
+        def told(later: Instant, refusal: Refusal | None) -> Actions:
+            return done(later, refusal) if refusal is not None else self._stored(command, later, done)
+
+        return self._endings.tell(command, reply, now, told)
+
+    def _stored(self, command: Command, now: Instant, done: Done) -> Actions:
+        """`done` as soon as the lease is on the disk as it is: a hand-out did not wait for that."""
+        if self._commits.is_settled(COMMANDS, command.key):
+            return done(now, None)
+
+        def failed(later: Instant, error: StorageError) -> Actions:
+            return done(later, Refusal(Reason.STORAGE_FAILED, str(error), command.uuid))
+
+        # It follows whatever of the row is under way, and takes along what rides. What it followed may have
+        # failed, though, and rides now: then it has only shown that the disk takes a commit of nothing.
+        return [self._commits.commit((), lambda later: self._stored(command, later, done), failed)]
 
 
 def _too_large(command: Command, lease: Lease, settlement: Settlement) -> Refusal | None:

@@ -104,9 +104,10 @@ class Unknowns:
 
         def failed(now: Instant, error: StorageError) -> Actions:
             # It stays in memory, and goes to the disk as soon as that takes it: the sender is told UNKNOWN
-            # whatever the disk says, and would wait for the FAIL for ever.
-            if uuid in self._unknown:
-                self._commits.ride(put)
+            # whatever the disk says, and would wait for the FAIL for ever. What it is by now: another copy
+            # may have gone since, and its commit succeeded.
+            if (latest := self._unknown.get(uuid)) is not None:
+                self._commits.ride(latest.put())
             return done(now, Refusal(Reason.STORAGE_FAILED, str(error), uuid))
 
         return [self._commits.commit([put], lambda now: done(now, None), failed)]

@@ -31,8 +31,8 @@ def available(
         ConfigError: the source breaks its rule.
         FetchError: the manifest did not come.
         RepositoryError: what came is none.
-        UntrustedError: it is not what a pinned key signed (StaleError: older than what was accepted, or
-            expired).
+        UntrustedError: it is not what a pinned key signed (StaleError: older than what was accepted,
+            expired, or dated ahead).
         Refusal: BUSY, an install has the root.
         StorageError: the disk refused, or what was remembered is damaged.
     """

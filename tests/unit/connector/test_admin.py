@@ -12,8 +12,8 @@ import pytest
 
 from zconnector.configuration.pivot import Version
 from zconnector.connector.admin import AdminWorker, read_version
-from zconnector.connector.hands import Place
 from zconnector.connector.incoming import ADMIN_COMMANDS
+from zconnector.connector.ports import Place
 from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.queue.lines import ADMIN_WORKER
 

@@ -10,7 +10,8 @@ from typing import Any
 from tests.support.scripted_processes import ScriptedProcesses
 from zconnector.clock import SystemClock
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
-from zconnector.connector.hands import Hands, Place, Ports
+from zconnector.connector.hands import Hands
+from zconnector.connector.ports import Place, Ports
 from zconnector.errors import ConfigError
 from zconnector.repository.cleaning import Gone, Unwanted
 from zconnector.repository.install import Installed

@@ -127,6 +127,26 @@ def test_what_could_not_be_stored_is_stored_later_and_ends_in_its_fail(bench: Be
     assert bench.got(caller) is not None
 
 
+def test_what_could_not_be_stored_takes_the_place_of_nothing_later(bench: Bench) -> None:
+    """Of a copy that was sent again since, and may be stored longer: else its FAIL comes while it runs."""
+    bench.held = True
+    remember(bench)
+    bench.wall += 8_000
+    bench.mono += 8
+    remember(bench)
+    bench.full = True
+    bench.settle(1)
+    bench.full = False
+    bench.held = False
+    bench.passes(1.1)
+    bench.restart(wall_passes=0.9)  # 10 s since the first one
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(8 + 29.9)
+    assert bench.got(caller) is None
+    bench.passes(0.2)
+    assert bench.got(caller) is not None
+
+
 def test_a_receipt_forgets_what_was_not_stored_too(bench: Bench) -> None:
     bench.full = True
     remember(bench)
