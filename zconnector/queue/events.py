@@ -135,7 +135,7 @@ class Events:
         if known is not None and known.message is None:
             if known.stored:
                 return done(now, Published("DUPLICATE"))
-            known.asked.append(done)
+            known.asked += (done,)
             return []
         if self._counted(message.number("seq")):
             return done(now, Published("DUPLICATE"))
@@ -178,7 +178,7 @@ class Events:
             actions += done(now, Published("STORED"))
             for asked in event.asked:
                 actions += asked(now, Published("DUPLICATE"))
-            event.asked.clear()
+            event.asked = ()
             return actions + self._wake_each(shown, now)
 
         def failed(now: Instant, error: StorageError) -> Actions:

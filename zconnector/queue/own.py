@@ -75,7 +75,7 @@ class OwnCommands:
             settle(record)
             return done(now, offered)
 
-        return self._offers.offer(command, now, decided, retry, along=[*along, write], spare=spare, body=body)
+        return self._offers.offer(command, now, decided, retry, along=(*along, write), spare=spare, body=body)
 
     def offer_again(
         self,
