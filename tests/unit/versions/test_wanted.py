@@ -121,9 +121,12 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "update.interval must be a number of seconds from 10 to 31,622,400 (got 9)",
     ),
     ({"update": {"mode": "planned", "at": "03:30"}}, "update.at and update.zone must be given"),
-    (
-        {"update": {"mode": "planned", "at": "24:00", "zone": "UTC"}},
-        "update.at must be a time of day from 00:00 to 23:59, as HH:MM (got '24:00')",
+    *(
+        (
+            {"update": {"mode": "planned", "at": at, "zone": "UTC"}},
+            f"update.at must be a time of day from 00:00 to 23:59:59, as HH:MM or HH:MM:SS (got '{at}')",
+        )
+        for at in ("24:00", "03:30:60", "03:30:1", "03:30:15:00", "03:30:", "03", "3:30", "03:30:15.5")
     ),
     ({"update": {"mode": "manual", "zone": "Europe/Pariss"}}, "(got 'Europe/Pariss')"),
     ({"update": {"mode": "manual", "zone": "Europe"}}, "update.zone must be a time zone that this machine"),
