@@ -25,7 +25,7 @@ from zconnector.versions.manager import Manager
 from zconnector.versions.rollout import Rollout
 from zconnector.versions.rollouts import Rollouts
 from zconnector.versions.states import Actions, Advance, Answer, Memory, Plan, Start, Step, Stop, numbers
-from zconnector.versions.stock import Stock
+from zconnector.versions.stock import Kept, Stock
 
 # ---- the rollout
 
@@ -283,7 +283,7 @@ class SharesIgnored(QueueVariant):
 class _KeepsForRollbackOnly(Manager):
     def stock(self) -> Stock:
         before = self.memory.previous or self.memory.running
-        return Stock(frozenset((one, self.content(one)) for one in before))
+        return Stock(frozenset(Kept("", one, self.content(one)) for one in before))
 
 
 class WhatRunsLeavesTheDisk(Variant):

@@ -115,13 +115,17 @@ class Repository:
         return [version for version in self.has() if version <= self.newest]
 
 
+Lying = tuple[str, Version, int]
+"""What lies on a disk: of which product, which version, in which content."""
+
+
 class SimulatedPackages:
     """The port `Packages`: a repository that is slow, away, or gives what is not signed; and a disk."""
 
     def __init__(
         self,
         repository: Repository,
-        disk: dict[tuple[Version, int], None],
+        disk: dict[Lying, None],
         rng: random.Random,
         removed: Callable[[list[str]], None],
     ) -> None:
@@ -143,12 +147,12 @@ class SimulatedPackages:
         if VERSIONS[version] is Quality.TAMPERED:
             raise UntrustedError(f"{version} is not what was signed")
         content = self._repository.republished.get(version, 0)
-        self._disk[version, content] = None
+        self._disk[worker.product, version, content] = None
         return _installed(worker, version, content)
 
     async def installed(self, worker: WorkerName) -> Sequence[Installed]:
         await asyncio.sleep(0.005)
-        return [_installed(worker, *each) for each in reversed(self._disk)]
+        return [_installed(worker, *each[1:]) for each in reversed(self._disk) if each[0] == worker.product]
 
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
         await self._reach()
@@ -160,12 +164,17 @@ class SimulatedPackages:
 
     async def clean(self, worker: WorkerName, unwanted: Unwanted) -> list[Gone]:
         await asyncio.sleep(0.005 + self._rng.random() ** 3)
-        found = [(each, _installed(worker, *each)) for each in self._disk]
+        mine = [each for each in self._disk if each[0] == worker.product]
+        found = [(each, _installed(worker, *each[1:])) for each in mine]
         gone = [(each, one) for each, one in found if unwanted(one.version, one.sha256)]
         for each, _ in gone:
             del self._disk[each]
         self._removed([str(one.executable) for _, one in gone])
         return sorted(Gone(one.version, one.sha256) for _, one in gone)
+
+    async def workers(self, type_: str) -> list[WorkerName]:
+        await asyncio.sleep(0.005)
+        return sorted({WorkerName(type_, product) for product, _, _ in self._disk})
 
 
 def quality_of(version: Version, executable: str, stdin: bytes) -> Quality:
@@ -177,12 +186,12 @@ def quality_of(version: Version, executable: str, stdin: bytes) -> Quality:
     return (Quality.DEAD, Quality.FRAIL, Quality.SILENT, Quality.LACKING)[(content + len(token)) % 4]
 
 
-def executable_of(version: Version, content: int) -> str:
-    return f"/nowhere/{version}-{content}/worker"
+def executable_of(product: str, version: Version, content: int) -> str:
+    return f"/nowhere/{product}/{version}-{content}/worker"
 
 
 def _installed(worker: WorkerName, version: Version, content: int) -> Installed:
-    folder = Path(f"/nowhere/{version}-{content}")
+    folder = Path(executable_of(worker.product, version, content)).parent
     sha256 = f"{version}-{content}"
     more: dict[str, Any] = {"address": ADDRESS, "repository": "sim", "serial": content, "sha256": sha256}
     return Installed(worker, version, folder, folder / "worker", None, None, **more)

@@ -21,7 +21,7 @@ from tests.simulation.model import Model
 from tests.simulation.model_versions import VersionRules
 from tests.simulation.nodes import ConnectorNode
 from tests.simulation.process import GONE, Process
-from tests.simulation.repositories import TYPE, Repository, SimulatedPackages, executable_of
+from tests.simulation.repositories import TYPE, Lying, Repository, SimulatedPackages, executable_of
 from tests.simulation.scheduler import SECOND
 from tests.simulation.version_workers import Home, SimulatedProcesses
 from tests.simulation.virtual_loop import VirtualLoop
@@ -109,7 +109,8 @@ class AdminHost:
         """Where the router is to be killed next: `step moment`, of a commit of the admin worker."""
         self._model = model
         self.rules = rules
-        self._disk: dict[tuple[Version, int], None] = {}
+        self.disk: dict[Lying, None] = {}
+        """What is installed; outlives the router."""
         self._kept: list[Home] = []
         self._rng = node.around.rng(f"admin host {node.name}")
 
@@ -123,11 +124,11 @@ class AdminHost:
         around = node.around
         loop = VirtualLoop(process, node.clock, around.scheduler, self._defect)  # type: ignore[abstract]  # what is not there is not asked
         home = self.home = Home(node, process, loop, self._model, self.rules)
-        home.lying = lambda: {executable_of(*each) for each in self._disk}
+        home.lying = lambda: {executable_of(*each) for each in self.disk}
         self._kept.append(home)
         rng = around.rng(f"hands {process.name}")
         ports = Ports(
-            packages=lambda *_: SimulatedPackages(self.repository, self._disk, rng, home.removed),
+            packages=lambda *_: SimulatedPackages(self.repository, self.disk, rng, home.removed),
             processes=lambda prepare, clock, log: SimulatedProcesses(home, prepare),
             random=rng.random,
             uuid=lambda: fresh_uuid(rng),

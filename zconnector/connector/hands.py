@@ -34,6 +34,7 @@ from zconnector.errors import (
     ZConnectorError,
 )
 from zconnector.repository.cleaning import Unwanted
+from zconnector.repository.layout import WorkerName
 from zconnector.supervision.launch import Launch, Processes
 from zconnector.supervision.process import GuardedProcesses, Prepare
 from zconnector.supervision.shell import Supervision
@@ -322,8 +323,8 @@ class Hands:
         told = steering(self._manager, self.name, self._editions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
 
-    def _unwanted(self) -> Unwanted:
-        """What may leave the disk as things stand: never what a process runs from."""
+    def _unwanted(self, worker: WorkerName) -> Unwanted:
+        """What of a worker may leave the disk as things stand: never what a process runs from."""
         stock = self._manager.stock()
         runs = [
             (edition.version, ready.sha256)
@@ -333,7 +334,7 @@ class Hands:
 
         def unwanted(version: Version, sha256: str) -> bool:
             busy = any(version == used and sha256 in ("", content) for used, content in runs)
-            return not busy and stock.unwanted(version, sha256)
+            return not busy and stock.unwanted(worker.product, version, sha256)
 
         return unwanted
 
@@ -344,7 +345,7 @@ class Hands:
             _log.warning("old worker versions not removed", error=said(error))
         else:
             if gone:
-                _log.info("old worker versions removed", versions=[str(each) for each in gone])
+                _log.info("old worker versions removed", versions=gone)
         for edition in list(self._editions.values()):
             if edition not in self._manager.stock().editions:
                 await self._let_go(edition)

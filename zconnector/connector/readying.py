@@ -19,7 +19,7 @@ from zconnector.clock import Clock
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.door import Door
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
-from zconnector.repository.cleaning import Gone, Unwanted, clean
+from zconnector.repository.cleaning import Gone, Unwanted, clean, installed_workers
 from zconnector.repository.install import Installed, install, installed_versions
 from zconnector.repository.latest import available
 from zconnector.repository.layout import WorkerName, read_address
@@ -67,6 +67,10 @@ class Packages(Protocol):
         """Remove what is unwanted from the disk; what it was. Raises ZConnectorError."""
         ...
 
+    async def workers(self, type_: str) -> Sequence[WorkerName]:
+        """Those of a connector type that have a folder on the disk. Raises ZConnectorError."""
+        ...
+
 
 class DiskPackages:
     """`Packages` under an install root, each call in a thread of its own."""
@@ -89,6 +93,9 @@ class DiskPackages:
 
     async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
         return await asyncio.to_thread(clean, self._root, worker, unwanted)
+
+    async def workers(self, type_: str) -> Sequence[WorkerName]:
+        return await asyncio.to_thread(installed_workers, self._root, type_)
 
 
 class Readying:
@@ -165,15 +172,20 @@ class Readying:
         async with self._one:
             return tuple(await self._packages.available(source, worker))
 
-    async def clean(self, wanted: Wanted | None, unwanted: Callable[[], Unwanted]) -> Sequence[Gone]:
-        """Remove what is unwanted, by then, from the disk; what it was. Raises ZConnectorError.
+    async def clean(self, wanted: Wanted | None, unwanted: Callable[[WorkerName], Unwanted]) -> list[str]:
+        """Remove what is unwanted, by then, from the disk; what it was, for people. Raises ZConnectorError.
 
+        Of all products of this type: a former one leaves when nobody goes back to it any more.
         Nobody is given a folder meanwhile: what is found on the disk before is in use, as `unwanted` knows;
         what is looked for after it is found only if it stays.
         """
         worker = self._worker(_known(wanted))
+        texts = []
         async with self._one, self._lying:
-            return await self._packages.clean(worker, unwanted())
+            for each in sorted({worker, *await self._packages.workers(worker.type)}):
+                gone = await self._packages.clean(each, unwanted(each))
+                texts += [f"{one}" if each == worker else f"{each.product} {one}" for one in gone]
+        return texts
 
     async def check(self, wanted: Wanted, version: Version) -> None:
         """Whether the keys of a version would do. Raises ConfigError."""

@@ -137,7 +137,8 @@ class Manager:
 
     def stock(self) -> Stock:
         """What has to stay on the disk as things stand, and as they stand after a kill now."""
-        return Stock.of(self.memory, self.commits.durable)
+        product = self._wanted.product if self._wanted is not None else ""
+        return Stock.of(self.memory, self.commits.durable, configured=product)
 
     def pin(self, edition: Edition, sha256: str) -> Actions:
         """What an edition is started from whose content was not settled: since before contents were kept."""

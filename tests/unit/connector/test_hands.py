@@ -55,6 +55,9 @@ class Packages:
     async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
         return []
 
+    async def workers(self, type_: str) -> Sequence[WorkerName]:
+        return []
+
 
 class Server:
     """A socket whose path is taken until it has stopped, which takes as long as the test says."""

@@ -64,9 +64,7 @@ ZONES = st.sampled_from(
 )
 
 
-@given(
-    ZONES, st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.integers(0, 4_000_000_000_000)
-)
+@given(ZONES, st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.integers(0, 4_000_000_000_000))
 def test_planned_comes_once_a_day(zone: str, hour: int, minute: int, second: int, now: int) -> None:
     update = planned(f"{hour:02}:{minute:02}:{second:02}", zone)
     assert second or next_due(planned(f"{hour:02}:{minute:02}", zone), now) == next_due(update, now)

@@ -47,6 +47,8 @@ class World:
         """What the repository has of a version, where it was published again."""
         self.on_disk: dict[str, Version] = {}
         """By SHA-256."""
+        self.products: dict[str, str] = {}
+        """By SHA-256: under which product's name it lies on the disk."""
         self.stocks: list[Stock] = []
         """What had to stay, at each removal of what need not."""
         self.installs: list[Install] = []
@@ -127,9 +129,12 @@ class World:
                     error = "repository away"
                 elif self.broken.get(version) == "fetch" or (of not in self.repository and not content):
                     error = f"cannot fetch {version}"
+                wanted = self.manager.wanted_for(version)
+                product = wanted.product.lower() if wanted else ""
                 sha256 = content or self.contents.get(of, f"sha of {of}")
                 if not error:
                     self.on_disk[sha256] = of.version
+                    self.products[sha256] = product
                 passing = self.passing or away
                 self._take(
                     self.manager.installed(
@@ -139,7 +144,11 @@ class World:
             case Clean():
                 stock = self.manager.stock()
                 self.stocks.append(stock)
-                left = {sha: v for sha, v in self.on_disk.items() if not stock.unwanted(v, sha)}
+                left = {
+                    sha: v
+                    for sha, v in self.on_disk.items()
+                    if not stock.unwanted(self.products[sha], v, sha)
+                }
                 gone = self.on_disk.keys() - left.keys()
                 assert not any(self.manager.content(v) in gone for v in self.running), "it runs"
                 self.on_disk = left
