@@ -17,6 +17,7 @@ from zconnector.errors import AwayError, FetchError, UntrustedError
 from zconnector.repository.cleaning import Gone, Unwanted
 from zconnector.repository.install import Installed
 from zconnector.repository.layout import WorkerName
+from zconnector.repository.manifest import Manifest
 from zconnector.repository.source import Source
 
 TYPE, PRODUCT = "Vcs", "sim"
@@ -157,6 +158,9 @@ class SimulatedPackages:
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
         await self._reach()
         return self._repository.versions()
+
+    async def accepted(self, address: str) -> Manifest | None:
+        return None  # none that expires
 
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         await asyncio.sleep(0.005)

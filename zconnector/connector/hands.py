@@ -40,6 +40,7 @@ from zconnector.supervision.process import GuardedProcesses, Prepare
 from zconnector.supervision.shell import Supervision
 from zconnector.supervision.states import AT_REST, Moved, Policy, State
 from zconnector.versions.editions import Edition
+from zconnector.versions.expiry import Signed
 from zconnector.versions.manager import Manager
 from zconnector.versions.states import (
     Action,
@@ -47,6 +48,7 @@ from zconnector.versions.states import (
     Answer,
     Canary,
     Clean,
+    Consult,
     Forget,
     Install,
     Keep,
@@ -172,6 +174,8 @@ class Hands:
                 self.begin(self._install(edition, attempt, content))
             case Look(number):
                 self.begin(self._look(number))
+            case Consult():
+                self.begin(self._consult())
             case Start(edition):
                 self._orders += 1
                 self._starts[edition] = self._orders
@@ -250,6 +254,17 @@ class Hands:
             self.feed(self._manager.found(number, None, said(failure), self._clock.now()))
         else:
             self.feed(self._manager.found(number, found, "", self._clock.now()))
+
+    async def _consult(self) -> None:
+        """What the manifest says that was accepted last."""
+        wanted, manifest, signed = self._manager.wanted, None, None
+        try:
+            manifest = await self.readying.accepted(wanted)
+        except (ZConnectorError, OSError) as failure:
+            _log.warning("accepted manifest cannot be read", error=said(failure))
+        if manifest is not None and wanted is not None:
+            signed = Signed(wanted.repository, manifest.serial, manifest.expires)
+        self.feed(self._manager.consulted(signed, self._clock.now()))
 
     async def _start(self, edition: Edition, order: int) -> None:
         """Have files, keys and a socket, then a process; unless it was stopped meanwhile."""

@@ -21,8 +21,9 @@ from zconnector.connector.door import Door
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
 from zconnector.repository.cleaning import Gone, Unwanted, clean, installed_workers
 from zconnector.repository.install import Installed, install, installed_versions
-from zconnector.repository.latest import available
+from zconnector.repository.latest import accepted, available
 from zconnector.repository.layout import WorkerName, read_address
+from zconnector.repository.manifest import Manifest
 from zconnector.repository.signing import PublicKey
 from zconnector.repository.source import Source
 from zconnector.supervision.masking import Mask
@@ -59,6 +60,10 @@ class Packages(Protocol):
         """What the repository has. Raises ZConnectorError."""
         ...
 
+    async def accepted(self, address: str) -> Manifest | None:
+        """The manifest that was last accepted of a repository; None: none was. Raises ZConnectorError."""
+        ...
+
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         """The configuration that came with it. Raises ConfigError."""
         ...
@@ -87,6 +92,9 @@ class DiskPackages:
 
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
         return await asyncio.to_thread(available, source, self._root, worker, clock=self._clock)
+
+    async def accepted(self, address: str) -> Manifest | None:
+        return await asyncio.to_thread(accepted, self._root, address)
 
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         return await asyncio.to_thread(_files, installed)
@@ -171,6 +179,12 @@ class Readying:
         source, worker = self._source(settings), self._worker(settings)
         async with self._one:
             return tuple(await self._packages.available(source, worker))
+
+    async def accepted(self, wanted: Wanted | None) -> Manifest | None:
+        """The repository's manifest as it was last accepted. Raises ZConnectorError."""
+        if wanted is None or not wanted.repository:
+            return None
+        return await self._packages.accepted(wanted.repository)
 
     async def clean(self, wanted: Wanted | None, unwanted: Callable[[WorkerName], Unwanted]) -> list[str]:
         """Remove what is unwanted, by then, from the disk; what it was, for people. Raises ZConnectorError.

@@ -7,20 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from structlog.testing import capture_logs
+
+from tests.support.repositories import KEY, FixedClock, publish, worker_folder
 from tests.support.scripted_processes import ScriptedProcesses
 from zconnector.clock import SystemClock
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.hands import Hands, Place, Ports
+from zconnector.connector.readying import DiskPackages
 from zconnector.errors import ConfigError
 from zconnector.repository.cleaning import Gone, Unwanted
 from zconnector.repository.install import Installed
 from zconnector.repository.layout import WorkerName
+from zconnector.repository.manifest import Manifest
 from zconnector.repository.source import Source
 from zconnector.supervision.launch import Events
 from zconnector.supervision.states import State
+from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition
 from zconnector.versions.manager import Manager
-from zconnector.versions.states import Clean, Start, Stop
+from zconnector.versions.states import Answer, Clean, Start, Stop
 from zconnector.versions.wanted import Wanted
 
 V10, V11 = Edition(1, 0), Edition(1, 1)
@@ -48,6 +54,9 @@ class Packages:
 
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
         return []
+
+    async def accepted(self, address: str) -> Manifest | None:
+        return None
 
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         return None, None
@@ -120,3 +129,52 @@ async def test_a_version_that_is_wanted_again_while_it_is_being_forgotten_starts
         await processes.one_more()
         await hands.close()
     assert hands.supervision.view("Ci-1.0").state is State.STOPPED
+
+
+async def test_that_a_manifest_expires_soon_is_logged_once_and_shown(tmp_path: Path) -> None:
+    """Nobody heard of it before it was over: what was fetched was accepted, and that was all."""
+    publish(tmp_path / "repository", worker_folder(tmp_path / "w10"), lifetime=3 * 86_400)
+    values = {
+        "product": "jenkins",
+        "repository": f"file://{tmp_path / 'repository'}",
+        "repository_keys": [str(KEY.public)],
+    }
+    manager, clock, change = Manager(), FixedClock(), asyncio.Event()
+    answers: list[Answer] = []
+    hands = Hands(
+        manager,
+        Door(),
+        Place("ci", "Ci", tmp_path, False, {}),
+        Server,
+        clock,
+        answer=answers.append,
+        changed=change.set,
+        wrote=lambda: None,
+        ports=Ports(packages=DiskPackages, processes=lambda *_: Spawned()),
+    )
+
+    async def until(true: Callable[[], bool]) -> None:
+        while not true():
+            await change.wait()
+            change.clear()
+
+    with capture_logs() as logs:
+
+        def told() -> list[Any]:
+            return [line for line in logs if line["event"] == "repository manifest expires soon"]
+
+        async with asyncio.timeout(10):
+            manager.configured(Wanted.from_values(values), clock.now())
+            hands.feed(manager.restore(None, clock.now()))
+            for count in range(1, 4):
+                hands.feed(manager.ask(str(count), Verb.GET, V10.version, "", clock.now()))
+                await until(lambda count=count: len(answers) == count and bool(told()))  # type: ignore[misc]
+            hands.feed(manager.ask("look", Verb.LATEST, None, "", clock.now()))
+            await until(lambda: len(answers) == 4)
+            await hands.close()
+    (line,) = told()
+    assert (line["log_level"], line["repository"], line["left_days"]) == ("warning", values["repository"], 3)
+    assert line["expires"] == "2025-12-01T03:20:00+00:00"
+    view = manager.expiry.view(clock.now())
+    assert view is not None
+    assert (view["expiring"], view["expired"], view["left_ms"]) == (True, False, 3 * 86_400_000)

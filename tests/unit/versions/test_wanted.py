@@ -45,6 +45,7 @@ def test_every_name_is_read() -> None:
             "product": "Jenkins",
             "repository": "https://workers.example/acme/",
             "repository_keys": [PIN, str(OTHER_KEY.public), PIN],
+            "repository_warning": 30,
             "versions": ["1.10", "1.9", "1.10"],
             "shares": {"1.10": 10},
             "pins": {"customer 7": "1.9"},
@@ -62,6 +63,7 @@ def test_every_name_is_read() -> None:
         product="Jenkins",
         repository="https://workers.example/acme",
         repository_keys=(PIN, str(OTHER_KEY.public)),
+        repository_warning=30.0,
         versions=(v19, v110),
         shares={v110: 10},
         pins={"customer 7": v19},
@@ -112,6 +114,13 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"pins": {LONG: "1.0"}}, "pins: a context must be a text of 1 to 128 bytes (got 'é"),
     ({"pins": {"a": None}}, 'pins.a must be a text, "MAJOR.MINOR" (got nothing)'),
     ({"pins": {str(n): "1.0" for n in range(101)}}, "pins must be at most 100 (got 101)"),
+    *(
+        (
+            {"repository_warning": value},
+            f"repository_warning must be a number of days from 0 to 3,650 (got {said})",
+        )
+        for value, said in ((-1, "-1"), (3651, "3651"), ("7", "'7'"), (True, "True"))
+    ),
     ({"keys": {"": 1}}, "keys: a name must be a text of 1 to 256 bytes (got '')"),
     ({"update": {}}, "update.mode must be manual, auto or planned (got nothing)"),
     ({"update": {"mode": "AUTO"}}, "update.mode must be manual, auto or planned (got 'AUTO')"),
