@@ -344,7 +344,8 @@ class Hands:
         runs = [
             (edition.version, ready.sha256)
             for edition, ready in self._ready.items()
-            if self.supervision.view(self.name(edition)).state not in AT_REST
+            if ready.product == worker.product
+            and self.supervision.view(self.name(edition)).state not in AT_REST
         ]
 
         def unwanted(version: Version, sha256: str) -> bool:

@@ -43,6 +43,8 @@ class Ready:
     stdin: bytes = field(repr=False)
     hide: Mask = field(repr=False)
     sha256: str = ""
+    product: str = ""
+    """As its folder is called."""
 
 
 class Packages(Protocol):
@@ -207,7 +209,8 @@ class Readying:
 
     async def _ready(self, wanted: Wanted, installed: Installed) -> Ready:
         stdin, hide = await self._stdin(wanted, installed.version)
-        return Ready(installed.executable, installed.executable.parent, stdin, hide, installed.sha256)
+        folder, product = installed.executable.parent, installed.worker.product
+        return Ready(installed.executable, folder, stdin, hide, installed.sha256, product)
 
     async def _stdin(self, wanted: Wanted, version: Version) -> tuple[bytes, Mask]:
         told = await self._describe(wanted, version)

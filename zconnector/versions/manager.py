@@ -128,6 +128,8 @@ class Manager:
         new_word = before != wanted
         again = self._applying.failed_before() if new_word else None
         actions += self._applying.apply(again, new_word=new_word)
+        if before is not None and wanted.product not in ("", before.product) and self.rollouts.going is None:
+            actions.append(Clean())  # what runs is of that product already; the other one was tried in vain
         self._applying.arrange(now)
         return actions
 

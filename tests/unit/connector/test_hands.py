@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from structlog.testing import capture_logs
 
@@ -24,9 +24,9 @@ from zconnector.repository.source import Source
 from zconnector.supervision.launch import Events
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
-from zconnector.versions.editions import Edition
+from zconnector.versions.editions import Edition, Values
 from zconnector.versions.manager import Manager
-from zconnector.versions.states import Answer, Clean, Start, Stop
+from zconnector.versions.states import Answer, Clean, Memory, Start, Stop
 from zconnector.versions.wanted import Wanted
 
 V10, V11 = Edition(1, 0), Edition(1, 1)
@@ -178,3 +178,39 @@ async def test_that_a_manifest_expires_soon_is_logged_once_and_shown(tmp_path: P
     view = manager.expiry.view(clock.now())
     assert view is not None
     assert (view["expiring"], view["expired"], view["left_ms"]) == (True, False, 3 * 86_400_000)
+
+
+async def test_the_same_archive_of_a_former_product_leaves_although_that_of_the_new_one_runs(
+    tmp_path: Path,
+) -> None:
+    """It stayed for as long as the same bytes ran, in another folder. Found by the simulation."""
+
+    class Two(Packages):
+        asked: ClassVar[dict[str, bool]] = {}
+        done = asyncio.Event()
+
+        async def workers(self, type_: str) -> Sequence[WorkerName]:
+            return [WorkerName(type_, "gitlab"), WorkerName(type_, "jenkins")]
+
+        async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
+            self.asked[worker.product] = unwanted(V10.version, "00")
+            if len(self.asked) == 2:
+                self.done.set()
+            return []
+
+    Server.taken, Server.stopping, Server.may_stop = set(), asyncio.Event(), asyncio.Event()
+    Server.may_stop.set()
+    manager, clock, processes = Manager(), SystemClock(), Spawned()
+    manager.configured(Wanted.from_values({"product": "GitLab"}), clock.now())
+    memory = Memory(running=(V10,), values={0: Values(product="GitLab")}, contents={V10: "00"})
+    manager.restore(memory.to_dict(), clock.now())
+    told: dict[str, Callable[..., None]] = dict.fromkeys(("answer", "changed", "wrote"), lambda *_: None)
+    ports = Ports(packages=lambda *_: Two(), processes=lambda *_: processes)
+    hands = Hands(manager, Door(), Place("ci", "Ci", tmp_path, False, {}), Server, clock, ports=ports, **told)
+    async with asyncio.timeout(10):
+        hands.feed([Start(V10)])
+        await processes.one_more()
+        hands.feed([Clean()])
+        await Two.done.wait()
+        await hands.close()
+    assert Two.asked == {"gitlab": False, "jenkins": True}

@@ -183,6 +183,17 @@ def test_where_the_new_product_fails_what_runs_stays_whatever_the_configuration_
     assert "sha of 1.0" in [world.manager.content(edition) for edition in world.running]
 
 
+def test_a_product_that_was_tried_in_vain_leaves_when_the_configuration_goes_back() -> None:
+    """No rollout follows, after which anything would be removed."""
+    world = running("1.0")
+    world.broken[V10._replace(number=1)] = "crash"
+    moved_on(world)
+    assert sorted(world.on_disk) == ["gitlab 1.0", "sha of 1.0"]
+    world.configure(product="jenkins")
+    world.settle()
+    assert sorted(world.on_disk) == ["sha of 1.0"]
+
+
 @pytest.mark.parametrize("killed", range(40))
 def test_wherever_the_router_is_killed_the_former_product_leaves_and_what_may_run_does_not(
     killed: int,
