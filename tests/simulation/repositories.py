@@ -21,6 +21,8 @@ from zconnector.repository.manifest import Manifest
 from zconnector.repository.source import Source
 
 TYPE, PRODUCT = "Vcs", "sim"
+PRODUCTS = (PRODUCT, "Other")
+"""Every version is there of both, with the same quality."""
 ADDRESS = "https://repository.invalid/workers"
 KEY = "ed25519:" + "A" * 43 + "="
 ALWAYS = ("PULL", "PUSH")
@@ -126,11 +128,13 @@ class SimulatedPackages:
     def __init__(
         self,
         repository: Repository,
-        disk: dict[Lying, None],
+        disk: dict[Lying, int],
         rng: random.Random,
         removed: Callable[[list[str]], None],
+        now: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`disk`: what is installed; outlives the process. `removed` hears of the folders that left it."""
+        """`disk`: what is installed, and since when; outlives the process. `removed` hears what left."""
+        self._now = now
         self._repository = repository
         self._disk = disk
         self._rng = rng
@@ -148,7 +152,7 @@ class SimulatedPackages:
         if VERSIONS[version] is Quality.TAMPERED:
             raise UntrustedError(f"{version} is not what was signed")
         content = self._repository.republished.get(version, 0)
-        self._disk[worker.product, version, content] = None
+        self._disk[worker.product, version, content] = self._now()
         return _installed(worker, version, content)
 
     async def installed(self, worker: WorkerName) -> Sequence[Installed]:

@@ -109,8 +109,8 @@ class AdminHost:
         """Where the router is to be killed next: `step moment`, of a commit of the admin worker."""
         self._model = model
         self.rules = rules
-        self.disk: dict[Lying, None] = {}
-        """What is installed; outlives the router."""
+        self.disk: dict[Lying, int] = {}
+        """What is installed, and since when; outlives the router."""
         self._kept: list[Home] = []
         self._rng = node.around.rng(f"admin host {node.name}")
 
@@ -128,7 +128,9 @@ class AdminHost:
         self._kept.append(home)
         rng = around.rng(f"hands {process.name}")
         ports = Ports(
-            packages=lambda *_: SimulatedPackages(self.repository, self.disk, rng, home.removed),
+            packages=lambda *_: SimulatedPackages(
+                self.repository, self.disk, rng, home.removed, lambda: around.scheduler.now
+            ),
             processes=lambda prepare, clock, log: SimulatedProcesses(home, prepare),
             random=rng.random,
             uuid=lambda: fresh_uuid(rng),
@@ -189,7 +191,7 @@ class AdminHost:
         elif op == "admin_ended":
             rules.forgotten(name, str(args["worker"]))
         elif op == "admin_keep" and not args:
-            rules.keeping(name, orjson.loads(payload))
+            rules.keeping(name, orjson.loads(payload), now)
         elif op == "admin_recall":
             model.recalling(name, CANARY)
         elif op == "operate" and args["verb"] == "cancel":
@@ -217,8 +219,11 @@ class AdminHost:
             rules.kept(now, name, orjson.loads(payload))
             self.crash(f"after {op}", payload)
         elif op == "admin_watch":
-            if any(news[0] == "draining" for news in orjson.loads(body)):
-                rules.router_leaves(name)
+            for news in orjson.loads(body):
+                if news[0] == "draining":
+                    rules.router_leaves(name)
+                elif news[0] == "configuration":
+                    rules.configured(now, name, news[2])
         elif op == "wait_command":
             uuid = str(result["uuid"])
             model.handed(now, name, uuid, body, ADMIN_WORKER, str(args["iterator"]), result)
