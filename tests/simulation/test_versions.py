@@ -36,7 +36,7 @@ FOUND = {
     "shift before the commit": (1, "rollout state"),
     "old stopped before new registered": (1, "old or new"),
     "rollback that stops both": (1, "old or new"),
-    "rollout forgotten at restart": (21, "old or new"),
+    "rollout forgotten at restart": (38, "old or new"),
     "no gate": (1, "bad version"),
     "admin command answered before it is done": (1, "admin answer"),
     "latest content started": (5, "edition kept"),
