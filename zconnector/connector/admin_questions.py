@@ -106,7 +106,8 @@ class Questions:
             name = self._hands.name(Edition(*parse_version(row["version"]), row["edition"]))
             row["worker"] = name
             row.update(self._process(name))
-        return {**view, "revision": self._changes.revision}
+        manifest = self._manager.expiry.view(self._clock.now())
+        return {**view, "manifest": manifest, "revision": self._changes.revision}
 
     def _process(self, name: str) -> dict[str, Any]:
         if self._hands.edition(name) is None:
