@@ -121,7 +121,7 @@ class Awaiting:
         except StorageError as error:
             self._commits.failed()
             return Respond(caller, error=Refusal(Reason.STORAGE_FAILED, str(error), event.reference))
-        if broken := unfit(message, text=False):
+        if broken := unfit(message, text=False, size=event.size):
             return Respond(caller, error=Refusal(*broken, event.reference))
         return Respond(caller, message.header, message.payload)
 

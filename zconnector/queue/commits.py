@@ -43,12 +43,13 @@ class Commits:
     def commit(self, writes: Sequence[Write], then: Then, failed: Failed, *, lazy: bool = False) -> Commit:
         """A commit that somebody awaits (`lazy`: nobody does), with all that rides along."""
         riders: tuple[Write, ...] = ()
+        writes = tuple(writes)
         if self._riders:
             for write in writes:
                 self._riders.pop((write.space, write.key), None)  # superseded
             riders = tuple(self._riders.values())
             self._riders.clear()
-        everything = (*riders, *writes)
+        everything = riders + writes
         under_way = self._under_way
         for write in everything:
             under_way[write.space, write.key] = write

@@ -19,12 +19,13 @@ from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
+from zconnector.queue.drafts import Draft
 from zconnector.queue.envelope import pack, unfit, unpack
 from zconnector.queue.home import Home
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import IndexKey, LaneKey
-from zconnector.queue.outbox import Draft, Outbox
+from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import OnPublished, Published
 from zconnector.queue.retained import Event, Retained
 from zconnector.queue.store import EVENTS, Delete, Put, Write
@@ -134,7 +135,7 @@ class Events:
         if known is not None and known.message is None:
             if known.stored:
                 return done(now, Published("DUPLICATE"))
-            known.asked.append(done)
+            known.asked += (done,)
             return []
         if self._counted(message.number("seq")):
             return done(now, Published("DUPLICATE"))
@@ -177,7 +178,7 @@ class Events:
             actions += done(now, Published("STORED"))
             for asked in event.asked:
                 actions += asked(now, Published("DUPLICATE"))
-            event.asked.clear()
+            event.asked = ()
             return actions + self._wake_each(shown, now)
 
         def failed(now: Instant, error: StorageError) -> Actions:

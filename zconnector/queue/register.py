@@ -152,12 +152,12 @@ class Register:
 
     def no_room(self, size: int, uuid: str, spare: int = 0) -> Refusal | None:
         """Why a further command of so many bytes cannot be taken, `spare` of which may exceed the bounds."""
-        return self.room.refusal(size, uuid, len(self._ended), self._ended.bytes, spare)
+        return self.room.refusal(size, uuid, self._ended.count, self._ended.bytes, spare)
 
     @property
     def remembers_too_much(self) -> bool:
         """Whether no further command can be taken, whoever makes room for it."""
-        return self.room.remembers_too_much(len(self._ended), self._ended.bytes)
+        return self.room.remembers_too_much(self._ended.count, self._ended.bytes)
 
     def may_be_forgotten(self, source: str, accept_until: int) -> bool:
         """Whether a command unknown here may have been known, and ended, before."""
@@ -291,7 +291,7 @@ class Register:
         return {
             "count": len(self._live),
             "bytes": self.room.bytes,
-            "ended": len(self._ended),
+            "ended": self._ended.count,
             **self.tally.as_status(),
         }
 

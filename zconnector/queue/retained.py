@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from zconnector.actions import Actions, Note
@@ -48,7 +48,7 @@ class Event:
     message: Message | None = None
     """Of an announcement; a stored event is read from the store."""
     stored: bool = False
-    asked: list[OnPublished] = field(default_factory=list)
+    asked: tuple[OnPublished, ...] = ()
     """Who gave further copies while the first one was being stored."""
 
     @property

@@ -31,8 +31,8 @@ from zconnector.queue.states import State, Step
 from zconnector.queue.store import COMMANDS, Put
 
 Verb = Literal["ack", "fail", "nak", "progress"]
-_ANY_HEADER = 16_384
-"""Bytes that no reply's header exceeds."""
+_FITS = MAX_MESSAGE - 16_384
+"""Bytes of a payload that fits into a reply whatever its header: none exceeds the difference."""
 _BESIDE = 1_024
 """Bytes that its header has on the whole way beside its texts: uuids, times, names of fields, a reason."""
 
@@ -90,7 +90,7 @@ class Settling:
         if command is None or lease is None:
             self.fenced += 1
             return done(now, Refusal(Reason.FENCED, describe(command), settlement.uuid))
-        if refusal := _too_large(command, lease, settlement):
+        if len(settlement.payload) > _FITS and (refusal := _too_large(command, lease, settlement)):
             return done(now, refusal)
         if settlement.outcome == "ack":
             uuid = derived_uuid(command.uuid, Outcome.SUCCESS)
@@ -204,8 +204,6 @@ def _too_large(command: Command, lease: Lease, settlement: Settlement) -> Refusa
     """Why a reply could not be carried to its source. Stored, it would be tried for a day, and each session
     that it is tried over would end with it."""
     size = len(settlement.payload)
-    if size <= MAX_MESSAGE - _ANY_HEADER:
-        return None
     texts = (command.name, command.source, command.tenant, lease.worker, settlement.event)
     size += len(orjson.dumps([*texts, clipped(settlement.error)])) + _BESIDE
     if size <= MAX_MESSAGE:
