@@ -28,6 +28,7 @@ from zconnector.messages.kinds import (
     Kind,
 )
 from zconnector.messages.message import Message
+from zconnector.messages.pack import PREFIX as PACK_PREFIX
 from zconnector.messages.pack import all_may_be_packed, may_be_packed, pack, unpack
 
 _PREFIX = struct.Struct(">2sBBHH")
@@ -194,7 +195,7 @@ def decode(frames: Sequence[bytes]) -> list[Message]:
 
 def _is_pack(prefix: bytes) -> bool:
     """Of a version that this one reads; any other is refused as all of it is."""
-    return (
+    return prefix == PACK_PREFIX or (
         prefix[3:4] == _PACK
         and len(prefix) == _PREFIX.size
         and prefix[:2] == MAGIC
