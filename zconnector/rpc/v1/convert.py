@@ -47,24 +47,32 @@ def submission_args(request: Any, default_timeout: int) -> tuple[Args, bytes]:
     uuid = request.uuid or new_uuid()
     if not request.command:
         raise Refusal(Reason.BAD_ARGUMENT, "command must not be empty", uuid[:64])
+    timeout = request.timeout_ms
     args: Args = {
         "uuid": uuid,
         "command": request.command,
-        "timeout": between("timeout_ms", request.timeout_ms, 0, MAX_TIMEOUT, uuid) or default_timeout,
-        "major": version("major", request.major),
-        "admin": request.admin,
-        "context": request.context,
-        "token": request.sender_token,
-        "worker": request.sender,
+        "timeout": between("timeout_ms", timeout, 0, MAX_TIMEOUT, uuid) if timeout else default_timeout,
         "definite": True,
     }
-    if request.target == SELF:
+    # What is not set is not said: each argument is checked here and at the other end, and most are not set.
+    if request.major:
+        args["major"] = version("major", request.major)
+    if request.admin:
+        args["admin"] = True
+    if request.context:
+        args["context"] = request.context
+    if request.sender_token:
+        args["token"] = request.sender_token
+    if request.sender:
+        args["worker"] = request.sender
+    target, type_ = request.target, request.type
+    if target == SELF:
         args["target"] = SELF
-    elif request.target:
-        why = f"target must be empty or {SELF} (got {request.target[:40]!r})"
+    elif target:
+        why = f"target must be empty or {SELF} (got {target[:40]!r})"
         raise Refusal(Reason.BAD_ARGUMENT, why, uuid[:64])
-    if request.type or not request.target:
-        args["type"] = request.type
+    if type_ or not target:
+        args["type"] = type_
     if request.command_type:
         args["command_type"] = request.command_type
     _add_wishes(args, request, uuid)
