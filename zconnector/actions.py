@@ -80,6 +80,15 @@ class Caller(NamedTuple):
     call: int
 
 
+class Call(NamedTuple):
+    """A call at the door."""
+
+    caller: Caller
+    op: str
+    args: Mapping[str, Any]
+    payload: bytes
+
+
 @dataclass(slots=True)
 class Respond:
     """Answer a call at the door: with a result, or with the refusal `error`."""

@@ -133,42 +133,51 @@ def publication_args(request: Any, default_timeout: int) -> tuple[Args, bytes]:
     )
 
 
-def receipt(uuid: str, result: Mapping[str, Any]) -> Any:
-    """The Receipt for what `send_command` answered."""
-    told = str(result.get("uuid", uuid))
+def fill_receipt(message: Any, uuid: str, result: Mapping[str, Any]) -> None:
+    """A Receipt for what `send_command` answered."""
+    message.uuid = str(result.get("uuid", uuid))
     if result.get("outcome", "ACCEPTED") == "UNKNOWN":
+        message.outcome = pb.Receipt.UNKNOWN
         detail = "handed over, and no receipt came in time"
-        refusal = pb.Refusal(reason=str(Reason.TIMED_OUT), detail=detail)
-        return pb.Receipt(uuid=told, outcome=pb.Receipt.UNKNOWN, refusal=refusal)
-    return pb.Receipt(uuid=told, outcome=pb.Receipt.ACCEPTED)
+        message.refusal.CopyFrom(pb.Refusal(reason=str(Reason.TIMED_OUT), detail=detail))
+    else:
+        message.outcome = _ACCEPTED
 
 
-def refused_receipt(uuid: str, refusal: Refusal) -> Any:
-    """The Receipt for what `send_command` refused.
+def fill_refused_receipt(message: Any, uuid: str, refusal: Refusal) -> None:
+    """A Receipt for what `send_command` refused.
 
     A queue that went away during the call may have taken it.
     """
+    message.uuid = uuid
     if refusal.reason is Reason.SHUTTING_DOWN:
-        outcome = pb.Receipt.UNKNOWN
+        message.outcome = pb.Receipt.UNKNOWN
     elif REASONS[refusal.reason].elsewhere:
-        outcome = pb.Receipt.NOT_SENT
+        message.outcome = pb.Receipt.NOT_SENT
     else:
-        outcome = pb.Receipt.REJECTED
-    return pb.Receipt(uuid=uuid, outcome=outcome, refusal=item_refusal(refusal))
+        message.outcome = pb.Receipt.REJECTED
+    message.refusal.CopyFrom(item_refusal(refusal))
 
 
-def reply(uuid: str, header: Mapping[str, Any], payload: bytes) -> Any:
-    """The Reply for what `await_reply` answered."""
-    event = str(header.get("event", ""))
-    return pb.Reply(
-        uuid=uuid,
-        ok=event == Outcome.SUCCESS,
-        event=event,
-        payload=payload,
-        reason=str(header.get("reason", "")),
-        detail=str(header.get("detail", "")),
-    )
+def fill_reply(message: Any, uuid: str, header: Mapping[str, Any], payload: bytes) -> None:
+    """A Reply for what `await_reply` answered."""
+    # Field by field, and in the frame where it belongs: half of what a message of its own would cost, copied.
+    get = header.get
+    event = get("event", "")
+    message.uuid = uuid
+    message.ok = event == _SUCCESS
+    message.event = event
+    message.payload = payload
+    if reason := get("reason"):
+        message.reason = reason
+    if detail := get("detail"):
+        message.detail = detail
 
 
-def no_reply(uuid: str, refusal: Refusal) -> Any:
-    return pb.Reply(uuid=uuid, refusal=item_refusal(refusal))
+def fill_no_reply(message: Any, uuid: str, refusal: Refusal) -> None:
+    message.uuid = uuid
+    message.refusal.CopyFrom(item_refusal(refusal))
+
+
+_ACCEPTED = pb.Receipt.ACCEPTED
+_SUCCESS = str(Outcome.SUCCESS)
