@@ -149,8 +149,8 @@ def outcome_args(outcome: Any) -> Args:
     return args
 
 
-def weight(args: Args) -> int:
-    """Bytes of an outcome in a header, or a little more."""
+def weight(args: Args | list[Args]) -> int:
+    """Bytes of one outcome or of several in a header, or a little more."""
     return len(orjson.dumps(args)) + 1
 
 
