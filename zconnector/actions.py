@@ -80,13 +80,8 @@ class Caller(NamedTuple):
     call: int
 
 
-class Call(NamedTuple):
-    """A call at the door."""
-
-    caller: Caller
-    op: str
-    args: Mapping[str, Any]
-    payload: bytes
+Call = tuple[Caller, str, Mapping[str, Any], bytes]
+"""A call at the door: who asks, operation, arguments, payload."""
 
 
 @dataclass(slots=True)

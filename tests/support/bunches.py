@@ -24,7 +24,7 @@ class Bunches:
     ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
         raise NotImplementedError
 
-    def ask_all(self, questions: Sequence[Question], told: Told) -> list[int]:
+    def ask_all(self, questions: Sequence[Question], told: Told) -> Sequence[int]:
         return [self._ask_one_of(question, told) for question in questions]
 
     def take_back(self, number: int) -> None:

@@ -153,8 +153,30 @@ def is_unicode(text: str) -> bool:
 
 def check_field(name: str, value: object) -> str:
     """The rule that a known field breaks, in words; "" when it keeps them all."""
-    if type(value) is str and len(value) <= _TEXTS.get(name, -1) and value.isascii():
-        return ""
+    return broken_rule_of({name: value})
+
+
+def broken_rule_of(fields: Mapping[str, Any]) -> str:
+    """The first rule that any known field of these breaks, in words; "" when they keep them all."""
+    # One loop, since all that is sent and asked comes by here: what most fields are is told at once.
+    texts, names, ints = _TEXTS, _NAMES, _INTS
+    for name, value in fields.items():
+        form = type(value)
+        if form is str:
+            limit = texts.get(name)
+            if limit is not None:
+                if len(value) <= limit and value.isascii():
+                    continue
+            elif name in names and is_name(value):
+                continue
+        elif form is int and 0 <= value <= ints.get(name, -1):
+            continue
+        if broken := _broken_rule(name, value):
+            return broken
+    return ""
+
+
+def _broken_rule(name: str, value: object) -> str:
     rule = FIELDS.get(name)
     if rule is None:
         return ""
@@ -189,27 +211,6 @@ def _check_number(name: str, value: int) -> str:
             return f"{name} must be from {least} to {greatest} (got {value})"
     elif not -_MAX_INT <= value <= _MAX_INT:
         return f"{name} is beyond 2^53"
-    return ""
-
-
-def broken_rule_of(fields: Mapping[str, Any]) -> str:
-    """The first rule that any known field of these breaks, in words; "" when they keep them all."""
-    # One loop, since all that is sent and asked comes by here: what most fields are is told at once, and
-    # `check_field` knows all the rest.
-    texts, names, ints = _TEXTS, _NAMES, _INTS
-    for name, value in fields.items():
-        form = type(value)
-        if form is str:
-            limit = texts.get(name)
-            if limit is not None:
-                if len(value) <= limit and value.isascii():
-                    continue
-            elif name in names and is_name(value):
-                continue
-        elif form is int and 0 <= value <= ints.get(name, -1):
-            continue
-        if broken := check_field(name, value):
-            return broken
     return ""
 
 

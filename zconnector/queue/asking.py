@@ -80,28 +80,24 @@ class Asking(ABC):
         future.add_done_callback(done)
         return future
 
-    def ask_all(self, questions: Sequence[Question], told: Told) -> list[int]:
+    def ask_all(self, questions: Sequence[Question], told: Told) -> Sequence[int]:
         """As `ask` for a bunch of calls, without a future for any. Returns a number for each, in order.
 
         `told` is called with the answers, all that come in one turn of the loop together, and never before
-        this has returned.
+        this has returned. A bunch that there is no room for is refused as a whole, each with BUSY.
         """
         # A frame of a stream brings twenty commands, and a commit their answers: what is done once for all of
         # them here, a future, two callbacks and a step of the core would be done twenty times.
-        numbers: list[int] = []
-        admitted: list[tuple[int, Question]] = []
-        for question in questions:
-            self._calls += 1
-            numbers.append(self._calls)
-            try:
-                self._admit()
-            except Refusal as refusal:
-                self._tell(told, Answered(self._calls, {}, b"", refusal))
-                continue
-            self._bunched[self._calls] = told
-            admitted.append((self._calls, question))
-        if admitted:
-            self._put(admitted)
+        numbers = range(self._calls + 1, self._calls + 1 + len(questions))
+        self._calls += len(questions)
+        try:
+            self._admit(len(questions))
+        except Refusal as refusal:
+            for number in numbers:
+                self._tell(told, Answered(number, {}, b"", refusal))
+            return numbers
+        self._bunched.update(dict.fromkeys(numbers, told))
+        self._put(numbers, questions)
         return numbers
 
     def take_back(self, number: int) -> None:
@@ -110,7 +106,7 @@ class Asking(ABC):
             self._withdraw(number)
 
     @abstractmethod
-    def _put(self, calls: Sequence[tuple[int, Question]]) -> None:
+    def _put(self, numbers: Sequence[int], questions: Sequence[Question]) -> None:
         """Put calls on their way, all at once."""
 
     @abstractmethod
@@ -123,19 +119,19 @@ class Asking(ABC):
 
     def _begin(self, op: str, args: Mapping[str, Any], payload: bytes) -> tuple[int, Answer]:
         """Put a call into `_pending` and on its way. Raises Refusal: SHUTTING_DOWN, BUSY."""
-        self._admit()
+        self._admit(1)
         self._calls += 1
         number = self._calls
         future: Answer = asyncio.get_running_loop().create_future()
         self._pending[number] = future
-        self._put([(number, (op, args, payload))])
+        self._put((number,), ((op, args, payload),))
         return number, future
 
-    def _admit(self) -> None:
-        """Whether there may be one more call. Raises Refusal: SHUTTING_DOWN, BUSY."""
+    def _admit(self, count: int) -> None:
+        """Whether there may be so many more calls. Raises Refusal: SHUTTING_DOWN, BUSY."""
         if self._is_closed():
             raise Refusal(Reason.SHUTTING_DOWN, "the queue's door is closed")
-        if len(self._pending) + len(self._bunched) >= MAX_PENDING:
+        if len(self._pending) + len(self._bunched) + count > MAX_PENDING:
             raise Refusal(Reason.BUSY, f"{MAX_PENDING} calls are waiting")
 
     def _answered(self, answered: Answered) -> None:

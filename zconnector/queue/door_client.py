@@ -73,8 +73,8 @@ class DoorClient(Asking):
         self._end_all("the client is closing")
         self._shut()
 
-    def _put(self, calls: Sequence[tuple[int, Question]]) -> None:
-        for number, (op, args, payload) in calls:
+    def _put(self, numbers: Sequence[int], questions: Sequence[Question]) -> None:
+        for number, (op, args, payload) in zip(numbers, questions, strict=True):
             try:
                 frames = encode_one(
                     Message(Kind.CALL, {"call": number, "op": op, "args": dict(args)}, payload)

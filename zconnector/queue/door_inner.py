@@ -36,9 +36,12 @@ class InnerDoor(Asking):
         self._on_cancel = on_cancel
         self._closed = False
 
-    def _put(self, calls: Sequence[tuple[int, Question]]) -> None:
+    def _put(self, numbers: Sequence[int], questions: Sequence[Question]) -> None:
         self._on_calls(
-            [Call(Caller(INNER, number), op, args, payload) for number, (op, args, payload) in calls]
+            [
+                (Caller(INNER, number), op, args, payload)
+                for number, (op, args, payload) in zip(numbers, questions, strict=True)
+            ]
         )
 
     def _withdraw(self, number: int) -> None:

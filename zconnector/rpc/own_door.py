@@ -35,7 +35,7 @@ class OwnDoor:
     ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
         return self._door.ask(op, self._named(op, args), payload)
 
-    def ask_all(self, questions: Sequence[Question], told: Told) -> list[int]:
+    def ask_all(self, questions: Sequence[Question], told: Told) -> Sequence[int]:
         named = [(op, self._named(op, args), payload) for op, args, payload in questions]
         return self._door.ask_all(named, told)
 
@@ -64,7 +64,7 @@ class SharedDoor:
         _check(op, args)
         return self._door.ask(op, args, payload)
 
-    def ask_all(self, questions: Sequence[Question], told: Told) -> list[int]:
+    def ask_all(self, questions: Sequence[Question], told: Told) -> Sequence[int]:
         for op, args, _ in questions:
             _check(op, args)
         return self._door.ask_all(questions, told)

@@ -33,11 +33,11 @@ class DoorPort(Protocol):
         """
         ...
 
-    def ask_all(self, questions: Sequence[Question], told: Told) -> list[int]:
+    def ask_all(self, questions: Sequence[Question], told: Told) -> Sequence[int]:
         """As `ask` for a bunch of calls, without a future for any. Returns a number for each, in order.
 
         `told` is called with the answers, all that come in one turn of the loop together, and never before
-        this has returned.
+        this has returned. A bunch that there is no room for is refused as a whole, each with BUSY.
         """
         ...
 
