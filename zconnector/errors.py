@@ -211,7 +211,7 @@ class UntrustedError(RepositoryError):
 
 
 class StaleError(UntrustedError):
-    """A manifest that a pinned key signed, but is out of date: replayed, or not renewed in time."""
+    """A manifest that a pinned key signed, but is not of now: replayed, not renewed, or dated ahead."""
 
 
 class FetchError(RepositoryError):

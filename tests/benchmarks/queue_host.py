@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from zconnector.actions import Actions, Caller, Respond, Serve
 from zconnector.clock import Instant
 from zconnector.connector import process
-from zconnector.connector.hands import Place
 from zconnector.connector.machine import ConnectorMachine
+from zconnector.connector.ports import Place
 from zconnector.messages import Kind, Message
 from zconnector.queue.lines import ADMIN_WORKER
 from zconnector.queue.local import LocalQueue, Offered

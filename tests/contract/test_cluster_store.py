@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zconnector.cluster.memory import MemoryStore
-from zconnector.cluster.sqlite import MIGRATIONS, SqliteStore
+from zconnector.cluster.sqlite import SqliteStore
+from zconnector.cluster.sqlite_schema import MIGRATIONS
 from zconnector.cluster.store import (
     Appended,
     AppendEvent,

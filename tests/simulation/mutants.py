@@ -201,7 +201,7 @@ class _TrustsItsConnectors(AggregatorRouter):
         stamped = message.with_fields(source=peer.name)
         if message.kind is Kind.COMMAND:
             return self._command_up(peer, stamped, now)
-        return self._to_a_member(peer, stamped, now)
+        return self.forwarding.to_a_member(peer, stamped, now)
 
 
 class _TrustsItsAggregators(ClusterRouter):

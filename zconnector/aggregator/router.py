@@ -28,14 +28,15 @@ import orjson
 
 from zconnector.actions import Actions, Note, Serve, Stop
 from zconnector.agenda import Agenda
+from zconnector.aggregator.forwarding import Forwarding
 from zconnector.aggregator.validation import Validations
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one
-from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Flag, Kind, Outcome
-from zconnector.messages.message import Message, clipped, receipt
+from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Kind, Outcome
+from zconnector.messages.message import Message
 from zconnector.settings import AggregatorSettings
-from zconnector.shoset.dispatch import Burst, Verdict
+from zconnector.shoset.dispatch import Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
 from zconnector.shoset.identity import Identity, fresh_uuid
 from zconnector.shoset.pace import COMMANDS_IN_FLIGHT, EVENTS_AT_ONCE, EVENTS_PER_SECOND, Bucket
@@ -60,9 +61,9 @@ class AggregatorRouter:
         self.identity = identity
         self._agenda = Agenda()
         self.shoset = Shoset(identity, self, settings.session, rng)
-        self.counters: Counter[str] = Counter()
+        self.forwarding = Forwarding(identity, self.shoset, rng)
+        self.counters = self.forwarding.counters
         self._rng = rng
-        self._burst: Burst[Peer] = Burst(rng)
         self._tries: Dispatches[Peer] = Dispatches(
             settings.max_in_flight, rng, self.shoset.send, self._ended, agenda=self._agenda
         )
@@ -76,7 +77,6 @@ class AggregatorRouter:
         """Of the broadcast events of each connector session."""
         self._latest = 0
         self._instances: list[Any] = []
-        self._presence = 0
 
     # ---- Role: sessions
 
@@ -88,18 +88,20 @@ class AggregatorRouter:
         return None
 
     def secret(self, peer: Peer, message: Message, now: Instant) -> Actions:
-        return self._validations.begin(peer, message, self._members(), now)
+        return self._validations.begin(peer, message, self.forwarding.members(), now)
 
     def peer_up(self, peer: Peer, now: Instant) -> Actions:
         if not peer.upward:
-            return self._tell_presence([peer.name], [], now)
-        names = sorted({p.name for p in self._connectors()})
-        self._presence = -1  # numbering begins anew, for all of them
+            return self.forwarding.tell_presence([peer.name], [], now)
+        names = sorted({p.name for p in self.forwarding.connectors()})
+        self.forwarding.presence = -1  # numbering begins anew, for all of them
         parts = [names[at : at + _NAMES_AT_ONCE] for at in range(0, len(names), _NAMES_AT_ONCE)] or [[]]
-        actions = [action for part in parts for action in self._tell_presence(part, [], now)]
-        actions += self._validations.again(self._members(), now)
+        actions = [action for part in parts for action in self.forwarding.tell_presence(part, [], now)]
+        actions += self._validations.again(self.forwarding.members(), now)
         # What the member pushed while this session was away did not come here.
-        actions += [a for connector in self._connectors() for a in self.shoset.welcome(connector, now)]
+        actions += [
+            a for connector in self.forwarding.connectors() for a in self.shoset.welcome(connector, now)
+        ]
         return [*actions, Serve()]
 
     def peer_down(self, peer: Peer, why: str, now: Instant) -> Actions:
@@ -109,9 +111,9 @@ class AggregatorRouter:
         self._under_way.pop(peer, None)
         actions += self._tries.lost(peer, now)
         if peer.upward:
-            return actions + self._validations.member_down(peer, self._members(), now)
-        if self._connector(peer.name) is None:
-            actions += self._tell_presence([], [peer.name], now)
+            return actions + self._validations.member_down(peer, self.forwarding.members(), now)
+        if self.forwarding.connector(peer.name) is None:
+            actions += self.forwarding.tell_presence([], [peer.name], now)
         return actions
 
     def room_again(self, peer: Peer, now: Instant) -> Actions:
@@ -139,7 +141,7 @@ class AggregatorRouter:
         if instances is None or instances == self._instances:
             return None
         self._instances = list(instances)
-        return [a for connector in self._connectors() for a in self.shoset.welcome(connector, now)]
+        return [a for connector in self.forwarding.connectors() for a in self.shoset.welcome(connector, now)]
 
     # ---- Role: messages
 
@@ -154,7 +156,7 @@ class AggregatorRouter:
             try:
                 encode_one(stamped.with_fields(target=_LONGEST, seq=2**53))
             except WireError as error:
-                return self._refuse(peer, message, error, now)
+                return self.forwarding.refuse(peer, message, error, now)
         if message.kind is Kind.COMMAND:
             return self._command_up(peer, stamped, now)
         if message.kind is Kind.EVENT:  # its number is the cluster's to give
@@ -162,18 +164,39 @@ class AggregatorRouter:
             return self._event_up(peer, event, now)
         if message.kind in _UP:
             typed = stamped.with_fields(type=peer.type) if peer.type else stamped.without("type")
-            return self._to_a_member(peer, typed, now)
+            return self.forwarding.to_a_member(peer, typed, now)
         return [Note("warning", "unexpected kind", {"peer": str(peer), "kind": message.kind.name})]
+
+    def _wrong_tenant(self, peer: Peer, message: Message, now: Instant) -> Actions:
+        """Not forwarded; the sender is refused, the cluster hears of it (DESIGN section 4)."""
+        self.counters["wrong_tenant"] += 1
+        fields = {"peer": str(peer), "uuid": message.uuid}
+        actions: Actions = [Note("warning", "message for another tenant", fields)]
+        refusal = Refusal(Reason.WRONG_TENANT, f"{peer.name} belongs to tenant {self.identity.tenant}")
+        actions += self.forwarding.refuse(peer, message, refusal, now)
+        report = Message(
+            Kind.EVENT,
+            {
+                "uuid": fresh_uuid(self._rng),
+                "tenant": self.identity.tenant,
+                "source": peer.name,
+                "topic": "ERROR",
+                "event": str(Reason.WRONG_TENANT),
+                "timestamp": now.wall,
+            },
+            orjson.dumps({"connector": peer.name, "uuid": message.uuid, "kind": message.kind.name}),
+        )
+        return actions + self.forwarding.to_a_member(peer, report, now)
 
     def _command_up(self, peer: Peer, command: Message, now: Instant) -> Actions:
         if not may_send(peer.permissions, command):
             detail = f"{peer.name} may not send {command.text('type')}:{command.text('command')}"
-            return self._answer(peer, command, Outcome.REJECTED, Reason.NOT_PERMITTED, detail, now)
+            return self.forwarding.answer(peer, command, Outcome.REJECTED, Reason.NOT_PERMITTED, detail, now)
         under_way = self._tries.get(command.uuid)
         full = self._tries.full or self._under_way[peer] >= COMMANDS_IN_FLIGHT
         if full and under_way is None:
             detail = f"{COMMANDS_IN_FLIGHT} commands of {peer.name} are in flight here"
-            return self._answer(peer, command, Outcome.NO_ROUTE, Reason.BUSY, detail, now)
+            return self.forwarding.answer(peer, command, Outcome.NO_ROUTE, Reason.BUSY, detail, now)
         if under_way is not None:
             self._settled(under_way.context)
         self._under_way[peer] += 1
@@ -181,7 +204,7 @@ class AggregatorRouter:
         return self._tries.start(
             command.uuid,
             command,
-            self._members(),
+            self.forwarding.members(),
             budget,
             peer,
             now,
@@ -192,9 +215,9 @@ class AggregatorRouter:
         """A command's try over the members is over: tell the connector it came from."""
         self._settled(dispatch.context)
         if ending.answer is not None:
-            return self._deliver(dispatch.context.name, ending.answer, now)
+            return self.forwarding.deliver(dispatch.context.name, ending.answer, now)
         if ending.verdict is Verdict.NOT_SENT:
-            return self._answer(
+            return self.forwarding.answer(
                 dispatch.context,
                 dispatch.message,
                 Outcome.NO_ROUTE,
@@ -213,15 +236,15 @@ class AggregatorRouter:
     def _event_up(self, peer: Peer, event: Message, now: Instant) -> Actions:
         if event.is_receipt:
             member = self._came_from.pop(event.reference, None)
-            return self._to_a_member(peer, event, now, first=member)
+            return self.forwarding.to_a_member(peer, event, now, first=member)
         if event.text("recipient"):
-            return self._to_a_member(peer, event, now)
+            return self.forwarding.to_a_member(peer, event, now)
         pace = self._paces.setdefault(peer, Bucket(EVENTS_PER_SECOND * _MARGIN, EVENTS_AT_ONCE * 2, now.mono))
         if not pace.take(1, now.mono):
             self.counters["event_over_pace"] += 1  # its outbox sends it again
             return []
-        actions = self._to_a_member(peer, event, now)
-        return actions + self._to_connectors(event, now, but=peer.name)
+        actions = self.forwarding.to_a_member(peer, event, now)
+        return actions + self.forwarding.to_connectors(event, now, but=peer.name)
 
     def _from_member(self, peer: Peer, message: Message, now: Instant) -> Actions:
         kind = message.kind
@@ -240,19 +263,19 @@ class AggregatorRouter:
         if kind is Kind.ERROR:
             return self._error_down(message, now)
         if message.text("recipient"):
-            return self._deliver(message.text("recipient"), message, now)
+            return self.forwarding.deliver(message.text("recipient"), message, now)
         if kind in (Kind.EVENT, Kind.CONFIRM, Kind.PRESENCE):
-            return self._to_connectors(message, now)
+            return self.forwarding.to_connectors(message, now)
         if kind in (Kind.CONFIG, Kind.CONFIGURATION):
-            return self._to_connectors(message, now, of_type=message.text("type"))
+            return self.forwarding.to_connectors(message, now, of_type=message.text("type"))
         return [Note("warning", "unexpected kind", {"peer": str(peer), "kind": kind.name})]
 
     def _command_down(self, member: Peer, command: Message, now: Instant) -> Actions:
         target = command.text("target")
-        connector = self._connector(target)
+        connector = self.forwarding.connector(target)
 
         def away(later: Instant) -> Actions:
-            return self._answer(
+            return self.forwarding.answer(
                 member,
                 command,
                 Outcome.NO_ROUTE,
@@ -274,7 +297,7 @@ class AggregatorRouter:
         if dispatch is None:
             if event.text("event") == Outcome.NO_ROUTE:
                 return []
-            return self._deliver(event.text("recipient"), event, now)
+            return self.forwarding.deliver(event.text("recipient"), event, now)
         name = event.text("event")
         if name == Outcome.NO_ROUTE:
             return self._tries.decline(uuid, member, _reason(event), event.text("detail"), now)
@@ -295,127 +318,17 @@ class AggregatorRouter:
     def _error_down(self, error: Message, now: Instant) -> Actions:
         """The cluster ends a connector's session (revoked)."""
         actions: Actions = []
-        for connector in self._connectors():
+        for connector in self.forwarding.connectors():
             if connector.name == error.text("name"):
                 actions += self.shoset.drop(connector, _reason(error), error.text("detail"), now)
         return actions
-
-    # ---- sending
-
-    def _members(self) -> list[Peer]:
-        return self.shoset.peers(upward=True)
-
-    def _connectors(self) -> list[Peer]:
-        return self.shoset.peers(upward=False)
-
-    def _connector(self, name: str) -> Peer | None:
-        return next((peer for peer in self._connectors() if peer.name == name), None)
-
-    def _answer(
-        self, peer: Peer, command: Message, event: str, reason: Reason, detail: str, now: Instant
-    ) -> Actions:
-        message = receipt(command, event, reason=reason, detail=detail)
-        return self.shoset.send(peer, (message,), now, self._counted("receipt_dropped"))
-
-    def _deliver(self, name: str, message: Message, now: Instant) -> Actions:
-        connector = self._connector(name)
-        if connector is None:
-            self.counters["recipient_away"] += 1
-            return []
-        if message.kind is Kind.EVENT and "seq" in message.header and not connector.room_for_events:
-            self.counters["event_dropped"] += 1  # it is FETCHed again
-            return []
-        return self.shoset.send(connector, (message,), now, self._counted("delivery_dropped"))
-
-    def _to_connectors(self, message: Message, now: Instant, *, but: str = "", of_type: str = "") -> Actions:
-        actions: Actions = []
-        for connector in self._connectors():
-            if connector.name == but or (of_type and connector.type != of_type):
-                continue
-            if message.kind is Kind.EVENT and not connector.room_for_events:
-                self.counters["event_dropped"] += 1  # it is FETCHed
-            else:
-                actions += self.shoset.send(connector, (message,), now, self._counted("event_dropped"))
-        return actions
-
-    def _to_a_member(
-        self, peer: Peer, message: Message, now: Instant, *, first: Peer | None = None
-    ) -> Actions:
-        """Hand a message to one live member, the next one when it is not taken."""
-        members = self._burst.order(self._members(), now.mono)
-        if first is not None and first in members:
-            members.remove(first)
-            members.insert(0, first)
-        return self._hand_on(peer, message, members, now)
-
-    def _hand_on(self, peer: Peer, message: Message, members: list[Peer], now: Instant) -> Actions:
-        if not members:
-            self.counters["no_member"] += 1
-            if message.kind in (Kind.CONFIG, Kind.CONFIGURATION):
-                answer = {
-                    "reference": message.uuid,
-                    "reason": Reason.NO_CLUSTER,
-                    "detail": "no live cluster member",
-                }
-                return self.shoset.send(peer, (Message(message.kind, answer, flags=Flag.ANSWER),), now)
-            return []
-        rest = members[1:]
-        return self.shoset.send(
-            members[0], (message,), now, lambda later: self._hand_on(peer, message, rest, later)
-        )
-
-    def _tell_presence(self, up: list[str], down: list[str], now: Instant) -> Actions:
-        members = self._members()
-        if not members:
-            return []
-        self._presence += 1
-        header = {"number": self._presence, "entries": up, **({"down": down} if down else {})}
-        told = Message(Kind.PRESENCE, header)
-        dropped = self._counted("presence_dropped")  # the member notices the gap, and a new session begins
-        return [a for member in members for a in self.shoset.send(member, (told,), now, dropped)]
-
-    def _refuse(self, peer: Peer, message: Message, refusal: Refusal, now: Instant) -> Actions:
-        """Tell a connector that its message goes no further."""
-        if message.kind is Kind.COMMAND:
-            mine = message.with_fields(tenant=self.identity.tenant, source=peer.name)
-            return self._answer(peer, mine, Outcome.REJECTED, refusal.reason, refusal.detail, now)
-        header = {"reason": refusal.reason, "detail": clipped(refusal.detail), "reference": message.uuid}
-        return self.shoset.send(peer, (Message(Kind.ERROR, header),), now)
-
-    def _wrong_tenant(self, peer: Peer, message: Message, now: Instant) -> Actions:
-        """Not forwarded; the sender is refused, the cluster hears of it (DESIGN section 4)."""
-        self.counters["wrong_tenant"] += 1
-        fields = {"peer": str(peer), "uuid": message.uuid}
-        actions: Actions = [Note("warning", "message for another tenant", fields)]
-        refusal = Refusal(Reason.WRONG_TENANT, f"{peer.name} belongs to tenant {self.identity.tenant}")
-        actions += self._refuse(peer, message, refusal, now)
-        report = Message(
-            Kind.EVENT,
-            {
-                "uuid": fresh_uuid(self._rng),
-                "tenant": self.identity.tenant,
-                "source": peer.name,
-                "topic": "ERROR",
-                "event": str(Reason.WRONG_TENANT),
-                "timestamp": now.wall,
-            },
-            orjson.dumps({"connector": peer.name, "uuid": message.uuid, "kind": message.kind.name}),
-        )
-        return actions + self._to_a_member(peer, report, now)
-
-    def _counted(self, name: str) -> Any:
-        def count(_: Instant) -> Actions:
-            self.counters[name] += 1
-            return []
-
-        return count
 
     # ---- time
 
     def tick(self, now: Instant) -> Actions:
         """Tries whose share is over, secrets that no member has answered."""
         self._agenda.doubt()
-        return self._tries.tick(now) + self._validations.tick(self._members(), now)
+        return self._tries.tick(now) + self._validations.tick(self.forwarding.members(), now)
 
     def deadline(self) -> float | None:
         """When `tick` is due."""

@@ -7,7 +7,7 @@ with a major takes the newest minor of that major, which alone decides what the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.configuration.schemas import Schema
@@ -15,6 +15,13 @@ from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.message import Message
 
 ADMIN_PREFIX = "ADMIN_"
+
+
+class Declared(NamedTuple):
+    """What the version that decides on a command says of it."""
+
+    schema: Schema
+    retry: Mapping[str, Any]
 
 
 class Catalogue:
@@ -35,6 +42,21 @@ class Catalogue:
                     retries = self._retries.setdefault(source.version, {})
                     retries[command.name] = {**retries.get(command.name, {}), **command.retry}
         self._newest = sorted(self._commands, reverse=True)
+        self._declared = self._decided()
+
+    def _decided(self) -> dict[int, dict[str, Declared]]:
+        """For each major, and 0, the commands that it declares: looked up for every command that comes."""
+        found: dict[int, dict[str, Declared]] = {0: {}}
+        for version in self._newest:
+            retries = self._retries.get(version, {})
+            here = {
+                name: Declared(schema, retries.get(name, {}))
+                for name, schema in self._commands[version].items()
+            }
+            if version.major:
+                found.setdefault(version.major, here)
+            found[0] = here | found[0]
+        return found
 
     @property
     def versions(self) -> tuple[Version, ...]:
@@ -47,13 +69,13 @@ class Catalogue:
 
     def declares(self, major: int, command: str) -> bool:
         """Whether some version that a command of this major may run on declares it."""
-        return self._schema(major, command) is not None
+        return command in self._declared.get(major, ())
 
     def declared(self, command: Message) -> Refusal | None:
         """Why no version declares a command; None when one does, and for admin commands."""
-        if command.header.get("admin") is True:
+        if self._of(command) is not None or command.header.get("admin") is True:
             return None
-        major, name = command.number("major"), command.text("command")
+        major = command.number("major")
         if self.highest(major) is None:
             of = "any version" if major == 0 else f"major {major}"
             return Refusal(
@@ -61,25 +83,30 @@ class Catalogue:
                 f"{command.text('type')} has no pivot of {of}, and no worker of it has registered commands",
                 command.uuid,
             )
-        if not self.declares(major, name):
-            of = "no version" if major == 0 else f"not major {major}"
-            detail = f"{of} of {command.text('type')} declares {name!r:.80}"
-            return Refusal(Reason.UNKNOWN_COMMAND, detail, command.uuid)
-        return None
+        of = "no version" if major == 0 else f"not major {major}"
+        detail = f"{of} of {command.text('type')} declares {command.text('command')!r:.80}"
+        return Refusal(Reason.UNKNOWN_COMMAND, detail, command.uuid)
 
     def check(self, command: Message) -> Refusal | None:
         """Why a command must not be stored: UNKNOWN_VERSION, UNKNOWN_COMMAND or INVALID_PAYLOAD."""
-        refusal = self.declared(command)
-        if refusal is not None or command.header.get("admin") is True:
-            return refusal
-        schema = self._schema(command.number("major"), command.text("command"))
-        complaint = schema.complaint(command.payload) if schema else ""
+        if command.header.get("admin") is True:
+            return None
+        found = self._of(command)
+        if found is None:
+            return self.declared(command)
+        complaint = found.schema.complaint(command.payload)
         return Refusal(Reason.INVALID_PAYLOAD, complaint, command.uuid) if complaint else None
 
     def retry(self, command: Message) -> Mapping[str, Any]:
         """What the version that gives a command its schema wishes for its retries; empty: nothing."""
-        version = self._version(command.number("major"), command.text("command"))
-        return {} if version is None else self._retries.get(version, {}).get(command.text("command"), {})
+        found = self._of(command)
+        return {} if found is None else found.retry
+
+    def _of(self, command: Message) -> Declared | None:
+        """What is declared of a command, by the version that decides on it."""
+        header = command.header
+        of_major = self._declared.get(header.get("major", 0))
+        return None if of_major is None else of_major.get(header.get("command", ""))
 
     def missing(self, major: int, minor: int, names: Iterable[str]) -> list[str]:
         """Commands of a version that a worker's command list lacks; none for an implicit pivot.
@@ -113,16 +140,6 @@ class Catalogue:
             [Pivot.from_dict(item, where) for where, item in _mappings(document, "pivots")],
             [ProductConnector.from_dict(item, where) for where, item in _mappings(document, "products")],
         )
-
-    def _schema(self, major: int, command: str) -> Schema | None:
-        version = self._version(major, command)
-        return None if version is None else self._commands[version].get(command)
-
-    def _version(self, major: int, command: str) -> Version | None:
-        """The version that decides on a command."""
-        if major:
-            return self.highest(major)
-        return next((version for version in self._newest if command in self._commands[version]), None)
 
 
 def _mappings(document: Mapping[str, Any], field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

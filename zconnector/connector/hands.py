@@ -1,18 +1,11 @@
-"""The admin worker's hands: performs what the core of worker versions asks for. A shell.
-
-Each version's process has a gRPC socket of its own, which is its identity (DESIGN section 7).
-"""
+"""The admin worker's hands: performs what the core of worker versions asks for. A shell."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 import structlog
@@ -22,23 +15,19 @@ from zconnector.clock import Clock
 from zconnector.configuration.pivot import Version
 from zconnector.connector.canary import send_canary, withdraw
 from zconnector.connector.door import Door
+from zconnector.connector.failures import is_away, may_pass, said
 from zconnector.connector.logbook import LogBook
-from zconnector.connector.readying import DiskPackages, Packages, Ready, Readying
-from zconnector.errors import (
-    AwayError,
-    FetchError,
-    Reason,
-    Refusal,
-    StaleError,
-    StorageError,
-    ZConnectorError,
-)
+from zconnector.connector.ports import Place, Ports, Server
+from zconnector.connector.readying import Ready, Readying
+from zconnector.connector.sockets import Sockets
+from zconnector.errors import Reason, Refusal, ZConnectorError
 from zconnector.repository.cleaning import Unwanted
-from zconnector.supervision.launch import Launch, Processes
-from zconnector.supervision.process import GuardedProcesses, Prepare
+from zconnector.repository.layout import WorkerName
+from zconnector.supervision.launch import Launch
 from zconnector.supervision.shell import Supervision
 from zconnector.supervision.states import AT_REST, Moved, Policy, State
 from zconnector.versions.editions import Edition
+from zconnector.versions.expiry import Signed
 from zconnector.versions.manager import Manager
 from zconnector.versions.states import (
     Action,
@@ -46,6 +35,7 @@ from zconnector.versions.states import (
     Answer,
     Canary,
     Clean,
+    Consult,
     Forget,
     Install,
     Keep,
@@ -61,44 +51,6 @@ ENDS = ("exited", "spawn_failed")
 """What happens to a run when it is over, in the words of supervision."""
 _CLOSE = 0.7
 """Seconds that workers have to end when the connector does; then their guards end them."""
-
-
-class Server(Protocol):
-    """A gRPC worker service on a socket of its own."""
-
-    address: str
-
-    async def start(self, address: str) -> str: ...
-
-    async def stop(self, grace: float) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a connector's workers live."""
-
-    connector: str
-    """Its logical name: the first argument of its workers."""
-    type: str
-    state_dir: Path
-    strict: bool
-    environ: Mapping[str, str]
-    """The whole environment of its workers."""
-
-
-def _fresh() -> str:
-    return str(uuid.uuid4())
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the hands touch the world with, besides the door."""
-
-    packages: Callable[[Path, Clock], Packages] = DiskPackages
-    """Under an install root."""
-    processes: Callable[[Prepare, Clock, Any], Processes] = GuardedProcesses
-    random: Callable[[], float] = random.random
-    uuid: Callable[[], str] = _fresh
 
 
 _PORTS = Ports()
@@ -123,7 +75,6 @@ class Hands:
         self._manager = manager
         self._door = door
         self._place = place
-        self._make_server = make_server
         self._clock = clock
         self._answer = answer
         self._changed = changed
@@ -134,8 +85,7 @@ class Hands:
         processes = ports.processes(self._launch, clock, _Tee(self.logs, clock, wrote))
         self.supervision = Supervision(processes, self, clock=clock, random=ports.random)
         self._ready: dict[Edition, Ready] = {}
-        self._servers: dict[Edition, Server] = {}
-        self._serving = asyncio.Lock()
+        self._sockets = Sockets(place.state_dir / "sockets", make_server)
         self._editions: dict[str, Edition] = {}
         self._starts: dict[Edition, int] = {}
         """Starts being prepared, by the number of the order; a stop takes it away."""
@@ -171,6 +121,8 @@ class Hands:
                 self.begin(self._install(edition, attempt, content))
             case Look(number):
                 self.begin(self._look(number))
+            case Consult():
+                self.begin(self._consult())
             case Start(edition):
                 self._orders += 1
                 self._starts[edition] = self._orders
@@ -238,7 +190,7 @@ class Hands:
             ready = await self.readying.get(self._manager.wanted_for(edition), edition.version, content)
             result = {"sha256": ready.sha256}
         except (ZConnectorError, OSError) as failure:
-            error, passing, away = said(failure), _may_pass(failure), _is_away(failure)
+            error, passing, away = said(failure), may_pass(failure), is_away(failure)
         now = self._clock.now()
         self.feed(self._manager.installed(edition, attempt, result, error, passing, now, away))
 
@@ -250,13 +202,24 @@ class Hands:
         else:
             self.feed(self._manager.found(number, found, "", self._clock.now()))
 
+    async def _consult(self) -> None:
+        """What the manifest says that was accepted last."""
+        wanted, manifest, signed = self._manager.wanted, None, None
+        try:
+            manifest = await self.readying.accepted(wanted)
+        except (ZConnectorError, OSError) as failure:
+            _log.warning("accepted manifest cannot be read", error=said(failure))
+        if manifest is not None and wanted is not None:
+            signed = Signed(wanted.repository, manifest.serial, manifest.expires)
+        self.feed(self._manager.consulted(signed, self._clock.now()))
+
     async def _start(self, edition: Edition, order: int) -> None:
         """Have files, keys and a socket, then a process; unless it was stopped meanwhile."""
         name = self.name(edition)
         try:
             content = self._manager.content(edition)
             ready = await self.readying.start(self._manager.wanted_for(edition), edition.version, content)
-            await self._serve(edition)
+            await self._sockets.open(edition, name)
             first = name not in self._editions
             self._supervise(name, edition)
             if first:  # whoever had that name before this process began is dead
@@ -276,15 +239,6 @@ class Hands:
         self.feed(self._manager.pin(edition, ready.sha256))
         self.supervision.start(name)
 
-    async def _serve(self, edition: Edition) -> None:
-        """Have a socket for an edition, once: two orders to start it may meet here. Raises ConfigError."""
-        async with self._serving:
-            if edition in self._servers:
-                return
-            server = self._make_server(self.name(edition))
-            await server.start(f"unix:{self._place.state_dir / 'sockets' / f'{edition}.sock'}")
-            self._servers[edition] = server
-
     def _supervise(self, name: str, edition: Edition) -> None:
         """Know it, with the policy that it was made with."""
         wanted = self._manager.wanted_for(edition)
@@ -299,9 +253,8 @@ class Hands:
         edition = self._editions[name]
         ready, wanted = self._ready[edition], self._manager.wanted_for(edition)
         timeout = wanted.worker.timeout_ms if wanted else 10_000
-        socket = self._servers[edition].address.removeprefix("unix:")
         return Launch(
-            argv=[str(ready.executable), self._place.connector, str(timeout), socket],
+            argv=[str(ready.executable), self._place.connector, str(timeout), self._sockets.path(edition)],
             stdin=ready.stdin,
             env=self._place.environ,
             cwd=ready.directory,
@@ -322,18 +275,19 @@ class Hands:
         told = steering(self._manager, self.name, self._editions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
 
-    def _unwanted(self) -> Unwanted:
-        """What may leave the disk as things stand: never what a process runs from."""
+    def _unwanted(self, worker: WorkerName) -> Unwanted:
+        """What of a worker may leave the disk as things stand: never what a process runs from."""
         stock = self._manager.stock()
         runs = [
             (edition.version, ready.sha256)
             for edition, ready in self._ready.items()
-            if self.supervision.view(self.name(edition)).state not in AT_REST
+            if ready.product == worker.product
+            and self.supervision.view(self.name(edition)).state not in AT_REST
         ]
 
         def unwanted(version: Version, sha256: str) -> bool:
             busy = any(version == used and sha256 in ("", content) for used, content in runs)
-            return not busy and stock.unwanted(version, sha256)
+            return not busy and stock.unwanted(worker.product, version, sha256)
 
         return unwanted
 
@@ -344,7 +298,7 @@ class Hands:
             _log.warning("old worker versions not removed", error=said(error))
         else:
             if gone:
-                _log.info("old worker versions removed", versions=[str(each) for each in gone])
+                _log.info("old worker versions removed", versions=gone)
         for edition in list(self._editions.values()):
             if edition not in self._manager.stock().editions:
                 await self._let_go(edition)
@@ -363,10 +317,7 @@ class Hands:
         del self._editions[name]
         self._ready.pop(edition, None)
         self._draining.discard(name)
-        async with self._serving:  # a new start waits for the socket
-            server = self._servers.pop(edition, None)
-            if server is not None:
-                await server.stop(0.1)
+        await self._sockets.close(edition)
         await self._steer()
 
     async def _canary(self, edition: Edition, attempt: int) -> None:
@@ -415,8 +366,7 @@ class Hands:
             await asyncio.wait_for(self.supervision.close(drain=False), _CLOSE)
         for task in list(self._tasks):
             task.cancel()
-        stops: list[Awaitable[None]] = [server.stop(0.1) for server in self._servers.values()]
-        await asyncio.gather(*self._tasks, *stops, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._sockets.stops(), return_exceptions=True)
 
 
 class _Tee:
@@ -432,25 +382,3 @@ class _Tee:
         self._logs.add(self._clock.now().wall, fields)
         self._log.info(event, **fields)
         self._wrote()
-
-
-def said(error: ZConnectorError | OSError) -> str:
-    """What an error says, for a reason."""
-    return error.detail if isinstance(error, Refusal) else str(error)
-
-
-def _is_away(error: ZConnectorError | OSError) -> bool:
-    """Whether repository or cluster could not be asked."""
-    if isinstance(error, Refusal):
-        return error.reason in (Reason.NO_AGGREGATOR, Reason.NO_CLUSTER)
-    return isinstance(error, AwayError)
-
-
-def _may_pass(error: ZConnectorError | OSError) -> bool:
-    """Whether another try may succeed as it is.
-
-    A manifest out of date says nothing against a version: it may be a proxy that gives an old one.
-    """
-    if isinstance(error, Refusal):
-        return error.reason in (Reason.BUSY, Reason.NO_AGGREGATOR, Reason.NO_CLUSTER, Reason.STORAGE_FAILED)
-    return isinstance(error, FetchError | StaleError | StorageError | OSError)

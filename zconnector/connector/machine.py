@@ -33,6 +33,7 @@ class ConnectorMachine:
         now: Instant,
     ) -> None:
         self.router = ConnectorRouter(identity, queue, settings, rng, now)
+        self._calls = self.router.calls
         self._shoset = self.router.shoset
         self._sessions = self._shoset.agenda
         self._targets = aggregators
@@ -98,10 +99,10 @@ class ConnectorMachine:
         return actions if self._drain_ends is None else actions + self._drained(now)
 
     def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
-        return self.router.call(caller, op, args, payload, now)
+        return self._calls.call(caller, op, args, payload, now)
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:
-        return self.router.cancel(caller, now)
+        return self._calls.cancel(caller, now)
 
     def drain(self, now: Instant) -> Actions:
         """Take nothing new, let our commands under way hear their receipts, then GOAWAY."""

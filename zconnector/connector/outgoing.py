@@ -17,18 +17,17 @@ from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond, Then
 from zconnector.clock import Deadlines, Instant
+from zconnector.connector.composing import Composer
 from zconnector.connector.places import InstancePlaces
 from zconnector.connector.waiting import Line, Queued, Senders, WaitingRoom
-from zconnector.errors import Reason, Refusal, WireError
-from zconnector.messages.codec import encode_one
-from zconnector.messages.fields import WISHES, check_field
-from zconnector.messages.kinds import Kind, Outcome
+from zconnector.errors import Reason, Refusal
+from zconnector.messages.kinds import Outcome
 from zconnector.messages.message import Message, body_digest
 from zconnector.queue.local import LocalQueue
 from zconnector.settings import ConnectorSettings
 from zconnector.shoset.dispatch import Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
-from zconnector.shoset.identity import Identity, fresh_uuid
+from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 from zconnector.shoset.traces import Traces
@@ -53,12 +52,11 @@ class Outgoing:
         traces: Traces | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
+        self.composer = Composer(identity, settings, rng)
         self._traces = traces or Traces()
         self._identity = identity
         self._shoset = shoset
         self._queue = queue
-        self._settings = settings
-        self._rng = rng
         self._places = InstancePlaces(queue.agenda)
         self._tries: Dispatches[Queued] = Dispatches(
             _MAX_IN_FLIGHT, rng, self._send_over, self._ended, self._places, queue.agenda
@@ -75,17 +73,13 @@ class Outgoing:
         """Whether a command of that uuid is here, without an outcome yet."""
         return self._tries.get(uuid) is not None or self._waiting.get(uuid) is not None
 
-    def compose(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
-        """The command that a worker asks to send. Raises Refusal: BAD_ARGUMENT, TOO_LARGE."""
-        return self._command(args, payload, now)
-
     def send(self, caller: Caller, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """A worker sends a command; `caller` is answered with the outcome.
 
         Raises:
             Refusal: BAD_ARGUMENT, TOO_LARGE, BUSY; CONFLICT with one of the same uuid under way.
         """
-        command = self._command(args, payload, now)
+        command = self.composer.command(args, payload, now)
         under_way, waiting = self._tries.get(command.uuid), self._waiting.get(command.uuid)
         if under_way is not None:
             return self._join(command, under_way.message, under_way.context.senders, caller)
@@ -98,7 +92,7 @@ class Outgoing:
             self._queue.check_unknown_room(command.uuid, len(self))
         self.counters["sent"] += 1
         self._trace(command.uuid, now, "given by a worker{}", _by(command))
-        ends = now.mono + (command.number("timeout") - _waited(args, command, now)) / 1000
+        ends = now.mono + (command.number("accept_until") - now.wall) / 1000
         queued = Queued(command, Senders([caller]), ends, doubt)
         self._senders[caller] = queued.senders
         if ends <= now.mono:
@@ -292,56 +286,6 @@ class Outgoing:
         refusal = Refusal(reason, detail, uuid)
         told = [Respond(c, error=refusal) for c in senders.callers]
         return [*told, *self._queue.refused(queued.command.text("command"), uuid, refusal)]
-
-    def _command(self, args: Mapping[str, Any], payload: bytes, now: Instant) -> Message:
-        uuid = args.get("uuid") or fresh_uuid(self._rng)
-        timeout = args.get("timeout") or self._settings.default_timeout_ms
-        header: dict[str, Any] = {
-            "uuid": uuid,
-            "tenant": args.get("tenant") or self._identity.tenant,
-            "source": self._identity.name,
-            "type": args.get("type", ""),
-            "command": args.get("command", ""),
-            "major": args.get("major", 0),
-            "minor": args.get("minor", 0),
-            "timeout": timeout,
-            "timestamp": now.wall,
-        }
-        for name in ("admin", "command_type", "context", "token", "worker", *WISHES):
-            if args.get(name):
-                header[name] = args[name]
-        for name, value in header.items():
-            broken = check_field(name, value)
-            if broken:
-                raise Refusal(Reason.BAD_ARGUMENT, broken, str(uuid)[:64])
-        for name in ("type", "command"):
-            if not header[name]:
-                raise Refusal(Reason.BAD_ARGUMENT, f"{name} is missing", uuid)
-        if timeout < 1:
-            raise Refusal(Reason.BAD_ARGUMENT, f"timeout must be at least 1 ms (got {timeout})", uuid)
-        header["timeout"] = min(timeout, self._settings.max_timeout_ms)
-        header["accept_until"] = now.wall + header["timeout"]
-        command = Message(Kind.COMMAND, header, payload)
-        header["accept_until"] -= _waited(args, command, now)
-        try:
-            encode_one(command.with_fields(budget=header["timeout"], target="t" * 128))
-        except WireError as error:
-            raise Refusal(error.reason, error.detail, uuid) from None
-        return command
-
-
-def _waited(args: Mapping[str, Any], command: Message, now: Instant) -> int:
-    """Milliseconds of its timeout that a command spent on its way from the sender's call to here.
-
-    A sender's time runs from its call, also while this process is busy with what came before. At most the
-    timeout: what a door client says of its clock, which is ours, can shorten a wait and never lengthen it.
-    """
-    began = args.get("began")
-    if began is None:
-        return 0
-    if type(began) is not int:
-        raise Refusal(Reason.BAD_ARGUMENT, f"began must be int, not {type(began).__name__}", command.uuid)
-    return min(max(0, int(now.mono * 1000) - began), command.number("timeout"))
 
 
 def _ending_unread() -> Ending:

@@ -58,7 +58,7 @@ class Own:
         target, uuid = args.get("target") or "", args.get("uuid")
         if target not in ("", SELF):
             raise Refusal(Reason.BAD_ARGUMENT, f'target must be "self" or absent (got {target!r:.80})')
-        return target == SELF or (isinstance(uuid, str) and self._queue.is_own(uuid))
+        return target == SELF or (isinstance(uuid, str) and self._queue.own.holds(uuid))
 
     def send(self, caller: Caller, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """Take a command; `caller` is answered with the outcome: ACCEPTED, after the commit.
@@ -66,34 +66,33 @@ class Own:
         Raises:
             Refusal: of the arguments, of the checks, or since the uuid is in use elsewhere.
         """
-        composed = {**args, "type": args.get("type") or self._identity.type}
-        command = self._outgoing.compose(composed, payload, now)
-        command = command.with_fields(target=self._identity.name)
+        command = self._outgoing.composer.command(args, payload, now, own=True)
         if not self._queue.knows_command(command.uuid):
             self._check(command, now)
         self.counters["own"] += 1
-        return self._queue.offer_own(
+        return self._queue.own.offer(
             command,
             now,
             lambda later, offered: self._answer(caller, command, offered, later),
             self._incoming.policy(command),
-            spare=CANARIES if _is_canary(command) else 0,
+            spare=CANARIES if _is_canary(command.header) else 0,
         )
 
     def _check(self, command: Message, now: Instant) -> None:
-        uuid, name = command.uuid, command.text("command")
-        if command.text("type") != self._identity.type:
-            detail = f"this connector is of type {self._identity.type}, not {command.text('type')}"
+        header, me = command.header, self._identity
+        uuid, name = header["uuid"], header["command"]
+        if header["type"] != me.type:
+            detail = f"this connector is of type {me.type}, not {header['type']}"
             raise Refusal(Reason.BAD_ARGUMENT, detail, uuid)
-        if command.text("tenant") != self._identity.tenant:
-            detail = f"this connector belongs to tenant {self._identity.tenant}, not {command.text('tenant')}"
+        if header["tenant"] != me.tenant:
+            detail = f"this connector belongs to tenant {me.tenant}, not {header['tenant']}"
             raise Refusal(Reason.WRONG_TENANT, detail, uuid)
-        if command.header.get("admin"):
+        if "admin" in header:
             # Who may send those is for the cluster to say: it knows what was permitted to this connector.
             raise Refusal(Reason.NOT_PERMITTED, "admin commands cannot be sent to self", uuid)
         if self._outgoing.holds(uuid) or self._queue.is_unknown(uuid):
             raise Refusal(Reason.CONFLICT, "the uuid is under way to other connectors", uuid)
-        if self._queue.taken_elsewhere(name, uuid):
+        if self._queue.own.taken_elsewhere(name, uuid):
             raise Refusal(Reason.CONFLICT, "another connector took a command of this uuid", uuid)
         refusal = self._incoming.check(command, now)
         if refusal is not None:
@@ -101,13 +100,13 @@ class Own:
 
     def _answer(self, caller: Caller, command: Message, offered: Offered, now: Instant) -> Actions:
         self.counters[f"own.{offered.outcome}"] += 1
+        uuid = command.uuid
         if offered.outcome in ("STORED", "DUPLICATE"):
-            self._queue.awaiting.accepted(command.uuid)
-            return [Respond(caller, {"uuid": command.uuid, "outcome": "ACCEPTED"}), *self._flush(now)]
-        refusal = Refusal(offered.reason or Reason.STORAGE_FAILED, offered.detail, command.uuid)
-        told = self._queue.refused(command.text("command"), command.uuid, refusal)
-        return [Respond(caller, error=refusal), *told]
+            self._queue.awaiting.accepted(uuid)
+            return [Respond(caller, {"uuid": uuid, "outcome": "ACCEPTED"}), *self._flush(now)]
+        refusal = Refusal(offered.reason or Reason.STORAGE_FAILED, offered.detail, uuid)
+        return [Respond(caller, error=refusal), *self._queue.refused(command.text("command"), uuid, refusal)]
 
 
-def _is_canary(command: Message) -> bool:
-    return command.text("worker") == ADMIN_WORKER and command.text("context").startswith(CANARY)
+def _is_canary(header: Mapping[str, Any]) -> bool:
+    return header.get("worker") == ADMIN_WORKER and header.get("context", "").startswith(CANARY)

@@ -11,8 +11,8 @@ from pathlib import Path
 from zconnector.actions import Respond
 from zconnector.clock import Instant
 from zconnector.connector.admin import AdminWorker
-from zconnector.connector.hands import Place
 from zconnector.connector.machine import ConnectorMachine
+from zconnector.connector.ports import Place
 from zconnector.errors import ConfigError
 from zconnector.queue.door import DoorServer
 from zconnector.queue.door_inner import INNER, InnerDoor

@@ -41,7 +41,7 @@ class QueueVerbs:
         }
 
     def _ls(self, args: Args, payload: bytes | None, now: Instant, done: Done) -> Actions:
-        states = self._queue.tally.states
+        states, sizes = self._queue.tally.states, self._queue.tally.bytes
         kinds = {(name, major) for name, major, _ in states}
         waits = self._waits()
         paused = self._operators.pauses.names()
@@ -54,7 +54,7 @@ class QueueVerbs:
                 "command": name,
                 "major": major,
                 **{shown: states.get((name, major, State[shown.upper()]), 0) for shown in _SHOWN},
-                "bytes": self._queue.tally.bytes.get((name, major), 0),
+                "bytes": sizes.get((name, major), 0),
                 "oldest_ms": oldest.get((name, major)),
                 "paused": self._operators.pauses.holds(name),
                 "workers": sum(_meet(major, registered) for registered in self._registered(name)),
@@ -68,10 +68,8 @@ class QueueVerbs:
 
     def _oldest(self, now: Instant) -> dict[tuple[str, int], int | None]:
         """How long ago the oldest live command of each name and major arrived, ms."""
-        wanted = {
-            (name, major) for name, major, state in self._queue.tally.states if state in _STATES.values()
-        }
-        wanted |= {(name, major) for name, major, state in self._queue.tally.states if state is State.LEASED}
+        states = {*_STATES.values(), State.LEASED}
+        wanted = {(name, major) for name, major, state in self._queue.tally.states if state in states}
         found: dict[tuple[str, int], int | None] = {}
         for command in islice(self._queue.live_commands(), _MAX_LOOKED):
             if len(found) >= len(wanted):

@@ -1,25 +1,17 @@
-"""The connector's router: what comes by which way goes where (DESIGN section 4). Pure.
+"""The connector's router: its parts, and which of them gets what aggregators send (DESIGN section 4). Pure.
 
-| from | message | to |
-|---|---|---|
-| aggregator | COMMAND | `Incoming`: check, local queue, receipt |
-| aggregator | receipt | the event queue, where `Outgoing` waits for it by uuid |
-| aggregator | reply (EVENT with `recipient`, without `seq`) | local queue, then CONFIRM |
-| aggregator | broadcast or fetched EVENT | local queue, cursor |
-| aggregator | CONFIRM, FETCH answer | `Replication` |
-| aggregator | PRESENCE | replies for who has returned are sent |
-| aggregator | CONFIG, CONFIGURATION | `Setup` |
-| aggregator | JOURNAL answer | `Journalling` |
-| worker | send_command | `Outgoing`; to "self": `Own` |
-| worker | send_event | completion of a command, reply to an event, or broadcast |
-| worker | wait_*, create_iterator | local queue |
-| worker | await_reply | the event queue, where it waits for the final reply by uuid |
-| worker | subscribe, take_events, acknowledge, unsubscribe | `Subscribing` |
-| worker | take, settle, give_back, adopt | `Holding`, local queue |
-| worker | tidings | `Tidings` |
-| worker | register, beat | `Setup`, `Workers` |
-| operator | operate | `Operating` |
-| admin worker | admin_* | `Steering` |
+What workers and operators call at the door goes where `calls.py` says.
+
+| message | to |
+|---|---|
+| COMMAND | `Incoming`: check, local queue, receipt |
+| receipt | the event queue, where `Outgoing` waits for it by uuid |
+| reply (EVENT with `recipient`, without `seq`) | local queue, then CONFIRM |
+| broadcast or fetched EVENT | local queue, cursor |
+| CONFIRM, FETCH answer | `Replication` |
+| PRESENCE | replies for who has returned are sent |
+| CONFIG, CONFIGURATION | `Setup` |
+| JOURNAL answer | `Journalling` |
 """
 
 from __future__ import annotations
@@ -28,10 +20,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from zconnector.actions import Actions, Caller, Note, Respond, Serve, Stop
+from zconnector.actions import Actions, Note, Serve, Stop
 from zconnector.clock import Deadlines, Instant, earliest, first_of
-from zconnector.connector.arguments import number, small, text
 from zconnector.connector.aside import Aside
+from zconnector.connector.calls import Calls
 from zconnector.connector.dead_verbs import DeadVerbs
 from zconnector.connector.explaining import Explaining
 from zconnector.connector.holding import Holding
@@ -47,6 +39,7 @@ from zconnector.connector.replication import Replication
 from zconnector.connector.requests import Requests
 from zconnector.connector.sending import EventSending
 from zconnector.connector.setup import Setup
+from zconnector.connector.silence import Silence
 from zconnector.connector.steering import Steering
 from zconnector.connector.subscribing import Subscribing
 from zconnector.connector.tidings import Tidings
@@ -64,13 +57,12 @@ from zconnector.shoset.shoset import Shoset
 from zconnector.shoset.traces import Traces
 from zconnector.shoset.uplinks import Target
 
-_LONGEST_WAIT_MS = 30 * 86_400_000
 _COMMAND, _EVENT, _CONFIRM = Kind.COMMAND, Kind.EVENT, Kind.CONFIRM
 """Most of what comes. A member of an enumeration costs as much as ten names (CPython 3.11)."""
 
 
 class ConnectorRouter:
-    """The role of a connector on top of its shoset, its local queue below it."""
+    """The role of a connector on top of its shoset, its local queue below it; `calls` is its door."""
 
     def __init__(
         self,
@@ -95,18 +87,18 @@ class ConnectorRouter:
         self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
         self.journalling = Journalling(self.shoset, queue, rng)
         self.own = Own(identity, queue, self.incoming, self.outgoing, self.journalling.flush)
-        queue.at_home(identity.name)
+        queue.own.at_home(identity.name)
         self.requests = Requests(self.shoset, rng, queue.agenda)
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.versions, settings
         )
-        self.aside = Aside()
-        self.subscribing = Subscribing(queue)
+        aside = Aside()
+        self.silence = Silence(queue, self.workers, self.versions, aside)
         self.tidings = Tidings(queue, self.workers)
         self.tidings.on_gone.append(queue.subscriptions.release_holder)
         self.holding = Holding(queue, self.workers, self.tidings, self.replication.flush)
         self.steering = Steering(
-            queue, self.workers, self.versions, self.tidings, self.setup, self.worker_ended
+            queue, self.workers, self.versions, self.tidings, self.setup, self.silence.ended
         )
         self._reasons = Reasons(self.shoset, queue, self.workers)
         self.operating = Operating(
@@ -115,6 +107,24 @@ class ConnectorRouter:
             WorkerVerbs(queue, self.workers, self.tidings).verbs,
             DeadVerbs(queue.operators, self.incoming).verbs,
             Explaining(identity, queue, self.outgoing, self._reasons, traces).verbs,
+        )
+        self.calls = Calls(
+            boot=identity.boot,
+            queue=queue,
+            workers=self.workers,
+            versions=self.versions,
+            aside=aside,
+            incoming=self.incoming,
+            outgoing=self.outgoing,
+            own=self.own,
+            sending=self.sending,
+            setup=self.setup,
+            subscribing=Subscribing(queue),
+            holding=self.holding,
+            tidings=self.tidings,
+            steering=self.steering,
+            operating=self.operating,
+            status=self.status,
         )
         self._instances: list[Any] | None = None
         self._agenda = queue.agenda
@@ -219,158 +229,13 @@ class ConnectorRouter:
                 actions += self.queue.outbox_confirm([event.uuid], now)
         return actions + self.incoming.event(event, now)
 
-    # ---- the door
-
-    def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
-        """A worker's call (WIRE.md section 14). A Refusal becomes its answer."""
-        try:
-            return self._call(caller, op, args, payload, now)
-        except Refusal as refusal:
-            told: Actions = [Respond(caller, error=refusal)]
-            uuid = args.get("uuid")
-            if op != "send_command" or not isinstance(uuid, str) or self.outgoing.holds(uuid):
-                return told
-            return told + self.queue.refused(str(args.get("command", "")), uuid, refusal)
-
-    def _call(
-        self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant
-    ) -> Actions:
-        if self.steering.watched:
-            self.steering.check_name(op, args)
-        if op == "send_command":
-            if self.incoming.draining:
-                raise Refusal(Reason.DRAINING, "the connector is stopping")
-            sender = self.own if self.own.is_for_us(args) else self.outgoing
-            return sender.send(caller, args, payload, now)
-        if op == "send_event":
-            return self.sending.send(caller, args, payload, now)
-        if op == "wait_command":
-            worker, major = text(args, "worker"), small(args, "major")
-            if self.workers.is_gone(worker):
-                self.aside.put(worker, caller, args)
-                return []
-            self.workers.waits(worker, major, now)
-            name = text(args, "command")
-            serves = self.workers.serves(worker, major, name)
-            return self.queue.wait_command(
-                caller,
-                text(args, "iterator"),
-                name,
-                major,
-                worker,
-                serves[-1] if serves else None,
-                now,
-                seen=text(args, "seen") if "seen" in args else None,
-                serves=serves,
-            )
-        if op == "wait_event":
-            return self.queue.wait_event(
-                caller,
-                text(args, "iterator"),
-                text(args, "topic"),
-                None if args.get("event") is None else text(args, "event"),
-                text(args, "reference"),
-                text(args, "worker"),
-                now,
-                seen=text(args, "seen") if "seen" in args else None,
-                receipts=args.get("receipts") is not False,
-            )
-        if op == "create_iterator":
-            kind = text(args, "kind")
-            if kind not in ("command", "event"):
-                raise Refusal(Reason.BAD_ARGUMENT, f"kind must be command or event (got {kind!r:.40})")
-            return self.queue.create_iterator(
-                kind,
-                now,
-                lambda _later, made: [
-                    Respond(caller, error=made)
-                    if isinstance(made, Refusal)
-                    else Respond(caller, {"iterator": made})
-                ],
-            )
-        if op == "register":
-            return self.setup.register(caller, args, now) + self._heard(text(args, "worker"), now)
-        if op == "beat":
-            if self.incoming.draining:
-                # An error ends a Gandalf worker as "leave" does; ours only waits for the next router.
-                raise Refusal(Reason.DRAINING, "the connector is stopping")
-            worker = text(args, "worker")
-            going_on = self.workers.beat(worker, small(args, "major"), small(args, "minor"), now)
-            told = Respond(caller, {"valid": going_on, "boot": self.identity.boot})
-            return [told, *self.versions.follow(now), *self._heard(worker, now)]
-        if op == "subscribe":
-            return self.subscribing.subscribe(caller, args, now)
-        if op == "take_events":
-            return self.subscribing.take_events(caller, args, now)
-        if op == "acknowledge":
-            return self.subscribing.acknowledge(caller, args, now)
-        if op == "unsubscribe":
-            return self.subscribing.unsubscribe(caller, args, now)
-        if op == "await_reply":
-            timeout = number(args, "timeout", 0, _LONGEST_WAIT_MS, 0)
-            return self.queue.awaiting.wait(caller, text(args, "uuid", limit=64), timeout / 1000 or None, now)
-        if op == "take":
-            return self.holding.take(caller, args, now)
-        if op == "settle":
-            return self.holding.settle(caller, args, payload, now)
-        if op == "give_back":
-            return self.holding.give_back(caller, args, now)
-        if op == "adopt":
-            return self.holding.adopt(caller, args, now)
-        if op == "tidings":
-            return self.tidings.ask(caller, args, now) + self.versions.follow(now)
-        if op == "status":
-            return [Respond(caller, self.status(now))]
-        if op == "operate":
-            return self.operating.call(caller, args, payload, now)
-        steered = self.steering.call(caller, op, args, payload, now)
-        if steered is not None:
-            return steered
-        raise Refusal(Reason.BAD_ARGUMENT, f"unknown operation {op!r}")
-
-    def _heard(self, worker: str, now: Instant) -> Actions:
-        """A worker registered or beat: what it waits for counts again."""
-        if self.workers.is_gone(worker):
-            return []
-        waits = self.aside.take(worker)
-        return [a for caller, args in waits for a in self.call(caller, "wait_command", args, b"", now)]
-
-    def cancel(self, caller: Caller, now: Instant) -> Actions:
-        self.aside.drop(caller)
-        self.outgoing.cancel(caller)
-        self.setup.cancel(caller)
-        self.steering.cancel(caller)
-        return self.tidings.cancel(caller, now) + self.queue.cancel(caller, now)
-
-    def drain(self, now: Instant) -> Actions:
-        """Take nothing new, hand out nothing more to streams, and let them finish."""
-        self.incoming.draining = self.holding.draining = True
-        refusal = Refusal(Reason.DRAINING, "the connector is stopping")
-        actions = self.queue.end_takes(refusal, now) + self.tidings.drain(now)
-        actions += self.steering.drain() + self.incoming.confirms.flush(now)
-        return actions + self.journalling.hurry(now)
-
     # ---- time
 
     def tick(self, now: Instant) -> Actions:
         """What is due: mostly a look at the workers, for which the other parts are not gone through."""
         others = self._others_soon() <= now.mono
-        actions = self._look(now)
+        actions = self.silence.look(now)
         return actions + self._tick_others(now) if others else actions
-
-    def _look(self, now: Instant) -> Actions:
-        """Take their leases from workers that are silent."""
-        self._looks.doubt()
-        actions: Actions = []
-        for gone in (silent := self.workers.tick(now)):
-            actions.append(Note("info", "worker gone", {"worker": gone.who}))
-            self._set_aside(gone.worker, now)
-        actions += self.versions.follow(now)  # what comes back goes where it goes without them
-        for gone in silent:
-            actions += self.queue.release(gone.held, f"{gone.who} is silent", now)
-        if overdue := self.workers.overdue(now):
-            actions += self.queue.release(overdue, "its worker never registered, and is silent", now)
-        return actions
 
     def _tick_others(self, now: Instant) -> Actions:
         self._agenda.doubt()
@@ -382,19 +247,6 @@ class ConnectorRouter:
         actions += self.replication.look(now)
         actions += self.incoming.confirms.tick(now)
         return actions + self.replication.flush(now) + self.journalling.flush(now)
-
-    def worker_ended(self, worker: str, now: Instant) -> Actions:
-        """The process of a supervised worker has ended, as its supervisor saw: no silence is waited for."""
-        gone = self.workers.forget(worker)
-        self._set_aside(worker, now)
-        return self.versions.follow(now) + self.queue.release(gone.held, f"{gone.who} has ended", now)
-
-    def _set_aside(self, worker: str, now: Instant) -> None:
-        """Hand nothing to the waits of a worker that is silent, until it is heard again."""
-        for waiter in self.queue.pass_over(worker, now) if worker else ():
-            args = {"iterator": waiter.iterator, "command": waiter.name, "major": waiter.major}
-            # Who may have that name was looked at when the wait came.
-            self.aside.put(worker, waiter.caller, {**args, "worker": worker, "own": True})
 
     @property
     def deadlines(self) -> Deadlines:
@@ -450,9 +302,19 @@ class ConnectorRouter:
             self._agenda.doubt()
         return self._agenda.due(now.mono, self._others_deadline)
 
+    # ---- begin, end, status
+
     def serve_from_cache(self, now: Instant) -> Actions:
         """Begin: a connector that was validated before serves its workers at once."""
         return [Serve()] if self.setup.restore(now) else []
+
+    def drain(self, now: Instant) -> Actions:
+        """Take nothing new, hand out nothing more to streams, and let them finish."""
+        self.incoming.draining = self.holding.draining = True
+        refusal = Refusal(Reason.DRAINING, "the connector is stopping")
+        actions = self.queue.end_takes(refusal, now) + self.tidings.drain(now)
+        actions += self.steering.drain() + self.incoming.confirms.flush(now)
+        return actions + self.journalling.hurry(now)
 
     def status(self, now: Instant) -> dict[str, Any]:
         """What `zconnector status` shows beside the sessions."""

@@ -17,7 +17,6 @@ last `REMEMBERED` that were this is known to a call that comes after that, too.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 
 from zconnector.actions import Actions, Caller, Respond
 from zconnector.clock import Instant
@@ -35,13 +34,6 @@ REMEMBERED = 10_000
 """Commands that were accepted last."""
 
 
-@dataclass(slots=True)
-class _Awaited:
-    """One command that somebody waits for."""
-
-    callers: dict[Caller, None] = field(default_factory=dict)
-
-
 class Awaiting:
     """Invariant: who is in `_uuids` is among the callers of that uuid, to which no final reply is visible."""
 
@@ -49,7 +41,7 @@ class Awaiting:
         self._commits = commits
         self._messages = messages
         self._retained = retained
-        self._awaited: dict[str, _Awaited] = {}
+        self._awaited: dict[str, dict[Caller, None]] = {}
         self._uuids: dict[Caller, str] = {}
         self._accepted: OrderedDict[str, None] = OrderedDict()
         self._ends: Alarms[Caller] = Alarms(commits.agenda)
@@ -72,7 +64,7 @@ class Awaiting:
             return [self._answer(caller, reply)]
         if len(self._uuids) >= MAX_AWAITING:
             raise Refusal(Reason.BUSY, f"{MAX_AWAITING} calls wait for replies", uuid)
-        self._awaited.setdefault(uuid, _Awaited()).callers[caller] = None
+        self._awaited.setdefault(uuid, {})[caller] = None
         self._uuids[caller] = uuid
         if timeout is not None:
             self._ends.set(caller, now.mono + timeout)
@@ -85,14 +77,13 @@ class Awaiting:
 
     def arrived(self, event: Event) -> Actions:
         """An event has become visible: perhaps the reply that somebody waits for."""
-        awaited = self._awaited.get(event.reference) if event.is_final else None
-        if awaited is None or self._is_outlived(event):
+        if event.reference not in self._awaited or not event.is_final or self._is_outlived(event):
             return []
         return [self._answer(caller, event) for caller in self._let_go(event.reference)]
 
     def _is_outlived(self, reply: Event) -> bool:
         """A later copy of what was FAILed as unreceipted has been receipted: another reply comes."""
-        return reply.reference in self._accepted and reply.is_unreceipted
+        return reply.is_unreceipted and reply.reference in self._accepted
 
     def accepted(self, uuid: str) -> None:
         """Its target has the command: it has, or will have, a reply."""
@@ -130,20 +121,21 @@ class Awaiting:
         except StorageError as error:
             self._commits.failed()
             return Respond(caller, error=Refusal(Reason.STORAGE_FAILED, str(error), event.reference))
-        if broken := unfit(message, text=False):
+        if broken := unfit(message, text=False, size=event.size):
             return Respond(caller, error=Refusal(*broken, event.reference))
         return Respond(caller, message.header, message.payload)
 
     def _let_go(self, uuid: str) -> list[Caller]:
-        callers = list(self._awaited[uuid].callers)
+        callers = list(self._awaited.pop(uuid))
         for caller in callers:
-            self._leave(caller)
+            del self._uuids[caller]
+            self._ends.cancel(caller)
         return callers
 
     def _leave(self, caller: Caller) -> None:
         uuid = self._uuids.pop(caller)
         self._ends.cancel(caller)
-        awaited = self._awaited[uuid]
-        del awaited.callers[caller]
-        if not awaited.callers:
+        callers = self._awaited[uuid]
+        del callers[caller]
+        if not callers:
             del self._awaited[uuid]

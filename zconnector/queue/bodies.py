@@ -27,7 +27,9 @@ class Messages:
     def __init__(self, bodies: Bodies, limit: int = CACHE_BYTES) -> None:
         self._bodies = bodies
         self._limit = limit
-        self._kept: OrderedDict[tuple[str, Key], tuple[bytes, Message | None]] = OrderedDict()
+        self._largest = min(limit // 4, LARGEST)
+        self._kept: OrderedDict[tuple[str, Key], tuple[bytes, Message | None, int]] = OrderedDict()
+        """With what each counts for."""
         self._bytes = 0
         self._last: dict[str, int] = {}
         """The row of each space that was read last."""
@@ -35,20 +37,25 @@ class Messages:
     def keep(self, space: str, key: Key, body: bytes, message: Message | None = None) -> None:
         """Remember a body that is, or is about to be, stored; and the message that it was packed from, which
         most are read as soon after, several times."""
-        self.forget(space, key)
-        if len(body) > min(self._limit // 4, LARGEST):
+        row, all_kept = (space, key), self._kept
+        before = all_kept.pop(row, None)
+        if before is not None:
+            self._bytes -= before[2]
+        size = len(body)
+        if size > self._largest:
             return
-        kept = self._kept[space, key] = body, message
-        self._bytes += _cost(kept)
+        if message is not None:
+            size += READ
+        all_kept[row] = body, message, size
+        self._bytes += size
         while self._bytes > self._limit:
-            _, dropped = self._kept.popitem(last=False)
-            self._bytes -= _cost(dropped)
+            self._bytes -= all_kept.popitem(last=False)[1][2]
 
     def forget(self, space: str, key: Key) -> None:
         """The row is gone, or has another body."""
         kept = self._kept.pop((space, key), None)
         if kept is not None:
-            self._bytes -= _cost(kept)
+            self._bytes -= kept[2]
 
     def body(self, space: str, key: Key) -> bytes:
         """Raises StorageError."""
@@ -88,9 +95,9 @@ class Messages:
 
     def message(self, space: str, key: Key) -> Message:
         """Raises StorageError, also for a damaged body."""
-        return self.kept(space, key) or unpack(self.body(space, key))
-
-
-def _cost(kept: tuple[bytes, Message | None]) -> int:
-    body, message = kept
-    return len(body) if message is None else len(body) + READ
+        row = space, key
+        kept = self._kept.get(row)
+        if kept is None or kept[1] is None:
+            return unpack(self.body(space, key))
+        self._kept.move_to_end(row)
+        return kept[1]

@@ -43,29 +43,27 @@ class Commits:
     def commit(self, writes: Sequence[Write], then: Then, failed: Failed, *, lazy: bool = False) -> Commit:
         """A commit that somebody awaits (`lazy`: nobody does), with all that rides along."""
         riders: tuple[Write, ...] = ()
+        writes = tuple(writes)
         if self._riders:
             for write in writes:
                 self._riders.pop((write.space, write.key), None)  # superseded
             riders = tuple(self._riders.values())
             self._riders.clear()
-        everything = (*riders, *writes)
+        everything = riders + writes
         under_way = self._under_way
         for write in everything:
             under_way[write.space, write.key] = write
 
         def committed(now: Instant, results: Sequence[Any]) -> Actions:
             self.healthy = True
-            for write in everything:
-                self._settled(write)
+            self._settled(everything)
             return then(now)
 
         def refused(now: Instant, error: StorageError) -> Actions:
             self.failed()
-            for write in writes:
-                self._settled(write)
-            for write in riders:
-                if self._settled(write):
-                    self._riders.setdefault((write.space, write.key), write)
+            self._settled(writes)
+            for write in self._settled(riders):
+                self._riders.setdefault((write.space, write.key), write)
             if self._riders:
                 self._retry_at = now.mono + RETRY
             note = Note("error", "commit failed", {"error": str(error), "writes": len(everything)})
@@ -132,12 +130,16 @@ class Commits:
             return None
         return 0.0 if self._retry_at is None else self._retry_at
 
-    def _settled(self, write: Write) -> bool:
-        """The outcome of a write is known. Whether it was the last one for its row."""
-        row = write.space, write.key
-        if self._under_way.get(row) is not write:
-            return False
-        del self._under_way[row]
-        if write.space is DEAD:
-            self.agenda.doubt()  # of letters that are stored there may be one too many now
-        return True
+    def _settled(self, writes: Sequence[Write]) -> list[Write]:
+        """The outcome of these is known. Those of them that were the last ones for their rows."""
+        last: list[Write] = []
+        under_way = self._under_way
+        for write in writes:
+            space = write.space
+            row = space, write.key
+            if under_way.get(row) is write:
+                del under_way[row]
+                last.append(write)
+                if space is DEAD:
+                    self.agenda.doubt()  # of letters that are stored there may be one too many now
+        return last

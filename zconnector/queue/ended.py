@@ -20,18 +20,22 @@ FLOOR = "floor/"
 
 
 class Ended:
-    """In the order in which they are forgotten. Invariant: `bytes` is that of their stored replies."""
+    """In the order in which they are forgotten.
+
+    Invariant: `count` is how many they are, `bytes` that of their stored replies.
+    """
 
     def __init__(self, window: float, commits: Commits, messages: Messages) -> None:
         self._window = window
         self._commits = commits
         self._messages = messages
         self._commands: deque[tuple[float, Command]] = deque()
+        self.count = 0
         self._floors: dict[str, int] = {}
         self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._commands)
+        return self.count
 
     def restore_floor(self, source: str, floor: int) -> None:
         self._floors[source] = floor
@@ -43,6 +47,7 @@ class Ended:
     def remember(self, command: Command, now: Instant) -> None:
         self._commands.append((now.mono + self._window, command))
         self._commits.agenda.by(self._commands[0][0])
+        self.count += 1
         self.bytes += command.size
 
     def forget(self, now: Instant, told: Callable[[Command], None]) -> None:
@@ -50,6 +55,7 @@ class Ended:
         floors: dict[str, int] = {}
         while self._commands and self._commands[0][0] <= now.mono:
             _, command = self._commands.popleft()
+            self.count -= 1
             self.bytes -= command.size
             told(command)
             self._messages.forget(COMMANDS, command.key)

@@ -18,6 +18,9 @@ from zconnector.queue.register import Register
 from zconnector.queue.states import ENDED, State, Step
 from zconnector.queue.store import COMMANDS, Put
 
+_BEFORE_COMMIT = Reach("target.completion_before_commit")
+_AFTER_COMMIT = Reach("target.completion_after_commit")
+
 
 class Endings:
     """Completions and progress."""
@@ -64,21 +67,21 @@ class Endings:
             return done(now, Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", command.uuid))
         self._register.step(command, Step.ANSWERED)
         command.reply = draft.entry.uuid
-        meta = {**command.as_meta(State.DONE), "at": now.wall}
+        meta = command.as_meta(State.DONE)
+        meta["at"] = now.wall
         put = Put(COMMANDS, command.key, meta, draft.write.body)
 
         def then(now: Instant) -> Actions:
             more = self._finish.ended(command, Step.COMPLETED, draft, why, now)
-            actions: Actions = [Reach("target.completion_after_commit")]
-            return actions + done(now, None) + more + ask_again(command, now)
+            actions: Actions = [_AFTER_COMMIT, *done(now, None), *more]
+            return actions + ask_again(command, now) if command.after else actions
 
         def failed(now: Instant, error: StorageError) -> Actions:
             refusal = Refusal(Reason.STORAGE_FAILED, str(error), command.uuid)
             actions = done(now, refusal) + self._finish.undo(command, draft, now)
             return actions + (self._register.on_ready(command, now) if command.state is State.READY else [])
 
-        commit = self._commits.commit([put, draft.write], then, failed)
-        return [Reach("target.completion_before_commit"), commit]
+        return [_BEFORE_COMMIT, self._commits.commit((put, draft.write), then, failed)]
 
     def tell(self, command: Command, reply: Message, now: Instant, done: Done) -> Actions:
         """Progress: an event to its source, from the outbox."""

@@ -21,6 +21,10 @@ _RESULT = 128
 LISTED = 512
 """The same of what lists messages, as the answer of a `take`: what is said of each comes with its header."""
 
+_SMALL = MAX_HEADER - max(_RESULT, LISTED)
+"""Bytes of a stored message whose header is within its bound, whatever part of them it is."""
+_NESTED = frozenset((dict, list, tuple))
+
 
 def pack(message: Message) -> bytes:
     """The stored form of a message. Its header came from JSON, or was made here, and can be JSON again."""
@@ -48,13 +52,15 @@ def unpack(body: bytes) -> Message:
         raise DamagedError(f"a stored message is damaged: {error}") from error
 
 
-def unfit(message: Message, *, text: bool = True) -> tuple[Reason, str] | None:
-    """Why no waiter can be handed it, or None.
+def unfit(message: Message, *, text: bool = True, size: int = 0) -> tuple[Reason, str] | None:
+    """Why no waiter can be handed it, or None. `size`: bytes of its stored form, where they are known.
 
     The RESULT that carries the message to the waiter is a message itself, with this header one level deep in
     its own (`protos/WIRE.md` section 14); of one that lists messages, three levels. The fields of the Gandalf
     API are all strings, so UTF-8 (`text`).
     """
+    if size and not text and _is_small_and_flat(message, size):
+        return None
     beside, levels = (_RESULT, 1) if text else (LISTED, 3)
     try:
         if text:
@@ -71,3 +77,11 @@ def unfit(message: Message, *, text: bool = True) -> tuple[Reason, str] | None:
     if header.count(b"{") + header.count(b"[") > deepest and is_deeper(dict(message.header), deepest):
         return Reason.TOO_LARGE, f"a header nested {deepest + 1} levels deep fits into no RESULT"
     return None
+
+
+def _is_small_and_flat(message: Message, size: int) -> bool:
+    """Whether what has so small a stored form fits anywhere: then it need not be encoded to be measured.
+
+    What has a stored form is JSON.
+    """
+    return size <= _SMALL and _NESTED.isdisjoint(map(type, message.header.values()))

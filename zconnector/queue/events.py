@@ -19,12 +19,13 @@ from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
+from zconnector.queue.drafts import Draft
 from zconnector.queue.envelope import pack, unfit, unpack
 from zconnector.queue.home import Home
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.journal import Journal
-from zconnector.queue.lanes import LaneKey
-from zconnector.queue.outbox import Draft, Outbox
+from zconnector.queue.lanes import IndexKey, LaneKey
+from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import OnPublished, Published
 from zconnector.queue.retained import Event, Retained
 from zconnector.queue.store import EVENTS, Delete, Put, Write
@@ -70,9 +71,9 @@ class Events:
         self.awaiting = Awaiting(commits, messages, self._retained)
         self._streams = Streams(commits, STREAMS_PER_ITERATOR * settings.max_iterators)
         self._home: Home | None = None
-        self._waits: dict[LaneKey, OrderedDict[Caller, _Wait]] = {}
+        self._waits: dict[IndexKey, OrderedDict[Caller, _Wait]] = {}
         self._by_caller: dict[Caller, _Wait] = {}
-        self._unreadable: dict[LaneKey, None] = {}
+        self._unreadable: dict[IndexKey, None] = {}
         self._retry_at: float | None = None
 
     def at_home(self, name: str, journal: Journal) -> None:
@@ -114,14 +115,19 @@ class Events:
 
     def was_taken(self, command: str, uuid: str) -> bool:
         """Whether a receipt (while it is announced) or a final reply (while it is retained) is here."""
-        names = (Outcome.ON_GOING, Outcome.SUCCESS, Outcome.FAIL)
-        return any(self._retained.after(LaneKey(command, name, uuid), 0) is not None for name in names)
+        return bool(self._signs(command, uuid))
 
     def taken_by_another(self, command: str, uuid: str, own: str) -> bool:
         """As `was_taken`, by a connector of another name than `own`; or by nobody knows whom."""
+        return any(event.source != own for event in self._signs(command, uuid))
+
+    def _signs(self, command: str, uuid: str) -> list[Event]:
+        """The first of each kind of event that shows that a command was taken."""
+        if not self._retained.refers(command, uuid):
+            return []
         names = (Outcome.ON_GOING, Outcome.SUCCESS, Outcome.FAIL)
-        found = [self._retained.after(LaneKey(command, name, uuid), 0) for name in names]
-        return any(event is not None and event.source != own for event in found)
+        found = [self._retained.after((command, name, uuid), 0) for name in names]
+        return [event for event in found if event is not None]
 
     def publish(self, message: Message, now: Instant, *, outbox: bool, done: OnPublished) -> Actions:
         """Store an event, and what must be sent of it, in one commit; then show it to waiters."""
@@ -129,7 +135,7 @@ class Events:
         if known is not None and known.message is None:
             if known.stored:
                 return done(now, Published("DUPLICATE"))
-            known.asked.append(done)
+            known.asked += (done,)
             return []
         if self._counted(message.number("seq")):
             return done(now, Published("DUPLICATE"))
@@ -172,7 +178,7 @@ class Events:
             actions += done(now, Published("STORED"))
             for asked in event.asked:
                 actions += asked(now, Published("DUPLICATE"))
-            event.asked.clear()
+            event.asked = ()
             return actions + self._wake_each(shown, now)
 
         def failed(now: Instant, error: StorageError) -> Actions:
@@ -286,13 +292,14 @@ class Events:
 
     def _wake(self, event: Event, now: Instant) -> Actions:
         actions: Actions = []
-        for lane in event.lanes:
-            actions += self._serve_lane(lane, now)
+        if self._waits:
+            for lane in event.lanes:
+                actions += self._serve_lane(lane, now)
         if actions:  # what was shown is not shown again after a restart
             actions += self._commits.flush(now)
         return actions + self.awaiting.arrived(event) + self.subscriptions.arrived(event, now)
 
-    def _serve_lane(self, lane: LaneKey, now: Instant) -> Actions:
+    def _serve_lane(self, lane: IndexKey, now: Instant) -> Actions:
         actions: Actions = []
         for wait in list(self._waits.get(lane, {}).values()):
             actions += self._serve(wait, now)

@@ -13,9 +13,10 @@ from zconnector.clock import Instant
 from zconnector.messages import Message, derived_uuid
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
+from zconnector.queue.drafts import Draft
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.leases import Command
-from zconnector.queue.outbox import Draft, Outbox
+from zconnector.queue.outbox import Outbox
 from zconnector.queue.register import Alarm, Register
 from zconnector.queue.states import ENDED, State, Step
 from zconnector.queue.store import COMMANDS, Put
@@ -40,19 +41,23 @@ class Finish:
 
     def reply(self, command: Command, reply: Message, now: Instant, *, force: bool = False) -> Draft | None:
         """The outbox entry that tells its source; None when there is no room (`force`: beyond the bound)."""
-        fields = {"recipient": command.source, "tenant": command.tenant}
-        if reply.uuid in self._outbox:  # a worker that uses a uuid twice must not lose a reply by it
-            fields["uuid"] = derived_uuid(command.uuid, reply.uuid)
-        kept = {name: value for name, value in fields.items() if value}
-        return self._outbox.draft(reply.with_fields(**kept), now, lasting=True, force=force)
+        header = dict(reply.header)
+        if command.source:
+            header["recipient"] = command.source
+        if command.tenant:
+            header["tenant"] = command.tenant
+        uuid = reply.uuid
+        if uuid in self._outbox:  # a worker that uses a uuid twice must not lose a reply by it
+            header["uuid"] = derived_uuid(command.uuid, uuid)
+        addressed = Message(reply.kind, header, reply.payload, reply.flags)
+        return self._outbox.draft(addressed, now, lasting=True, force=force)
 
     def ended(self, command: Command, step: Step, draft: Draft, why: str, now: Instant) -> Actions:
         """Its end is stored. Whoever else holds it still is told `why` it is over."""
         lease = command.lease
         self.let_go(command, now)
-        body = draft.write.body or b""
-        actions = self._register.end(command, step, len(body), now)
-        self._messages.keep(COMMANDS, command.key, body)
+        actions = self._register.end(command, step, len(draft.write.body or b""), now)
+        self._messages.forget(COMMANDS, command.key)  # its row has the reply now, which few ask for again
         self._outbox.accept(draft, now)
         if lease is not None and lease.holder and why:
             actions += self._register.on_lost(command, lease, why, now)
@@ -60,8 +65,11 @@ class Finish:
 
     def let_go(self, command: Command, now: Instant) -> None:
         """Its lease, if there is one, is over."""
-        if command.lease is not None:
-            self._iterators.let_go(command.lease.iterator, now)
+        lease = command.lease
+        if lease is None:
+            return
+        if lease.iterator:
+            self._iterators.let_go(lease.iterator, now)
         self._register.unlease(command)
 
     def undo(self, command: Command, draft: Draft | None, now: Instant) -> Actions:

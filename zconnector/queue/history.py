@@ -15,8 +15,7 @@ MAX_STEPS = 32
 _FIRST = 4
 _STEP = struct.Struct(">Q")
 _STEPS = list(Step)
-_CODES = {id(step): code for code, step in enumerate(_STEPS)}
-"""By identity: an Enum member's own hash is computed in Python, at every look."""
+_CODES = {step: code for code, step in enumerate(_STEPS)}
 _BOUND = MAX_STEPS * _STEP.size
 _pack = _STEP.pack
 
@@ -39,7 +38,7 @@ _TOLD: dict[Step, str] = {
 
 def noted(history: bytes, step: Step, wall: int) -> bytes:
     """A history with one more step, at `wall` (ms)."""
-    longer = history + _pack((wall << 8 if wall > 0 else 0) | _CODES[id(step)])
+    longer = history + _pack((wall << 8 if wall > 0 else 0) | _CODES[step])
     if len(longer) <= _BOUND:
         return longer
     first = _FIRST * _STEP.size

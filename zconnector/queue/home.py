@@ -12,9 +12,9 @@ from zconnector.actions import Actions
 from zconnector.clock import Instant
 from zconnector.messages import Message, derived_uuid
 from zconnector.queue.bodies import Messages
+from zconnector.queue.drafts import Draft, Entry, Homecoming
 from zconnector.queue.envelope import pack
 from zconnector.queue.journal import Journal
-from zconnector.queue.outbox import Draft, Entry, Homecoming
 from zconnector.queue.retained import Event, Retained
 from zconnector.queue.store import EVENTS, Put
 
@@ -48,7 +48,8 @@ class Home:
 
     def draft(self, message: Message, now: Instant, *, force: bool) -> Draft | None:
         """Reserve room for a reply; None when there is none (`force`: beyond the bound if need be)."""
-        reply = message.with_fields(source=self.name, uuid=self._free_uuid(message))
+        header = {**message.header, "source": self.name, "uuid": self._free_uuid(message)}
+        reply = Message(message.kind, header, message.payload, message.flags)
         body = pack(reply)
         event = self._retained.admit(reply, len(body), now, force=force)
         if event is None:
@@ -61,16 +62,13 @@ class Home:
     def accept(self, coming: Homecoming, write: Put, reply: Message | None) -> None:
         """It is stored."""
         self._messages.keep(EVENTS, coming.event.key, write.body or b"", reply)
-        self._show(self._retained.accept(coming.event))
+        self.unshown += self._retained.accept(coming.event)
         self._journal.accept(coming.record)
 
     def abandon(self, coming: Homecoming) -> None:
         """It was not stored."""
-        self._show(self._retained.abandon(coming.event))
+        self.unshown += self._retained.abandon(coming.event)
         self._journal.withdraw(coming.record)
-
-    def _show(self, events: list[Event]) -> None:
-        self.unshown += events
 
     def wake(self, now: Instant) -> Actions:
         """Show what has come to whoever waits for it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -29,17 +30,28 @@ MAX_RECORD = MAX_MESSAGE - 4_096
 COMMAND_SHARE = 0.9
 
 
+@dataclass(slots=True)
+class _Record:
+    """One thing that the journal is to be told."""
+
+    name: str
+    """That of its row."""
+    size: int
+    """Bytes of its body."""
+
+
 class Journal:
     """Records by key, in the order in which they were made."""
 
     def __init__(self, settings: QueueSettings, commits: Commits, messages: Messages) -> None:
-        self._settings = settings
         self._commits = commits
         self._messages = messages
-        self._records: OrderedDict[int, int] = OrderedDict()
-        """Sizes of the stored ones."""
-        self._coming: dict[int, int] = {}
-        """Of those whose commit is under way."""
+        self._records: OrderedDict[int, _Record] = OrderedDict()
+        """The stored ones."""
+        self._coming: dict[int, _Record] = {}
+        """Those whose commit is under way."""
+        self._limits = {True: _limit(settings, 1.0), False: _limit(settings, COMMAND_SHARE)}
+        """Records and bytes that there may be, with a further one that is a reply, or a command."""
         self._next = 1
         self._bytes = 0
         self.untold = 0
@@ -51,7 +63,7 @@ class Journal:
     def restore(self, name: str, size: int) -> None:
         """Take a stored record back; in the order of their names."""
         key = int(name)
-        self._records[key] = size
+        self._records[key] = _Record(PREFIX + name, size)
         self._bytes += size
         self._next = max(self._next, key + 1)
 
@@ -76,21 +88,17 @@ class Journal:
                 cut["digest"] = body_digest(message)  # by which a copy is known to be the same command
             message = Message(message.kind, {**message.header, **cut})
             body = pack(message)
-        share = 1.0 if reply else COMMAND_SHARE
-        count = len(self._records) + len(self._coming) + 1
-        full = (
-            count > self._settings.max_outbox * share
-            or self._bytes + len(body) > self._settings.max_outbox_bytes * share
-        )
-        if full:
+        size = len(body)
+        most, most_bytes = self._limits[reply]
+        if len(self._records) + len(self._coming) + 1 > most or self._bytes + size > most_bytes:
             self.untold += reply
             return None
         key = self._next
         self._next += 1
-        self._coming[key] = len(body)
-        self._bytes += len(body)
-        self._messages.keep(DOCUMENTS, _name(key), body, message)
-        return key, Put(DOCUMENTS, _name(key), {}, body)
+        record = self._coming[key] = _Record(f"{PREFIX}{key:016d}", size)
+        self._bytes += size
+        self._messages.keep(DOCUMENTS, record.name, body, message)
+        return key, Put(DOCUMENTS, record.name, {}, body)
 
     def accept(self, key: int | None) -> None:
         """Its commit succeeded."""
@@ -108,9 +116,9 @@ class Journal:
         """The oldest records, at most `limit`, and what is to be said of those that cannot be read."""
         found: list[tuple[int, Message]] = []
         notes: Actions = []
-        for key in list(islice(self._records, limit)):
+        for key, record in list(islice(self._records.items(), limit)):
             try:
-                found.append((key, self._messages.message(DOCUMENTS, _name(key))))
+                found.append((key, self._messages.message(DOCUMENTS, record.name)))
             except DamagedError as error:
                 self._drop(key)
                 self.untold += 1
@@ -123,7 +131,7 @@ class Journal:
 
     def header_size(self, key: int, message: Message) -> int:
         """Bytes of the header of a record that `first` gave; a few more, never less."""
-        return self._records[key] - len(message.payload)
+        return self._records[key].size - len(message.payload)
 
     def told(self, keys: Iterable[int], now: Instant) -> Actions:
         """The member has these."""
@@ -137,10 +145,11 @@ class Journal:
         return {"count": len(self._records), "bytes": self._bytes, "untold": self.untold}
 
     def _drop(self, key: int) -> None:
-        self._bytes -= self._records.pop(key)
-        self._messages.forget(DOCUMENTS, _name(key))
-        self._commits.ride(Delete(DOCUMENTS, _name(key)))
+        record = self._records.pop(key)
+        self._bytes -= record.size
+        self._messages.forget(DOCUMENTS, record.name)
+        self._commits.ride(Delete(DOCUMENTS, record.name))
 
 
-def _name(key: int) -> str:
-    return f"{PREFIX}{key:016d}"
+def _limit(settings: QueueSettings, share: float) -> tuple[float, float]:
+    return settings.max_outbox * share, settings.max_outbox_bytes * share

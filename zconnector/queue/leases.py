@@ -19,9 +19,12 @@ _UNTOLD = 300.0
 """Seconds of a lease that was stored by a version that did not store how long it lasts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lease:
-    """One command is with one worker. Invariant: a command has at most one lease at a time."""
+    """One command is with one worker. Invariant: a command has at most one lease at a time.
+
+    Never changed: another one takes its place. (Frozen it would take three times as long to make.)
+    """
 
     iterator: str
     """Through which it was taken; "": by `take` (of zconnector.v1)."""
@@ -113,6 +116,8 @@ class Command:
     """Its time to live from its arrival on (ms), and when that is over (wall clock, ms); 0: never."""
     over_at: float = 0.0
     """The same as monotonic time of this process; not stored."""
+    timed: bool = False
+    """It may have an alarm beside that of its lease; not stored."""
     error: str = ""
     """What the last nak said."""
     lease: Lease | None = None
@@ -145,15 +150,35 @@ class Command:
         }
         if self.admin:
             meta["admin"] = True
-        for name in _OF_ENDED if state in ENDED else _OPTIONAL:
-            value = getattr(self, name)
-            if value:
-                meta[name] = value
-        if self.policy is not None and state not in ENDED:
+        if state in ENDED:
+            if self.reply:
+                meta["reply"] = self.reply
+            return meta
+        if self._has_options:
+            for name in _OPTIONAL:
+                value = getattr(self, name)
+                if value:
+                    meta[name] = value
+        if self.policy is not None:
             meta["policy"] = list(self.policy)
         if self.lease is not None and state is State.LEASED:
             meta["lease"] = self.lease.as_meta()
         return meta
+
+    @property
+    def _has_options(self) -> bool:
+        """Whether any of `_OPTIONAL` is not empty, as few have."""
+        return bool(
+            self.priority
+            or self.order_key
+            or self.context
+            or self.lease_ms
+            or self.delay
+            or self.due
+            or self.ttl
+            or self.expires
+            or self.error
+        )
 
     @classmethod
     def from_meta(cls, key: int, size: int, meta: dict[str, Any], since: float) -> Command:
@@ -183,7 +208,6 @@ class Command:
         return command
 
 
-_OF_ENDED = ("reply",)
 _OPTIONAL = (
     "priority",
     "order_key",
@@ -196,7 +220,7 @@ _OPTIONAL = (
     "error",
 )
 """Stored where they are not empty."""
-_SOMETIMES = _OF_ENDED + _OPTIONAL
+_SOMETIMES = ("reply", *_OPTIONAL)
 _ALWAYS = 10
 """Entries of every stored form: one with more has some that are not always there."""
 _STATES = {str(state): state for state in State}

@@ -49,7 +49,11 @@ class Line:
 
     def push(self, major: int, rank: int) -> None:
         """A command is ready. It takes its old place when it was ready before."""
-        heapq.heappush(self.ready.setdefault(major, []), rank)
+        heap = self.ready.get(major)
+        if heap is None:
+            self.ready[major] = [rank]
+        else:
+            heapq.heappush(heap, rank)
 
     def take(self, major: int, is_ready: Callable[[int], bool]) -> int | None:
         """Remove and return the first command for a waiter; ranks that are no longer ready fall out."""
@@ -91,6 +95,8 @@ class Line:
 
     def first(self, major: int) -> Waiter | None:
         """Who has waited longest for a command of this major."""
+        if not self.waiting:
+            return None
         heads = [next(iter(self.waiting[number].values())) for number in self._majors(self.waiting, major)]
         if len(heads) > 1:
             return min(heads, key=lambda waiter: waiter.order)
@@ -112,8 +118,10 @@ class Line:
     @staticmethod
     def _majors(
         groups: dict[int, list[int]] | dict[int, OrderedDict[Caller, Waiter]], major: int
-    ) -> list[int]:
+    ) -> tuple[int, ...]:
         """The majors among `groups` that meet this one. At most 256 whatever the backlog."""
         if major == ANY:
-            return list(groups)
-        return [number for number in (major, ANY) if number in groups]
+            return tuple(groups)
+        if ANY not in groups:
+            return (major,) if major in groups else ()
+        return (major, ANY) if major in groups else (ANY,)

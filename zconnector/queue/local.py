@@ -10,8 +10,7 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from zconnector.actions import Actions, Caller
@@ -21,8 +20,6 @@ from zconnector.configuration.pivot import Version
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message
 from zconnector.messages.retry import RetryPolicy
-from zconnector.queue import cursor as cursors
-from zconnector.queue import documents, journal, pauses, register, unknowns
 from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.command_side import CommandSide
@@ -31,32 +28,21 @@ from zconnector.queue.commits import Commits
 from zconnector.queue.cursor import Cursor
 from zconnector.queue.dead import DeadLetters
 from zconnector.queue.documents import Documents
-from zconnector.queue.envelope import pack
 from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import LaneKey
-from zconnector.queue.leases import Command, Lease
+from zconnector.queue.leases import Lease
 from zconnector.queue.lines import Waiter
 from zconnector.queue.operators import Operators
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.own import OwnCommands
 from zconnector.queue.pauses import Pauses
 from zconnector.queue.replays import Replays
+from zconnector.queue.restoring import Restoring
 from zconnector.queue.routing import Serves
-from zconnector.queue.store import (
-    COMMANDS,
-    DEAD,
-    DOCUMENTS,
-    EVENTS,
-    ITERATORS,
-    NUMBERED,
-    OUTBOX,
-    POSITIONS,
-    Bodies,
-    Row,
-    Write,
-)
+from zconnector.queue.store import Bodies, Row
 from zconnector.queue.subscriptions import Subscriptions
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
@@ -99,12 +85,13 @@ class LocalQueue(CommandSide):
         self._unknowns = Unknowns(
             self._commits, self._publish_here, self._events.was_taken, settings.max_unknown
         )
-        self._own = ""
         self._documents = Documents(self._commits)
         self.journal = Journal(settings, self._commits, messages)
         """What the cluster's journal is still to be told."""
         self._pauses = Pauses(self._commits)
-        replays = Replays(self._commits, self._dead, self._offer_again, rng)
+        self.own = OwnCommands(self._register, self._commands.offers, self._events, self.journal)
+        """Commands of this connector to itself."""
+        replays = Replays(self._commits, self._dead, self.own.offer_again, rng)
         self.operators = Operators(
             self._commands, self._dead, self._pauses, replays, self._events, self._outbox
         )
@@ -119,45 +106,19 @@ class LocalQueue(CommandSide):
         Raises:
             StorageError: a row is not what was written; nothing may be called afterwards.
         """
-        spaces: dict[str, list[Row]] = {}
-        for row in rows:
-            spaces.setdefault(row.space, []).append(row)
-        self._restore(_Rows(spaces), now)
-
-    def _restore(self, rows: _Rows, now: Instant) -> None:
-        with rows.told():
-            for row in rows.of(ITERATORS):
-                self._iterators.restore(str(row.key), row.meta["kind"], now)
-            read = Command.from_meta
-            commands = [read(int(row.key), row.size, row.meta, now.mono) for row in rows.of(COMMANDS)]
-            self._register.restore(commands, now)
-            for command in self._register.leased():
-                if command.lease is not None:
-                    self._iterators.hold(command.lease.iterator)
-            for row in rows.of(EVENTS):
-                self._events.restore_event(int(row.key), row.meta, row.size, now)
-            for row in rows.of(POSITIONS):
-                self._events.restore_position(str(row.key), row.meta, now)
-            for row in rows.of(OUTBOX):
-                self._outbox.restore(int(row.key), row.meta, row.size, now)
-            for row in rows.of(DEAD):
-                self._dead.restore(int(row.key), row.meta, row.size)
-            for row in rows.of(DOCUMENTS):
-                self._restore_document(str(row.key), row.meta, row.size, now)
-
-    def _restore_document(self, key: str, meta: dict[str, Any], size: int, now: Instant) -> None:
-        if key == cursors.KEY:
-            self._cursor.restore(meta["value"], meta["missed"])
-        elif key.startswith(register.FLOOR):
-            self._register.restore_floor(key.removeprefix(register.FLOOR), meta["accept_until"])
-        elif key.startswith(unknowns.PREFIX):
-            self._unknowns.restore(key.removeprefix(unknowns.PREFIX), meta, now)
-        elif key.startswith(journal.PREFIX):
-            self.journal.restore(key.removeprefix(journal.PREFIX), size)
-        elif key.startswith(pauses.PREFIX):
-            self._pauses.restore(key.removeprefix(pauses.PREFIX), meta["at"])
-        elif key.startswith(documents.PREFIX):
-            self._documents.restore(key.removeprefix(documents.PREFIX), meta)
+        parts = Restoring(
+            self._iterators,
+            self._register,
+            self._events,
+            self._outbox,
+            self._dead,
+            self._cursor,
+            self._unknowns,
+            self.journal,
+            self._pauses,
+            self._documents,
+        )
+        parts.restore(rows, now)
 
     def tick(self, now: Instant) -> Actions:
         """Do everything that is due. `outbox_due` and `gap` are the caller's to ask after it."""
@@ -230,70 +191,9 @@ class LocalQueue(CommandSide):
         """That of the settings."""
         return self._commands.policy
 
-    def offer_own(
-        self,
-        command: Message,
-        now: Instant,
-        done: OnOffered,
-        retry: RetryPolicy | None = None,
-        *,
-        along: Sequence[Write] = (),
-        spare: int = 0,
-    ) -> Actions:
-        """As `offer`, for a command of this connector to itself: a record for the journal goes with it.
-
-        REFUSED with QUEUE_FULL also when the journal has too much to hear. `along` is stored with it;
-        `spare`: it may be one of so many beyond the bounds.
-        """
-        if self.knows_command(command.uuid):
-            return self.offer(command, now, done, retry)
-        body = pack(command)
-        draft = self.journal.draft(command, body, reply=False)
-        if draft is None:
-            detail = "the cluster's journal is too far behind: too many records wait for it"
-            return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
-        record, write = draft
-
-        def decided(now: Instant, offered: Offered) -> Actions:
-            settle = self.journal.accept if offered.outcome == "STORED" else self.journal.withdraw
-            settle(record)
-            return done(now, offered)
-
-        return self._commands.offers.offer(
-            command, now, decided, retry, along=[*along, write], spare=spare, body=body
-        )
-
-    def _offer_again(
-        self,
-        message: Message,
-        now: Instant,
-        done: OnOffered,
-        retry: RetryPolicy | None = None,
-        *,
-        along: Sequence[Write] = (),
-    ) -> Actions:
-        """A replayed letter: taken as it would be if it came anew."""
-        own = bool(self._own) and message.text("source") == self._own
-        offer = self.offer_own if own else self._commands.offers.offer
-        return offer(message, now, done, retry, along=along)
-
-    def at_home(self, name: str) -> None:
-        """This connector's name. Replies to commands of its own come without a turn through the outbox."""
-        self._own = name
-        self._events.at_home(name, self.journal)
-
     def come_home(self, now: Instant) -> Actions:
         """Show such replies that were stored meanwhile to whoever waits; `tick` does so too."""
         return self._events.come_home(now)
-
-    def is_own(self, uuid: str) -> bool:
-        """Whether a command of this uuid, sent by this connector, is here."""
-        command = self._register.find(uuid)
-        return command is not None and bool(self._own) and command.source == self._own
-
-    def taken_elsewhere(self, command: str, uuid: str) -> bool:
-        """Whether another connector is known to have taken a command (its name, its uuid) of ours."""
-        return self._events.taken_by_another(command, uuid, self._own)
 
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
@@ -406,7 +306,7 @@ class LocalQueue(CommandSide):
 
         Unless an earlier copy may be out, or was taken: its reply still comes.
         """
-        if self._unknowns.holds(uuid) or self.is_own(uuid) or self._events.was_taken(command, uuid):
+        if self._unknowns.holds(uuid) or self.own.holds(uuid) or self._events.was_taken(command, uuid):
             return []
         return self.awaiting.refused(uuid, refusal)
 
@@ -538,31 +438,3 @@ class LocalQueue(CommandSide):
             "dead": self._dead.depths(),
             "paused": self._pauses.names(),
         }
-
-
-class _Rows:
-    """Stored rows by space, and which one is being restored."""
-
-    def __init__(self, spaces: dict[str, list[Row]]) -> None:
-        self._spaces = spaces
-        self._at: Row | None = None
-
-    def of(self, space: str) -> Iterator[Row]:
-        """In the order of their keys where these are numbers."""
-        rows = self._spaces.get(space, [])
-        for row in sorted(rows, key=_number) if space in NUMBERED else rows:
-            self._at = row
-            yield row
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """Turns whatever a row that is none leads to into a StorageError that names it."""
-        try:
-            yield
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            which = f"row {self._at.key!r} of {self._at.space}" if self._at else "a row"
-            raise StorageError(f"{which} is damaged: {error!r}") from error
-
-
-def _number(row: Row) -> int:
-    return int(row.key)

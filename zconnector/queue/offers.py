@@ -9,6 +9,7 @@ from zconnector.actions import Actions, Reach
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message, body_digest
+from zconnector.messages.fields import WISHES
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
@@ -22,6 +23,10 @@ from zconnector.queue.register import Alarm, Register
 from zconnector.queue.states import ENDED, State, Step
 from zconnector.queue.store import COMMANDS, Put, Write
 from zconnector.queue.unknowns import GRACE_MS
+
+_WISHES = frozenset(WISHES)
+_BEFORE_COMMIT, _AFTER_COMMIT = Reach("target.before_commit"), Reach("target.after_commit")
+_STORED = Offered("STORED")
 
 
 class Offers:
@@ -52,19 +57,21 @@ class Offers:
         `along` is stored with it, or not at all; `spare`: it may be one of so many beyond the bounds.
         `body` is its stored form, where that was made before.
         """
-        known = self._register.find(message.uuid)
+        uuid = message.uuid
+        known = self._register.find(uuid)
         if known is not None:
             return self._offered_again(known, body_digest(message), now, done)
         if body is None:
             body = pack(message)
+        size = len(body)
         refusal = self._late(message, now)
         room: Actions = []
         if refusal is None:
-            room = self._overflow.make_room(len(body), now)
-            refusal = self._register.no_room(len(body), message.uuid, spare)
+            room = self._overflow.make_room(size, now)
+            refusal = self._register.no_room(size, uuid, spare)
         if refusal is not None:
             return room + done(now, Offered("REFUSED", refusal.reason, refusal.detail))
-        command = self._new(message, len(body), retry, now)
+        command = self._new(message, size, retry, now)
         self._register.add(command)
 
         def then(later: Instant) -> Actions:
@@ -74,8 +81,9 @@ class Offers:
             if command.delay:
                 self._register.set_alarm(command, Alarm.DUE, now.mono + command.delay / 1000)
             self._register.step(command, Step.STORED_DELAYED if command.delay else Step.STORED, later)
-            actions: Actions = [Reach("target.after_commit"), *done(later, Offered("STORED"))]
-            actions += ask_again(command, later)
+            actions: Actions = [_AFTER_COMMIT, *done(later, _STORED)]
+            if command.after:
+                actions += ask_again(command, later)
             if command.state is State.READY:
                 actions += self._register.on_ready(command, later)
             return actions
@@ -87,34 +95,42 @@ class Offers:
 
         state = State.DELAYED if command.delay else State.READY
         put = Put(COMMANDS, command.key, command.as_meta(state), body)
-        return [*room, Reach("target.before_commit"), self._commits.commit([put, *along], then, failed)]
+        return [*room, _BEFORE_COMMIT, self._commits.commit((put, *along), then, failed)]
 
     def _new(self, message: Message, size: int, retry: RetryPolicy | None, now: Instant) -> Command:
         """Its record, STORING. Delay and time to live begin with its arrival."""
-        context = message.header.get("context", "")
-        delay, ttl = message.number("delay"), message.number("ttl")
-        return Command(
+        header = message.header
+        context = header.get("context", "")
+        command = Command(
             key=self._register.next_key(),
             uuid=message.uuid,
             digest=body_digest(message),
             name=sys.intern(message.text("command")),
             major=message.number("major"),
-            admin=bool(message.header.get("admin")),
+            admin=bool(header.get("admin")),
             source=sys.intern(message.text("source")),
             tenant=sys.intern(message.text("tenant")),
             accept_until=message.number("accept_until"),
             size=size,
             at=now.wall,
-            priority=message.number("priority"),
-            order_key=message.text("order_key"),
             context=context and sys.intern(context if len(context.encode()) <= MAX_CONTEXT else ""),
             policy=retry,
-            lease_ms=message.number("lease"),
-            delay=delay,
-            due=now.wall + delay if delay else 0,
-            ttl=ttl,
-            expires=now.wall + ttl if ttl else 0,
         )
+        if not _WISHES.isdisjoint(header):
+            self._wish(command, message, now)
+        return command
+
+    @staticmethod
+    def _wish(command: Command, message: Message, now: Instant) -> None:
+        """What its sender asks for, as few do."""
+        command.priority = message.number("priority")
+        command.order_key = message.text("order_key")
+        command.lease_ms = message.number("lease")
+        command.delay, command.ttl = message.number("delay"), message.number("ttl")
+        if command.delay:
+            command.due = now.wall + command.delay
+        if command.ttl:
+            command.expires = now.wall + command.ttl
 
     def _late(self, message: Message, now: Instant) -> Refusal | None:
         """Why an unknown command comes too late."""

@@ -36,6 +36,8 @@ class Overflow:
 
     def make_room(self, size: int, now: Instant) -> Actions:
         """Begin to bury as many as a new command of so many bytes needs; those count as gone already."""
+        if not self._drops:
+            return []
         actions: Actions = []
         stay: list[Command] = []
 
@@ -48,7 +50,7 @@ class Overflow:
 
             return tell
 
-        drops = self._drops and self._register.room.could_hold(size) and not self._register.remembers_too_much
+        drops = self._register.room.could_hold(size) and not self._register.remembers_too_much
         while drops and self._register.room.is_full(size) and (oldest := self._take()) is not None:
             self.dropped += 1
             self._register.room.write_off(oldest)

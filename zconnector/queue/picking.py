@@ -86,7 +86,7 @@ class Picking:
                 line.push(command.major, number)
                 actions.append(self._unread(key, command, error, now))
                 return None
-            if broken := unfit(message, text=waiter.text):
+            if broken := unfit(message, text=waiter.text, size=command.size):
                 actions += self._burials.bury(command, *broken, now)
                 continue
             return Picked(command, message)

@@ -82,7 +82,7 @@ class Register:
         self.on_ready: Callable[[Command, Instant], Actions] = lambda command, now: []
         """Told of a command that has become ready, or the first of its order key: a waiter may want it."""
 
-        self.on_waiting: Callable[[Command], None] = lambda command: None
+        self.on_waiting: Callable[[Command], None] | None = None
         """Told of each command as it becomes READY or DELAYED."""
         self.on_lost: Callable[[Command, Lease, str, Instant], Actions] = lambda *_: []
         """Told of a stream's lease that ended without its doing, and why."""
@@ -94,12 +94,12 @@ class Register:
         for command in commands:
             self._last_key = max(self._last_key, command.key)
             self._by_uuid[command.uuid] = command
-            self.tally.count(command, command.state, 1)
+            self.tally.count(command, 1)
             if command.state in ENDED:
                 self._ended.remember(command, now)
                 continue
             self._enter(command)
-            if command.state in WAITING:
+            if self.on_waiting is not None and command.state in WAITING:
                 self.on_waiting(command)
             if command.lease is not None:
                 self._hold(command, command.lease)
@@ -152,12 +152,12 @@ class Register:
 
     def no_room(self, size: int, uuid: str, spare: int = 0) -> Refusal | None:
         """Why a further command of so many bytes cannot be taken, `spare` of which may exceed the bounds."""
-        return self.room.refusal(size, uuid, len(self._ended), self._ended.bytes, spare)
+        return self.room.refusal(size, uuid, self._ended.count, self._ended.bytes, spare)
 
     @property
     def remembers_too_much(self) -> bool:
         """Whether no further command can be taken, whoever makes room for it."""
-        return self.room.remembers_too_much(len(self._ended), self._ended.bytes)
+        return self.room.remembers_too_much(self._ended.count, self._ended.bytes)
 
     def may_be_forgotten(self, source: str, accept_until: int) -> bool:
         """Whether a command unknown here may have been known, and ended, before."""
@@ -166,21 +166,22 @@ class Register:
     def add(self, command: Command) -> None:
         """A new command, STORING."""
         self._by_uuid[command.uuid] = command
-        self.tally.count(command, command.state, 1)
+        self.tally.count(command, 1)
         self._enter(command)
 
     def step(self, command: Command, step: Step, now: Instant | None = None) -> None:
         """The one place where a command changes its state. `now` None: its history goes without it."""
-        before, after = command.state, TRANSITIONS[command.state, step]
-        self.tally.count(command, before, -1)
+        before = command.state
+        after = TRANSITIONS[before, step]
         if after is None:
+            self.tally.count(command, -1)
             del self._by_uuid[command.uuid]
             return
         command.state = after
-        self.tally.count(command, after, 1)
+        self.tally.move(command, before, after)
         if now is not None:
             command.history = noted(command.history, step, now.wall)
-        if after in WAITING:
+        if self.on_waiting is not None and after in WAITING:
             self.on_waiting(command)
 
     def drop(self, command: Command, now: Instant) -> Actions:
@@ -215,8 +216,11 @@ class Register:
 
     def unlease(self, command: Command) -> None:
         """The lease, where there is one, is over; the state is the caller's affair."""
-        if self.on_unlease is not None and command.lease is not None:
-            self.on_unlease(command.lease.worker)
+        lease = command.lease
+        if lease is None:
+            return
+        if self.on_unlease is not None:
+            self.on_unlease(lease.worker)
         self._let_go(command)
         command.lease = None
         self.alarms.cancel((command.key, Alarm.LEASE))
@@ -249,6 +253,8 @@ class Register:
         self.set_alarm(command, Alarm.TTL, over_at)
 
     def set_alarm(self, command: Command, alarm: Alarm, at: float) -> None:
+        if alarm is not Alarm.LEASE:
+            command.timed = True
         self.alarms.set((command.key, alarm), at)
 
     @property
@@ -285,7 +291,7 @@ class Register:
         return {
             "count": len(self._live),
             "bytes": self.room.bytes,
-            "ended": len(self._ended),
+            "ended": self._ended.count,
             **self.tally.as_status(),
         }
 
@@ -297,28 +303,34 @@ class Register:
         self._live[command.key] = command
         self.room.enter(command)
         self.tally.weigh(command, command.size)
-        self._chains.add(command)
+        if command.order_key:
+            self._chains.add(command)
 
     def _leave(self, command: Command, now: Instant) -> Actions:
-        """It is live no more; who waited for that may be ready now."""
+        """It is live no more, and has no lease; who waited for that may be ready now."""
         del self._live[command.key]
         self.room.leave(command)
         self.tally.weigh(command, -command.size)
-        for alarm in Alarm:
-            self.alarms.cancel((command.key, alarm))
+        if command.timed:
+            self.alarms.cancel((command.key, Alarm.DUE))
+            self.alarms.cancel((command.key, Alarm.TTL))
+        if not command.order_key:
+            return []
         first = self._chains.remove(command)
         return [] if first is None or first.state is not State.READY else self.on_ready(first, now)
 
     def _hold(self, command: Command, lease: Lease) -> None:
         self._leased[command.key] = command
-        if lease.held_by:
-            self._held.setdefault(lease.held_by, {})[command.key] = None
+        holder = lease.held_by
+        if holder:
+            self._held.setdefault(holder, {})[command.key] = None
 
     def _let_go(self, command: Command) -> None:
         self._leased.pop(command.key, None)
         lease = command.lease
-        if lease is not None and lease.held_by:
-            held = self._held[lease.held_by]
+        holder = "" if lease is None else lease.held_by
+        if holder:
+            held = self._held[holder]
             del held[command.key]
             if not held:
-                del self._held[lease.held_by]
+                del self._held[holder]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from zconnector.actions import Actions, Note
@@ -19,7 +19,7 @@ from zconnector.errors import Reason
 from zconnector.messages import Message, Outcome, derived_uuid, is_completion
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
-from zconnector.queue.lanes import Lane, LaneKey, lanes_of
+from zconnector.queue.lanes import IndexKey, Lane, LaneKey, lanes_of
 from zconnector.queue.outcomes import OnPublished
 from zconnector.queue.store import EVENTS, Delete
 from zconnector.settings import QueueSettings
@@ -48,22 +48,22 @@ class Event:
     message: Message | None = None
     """Of an announcement; a stored event is read from the store."""
     stored: bool = False
-    asked: list[OnPublished] = field(default_factory=list)
+    asked: tuple[OnPublished, ...] = ()
     """Who gave further copies while the first one was being stored."""
 
     @property
-    def lanes(self) -> tuple[LaneKey, ...]:
+    def lanes(self) -> tuple[IndexKey, ...]:
         return lanes_of(self.topic, self.event, self.reference)
 
     @property
     def is_unreceipted(self) -> bool:
         """Whether it is the FAIL made here of a command that nobody receipted in time."""
-        return self.uuid == derived_uuid(self.reference, Reason.UNRECEIPTED)
+        return self.event == Outcome.FAIL and self.uuid == derived_uuid(self.reference, Reason.UNRECEIPTED)
 
     @property
     def is_final(self) -> bool:
         """Whether it is the final reply to a command, or an event, that was sent from here."""
-        return self.message is None and self.directed and bool(self.reference) and is_completion(self.event)
+        return self.directed and self.message is None and self.reference != "" and is_completion(self.event)
 
     def as_meta(self, wall: int) -> dict[str, Any]:
         return {
@@ -86,7 +86,7 @@ class Retained:
         self._messages = messages
         self._events: dict[int, Event] = {}
         self._by_uuid: dict[str, Event] = {}
-        self._lanes: dict[LaneKey, Lane] = {}
+        self._lanes: dict[IndexKey, Lane] = {}
         self._finals: dict[str, int] = {}
         """The first final reply of those visible, by the uuid that it answers."""
         self._broadcast: deque[int] = deque()
@@ -164,7 +164,11 @@ class Retained:
         key = self._finals.get(uuid)
         return None if key is None else self._events[key]
 
-    def after(self, lane: LaneKey, position: int) -> Event | None:
+    def refers(self, topic: str, reference: str) -> bool:
+        """Whether there is any event of a topic with that reference."""
+        return (topic, None, reference) in self._lanes
+
+    def after(self, lane: IndexKey, position: int) -> Event | None:
         """The oldest event beyond a position that a lane leads to."""
         keys = self._lanes.get(lane)
         key = None if keys is None else keys.after(position)
@@ -303,22 +307,24 @@ class Retained:
         return shown
 
     def _show(self, event: Event) -> None:
-        self._events[event.key] = event
+        key, lanes = event.key, self._lanes
+        self._events[key] = event
         self._first_is_known = False
         self._commits.agenda.by(event.expires)
         for lane in event.lanes:
-            keys = self._lanes.get(lane)
+            keys = lanes.get(lane)
             if keys is None:
-                keys = self._lanes[lane] = Lane()
-            keys.append(event.key)
+                lanes[lane] = Lane(key)
+            else:
+                keys.append(key)
         if event.is_final:
-            known = self._finals.setdefault(event.reference, event.key)
-            if self._events[known].is_unreceipted:
-                self._finals[event.reference] = event.key
+            known = self._finals.setdefault(event.reference, key)
+            if known != key and self._events[known].is_unreceipted:
+                self._finals[event.reference] = key
         if event.message is not None:
-            self._announced.append(event.key)
+            self._announced.append(key)
         else:
-            (self._directed if event.directed else self._broadcast).append(event.key)
+            (self._directed if event.directed else self._broadcast).append(key)
 
     def _next_final(self, gone: Event) -> None:
         """Of a command in doubt there may be two: a FAIL made here, and then the reply all the same."""

@@ -50,7 +50,7 @@ class Returns:
 
     def is_used_up(self, command: Command) -> bool:
         """Whether it has had all its attempts."""
-        return command.attempt >= self.most_attempts(command)
+        return command.attempt >= (command.policy or self._policy).attempts
 
     def most_attempts(self, command: Command) -> int:
         """How often it may be handed out."""

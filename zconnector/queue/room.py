@@ -33,7 +33,8 @@ class Room:
         """It is live no more."""
         self._live -= 1
         self.bytes -= command.size
-        self.write_on(command)
+        if self._leaving:
+            self.write_on(command)
 
     def write_off(self, command: Command) -> None:
         """It is about to leave: a new command may have its room."""
@@ -62,10 +63,10 @@ class Room:
 
         `spare`: it may be one of so many beyond the bounds.
         """
-        over = self.count + 1 - self._limit
-        if over > spare:
-            return Refusal(Reason.QUEUE_FULL, f"the queue holds {self.count} commands", uuid)
-        if not spare and self.is_full(size):
+        count = self._live - len(self._leaving)
+        if count + 1 - self._limit > spare:
+            return Refusal(Reason.QUEUE_FULL, f"the queue holds {count} commands", uuid)
+        if not spare and self.bytes - self._leaving_bytes + size > self._byte_limit:
             detail = f"the queue holds {self.bytes} of {self._byte_limit} bytes"
             return Refusal(Reason.QUEUE_FULL, detail, uuid)
         if self.remembers_too_much(ended, ended_bytes):

@@ -31,8 +31,8 @@ from zconnector.queue.states import State, Step
 from zconnector.queue.store import COMMANDS, Put
 
 Verb = Literal["ack", "fail", "nak", "progress"]
-_ANY_HEADER = 16_384
-"""Bytes that no reply's header exceeds."""
+_FITS = MAX_MESSAGE - 16_384
+"""Bytes of a payload that fits into a reply whatever its header: none exceeds the difference."""
 _BESIDE = 1_024
 """Bytes that its header has on the whole way beside its texts: uuids, times, names of fields, a reason."""
 
@@ -90,7 +90,7 @@ class Settling:
         if command is None or lease is None:
             self.fenced += 1
             return done(now, Refusal(Reason.FENCED, describe(command), settlement.uuid))
-        if refusal := _too_large(command, lease, settlement):
+        if len(settlement.payload) > _FITS and (refusal := _too_large(command, lease, settlement)):
             return done(now, refusal)
         if settlement.outcome == "ack":
             uuid = derived_uuid(command.uuid, Outcome.SUCCESS)
@@ -181,7 +181,11 @@ class Settling:
             return self._stored(command, now, done)
         uuid = str(uuids.UUID(int=self._rng.getrandbits(128), version=4))
         reply = _reply(command, lease, settlement.event, settlement.payload, uuid, now)
-        return self._endings.tell(command, reply, now, done)
+
+        def told(later: Instant, refusal: Refusal | None) -> Actions:
+            return done(later, refusal) if refusal is not None else self._stored(command, later, done)
+
+        return self._endings.tell(command, reply, now, told)
 
     def _stored(self, command: Command, now: Instant, done: Done) -> Actions:
         """`done` as soon as the lease is on the disk as it is: a hand-out did not wait for that."""
@@ -191,16 +195,15 @@ class Settling:
         def failed(later: Instant, error: StorageError) -> Actions:
             return done(later, Refusal(Reason.STORAGE_FAILED, str(error), command.uuid))
 
-        # It follows whatever of the row is under way, and takes along what rides.
-        return [self._commits.commit((), lambda later: done(later, None), failed)]
+        # It follows whatever of the row is under way, and takes along what rides. What it followed may have
+        # failed, though, and rides now: then it has only shown that the disk takes a commit of nothing.
+        return [self._commits.commit((), lambda later: self._stored(command, later, done), failed)]
 
 
 def _too_large(command: Command, lease: Lease, settlement: Settlement) -> Refusal | None:
     """Why a reply could not be carried to its source. Stored, it would be tried for a day, and each session
     that it is tried over would end with it."""
     size = len(settlement.payload)
-    if size <= MAX_MESSAGE - _ANY_HEADER:
-        return None
     texts = (command.name, command.source, command.tenant, lease.worker, settlement.event)
     size += len(orjson.dumps([*texts, clipped(settlement.error)])) + _BESIDE
     if size <= MAX_MESSAGE:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from zconnector.errors import DamagedError, StorageError
-from zconnector.queue.store import NUMBERED, SPACES, Delete, Key, Put, Row, Write, encode_meta
+from zconnector.queue.store import NUMBERED, SPACES, Delete, Key, Row, Write, encode_meta
 from zconnector.storage.batches import LARGE, parts
 from zconnector.storage.seal import seal, unseal
 from zconnector.storage.sqlite import Database, Transaction
@@ -136,13 +136,13 @@ def _folded(writes: Sequence[Write]) -> dict[str, tuple[_Changes, _Changes]]:
         if changes is None:
             changes = spaces[write.space] = ({}, {})
         metas, bodies = changes
-        match write:
-            case Put(space, key, meta, body):
-                metas[key] = seal(encode_meta(meta), _about(space, key))
-                if body is not None:
-                    bodies[key] = body or None
-            case Delete(_, key):
-                metas[key] = bodies[key] = None
+        key = write.key
+        if isinstance(write, Delete):
+            metas[key] = bodies[key] = None
+            continue
+        metas[key] = seal(encode_meta(write.meta), _about(write.space, key))
+        if write.body is not None:
+            bodies[key] = write.body or None
     return spaces
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from zconnector.actions import Caller
 from zconnector.agenda import Agenda
 from zconnector.queue.alarms import Alarms
-from zconnector.queue.lanes import LaneKey
+from zconnector.queue.lanes import IndexKey
 from zconnector.queue.retained import Event
 from zconnector.queue.subscription import Subscription, Wait
 
@@ -18,8 +18,8 @@ class SubscriptionIndex:
 
     def __init__(self, agenda: Agenda) -> None:
         self._all: dict[str, Subscription] = {}
-        self._of_lane: dict[LaneKey, dict[str, Subscription]] = {}
-        self._waiting: dict[LaneKey, dict[str, Subscription]] = {}
+        self._of_lane: dict[IndexKey, dict[str, Subscription]] = {}
+        self._waiting: dict[IndexKey, dict[str, Subscription]] = {}
         self._callers: dict[Caller, Subscription] = {}
         self._of_holder: dict[str, dict[Caller, None]] = {}
         self._ends: Alarms[Caller] = Alarms(agenda)
@@ -68,7 +68,7 @@ class SubscriptionIndex:
 
     def waiting_for(self, event: Event) -> list[Subscription]:
         """Those of them that somebody waits on."""
-        if not self._waiting:
+        if not self._waiting:  # as it is for most replies
             return []
         return [each for lane in event.lanes for each in self._waiting.get(lane, {}).values()]
 
@@ -118,7 +118,7 @@ class SubscriptionIndex:
         return self._ends.deadline()
 
 
-def _discard(index: dict[LaneKey, dict[str, Subscription]], lane: LaneKey, name: str) -> None:
+def _discard(index: dict[IndexKey, dict[str, Subscription]], lane: IndexKey, name: str) -> None:
     group = index.get(lane)
     if group is not None:
         group.pop(name, None)

@@ -251,7 +251,7 @@ class Subscriptions:
     def _not_theirs(self, out: Outstanding | None, holder: str, attempt: int) -> dict[str, str] | None:
         """Why not, in few words: one answer has hundreds of them in its header.
 
-        `attempt`: the hand-out that it has to be; 0: any.
+        `attempt`: the hand-out after which there may be no other; 0: any.
         """
         if out is None:
             detail = "it is not outstanding: acknowledged, lost to retention, or not handed out yet"
@@ -259,7 +259,8 @@ class Subscriptions:
         if self._deliveries.is_anothers(out, holder):
             detail = f"it is with another holder, attempt {out.attempt}"
             return {"code": Reason.FENCED, "detail": detail}
-        if attempt and attempt != out.attempt:
+        # A later one than is known here was forgotten by a kill before its commit: it is theirs all the same.
+        if attempt and attempt < out.attempt:
             detail = f"it was handed out again: attempt {out.attempt}, not {attempt}"
             return {"code": Reason.FENCED, "detail": detail}
         return None

@@ -9,8 +9,6 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-import orjson
-
 from zconnector.actions import Actions, Respond
 from zconnector.clock import Instant
 from zconnector.queue.leases import Lease
@@ -23,7 +21,8 @@ MAX_PAYLOADS = 3_000_000
 MAX_HEADERS = 56_000
 """The same for headers, as JSON."""
 _BESIDE = 160
-"""Bytes that an entry has beside the command's header fields."""
+"""Bytes that an entry has beside the command's stored form without its payload: that is the header, and a few
+more."""
 
 
 class Taking:
@@ -45,10 +44,9 @@ class Taking:
             picked = self._picking.pick(key, waiter, now, actions)
             if picked is None:
                 continue
-            header, payload = picked.message.header, picked.message.payload
+            payload = picked.message.payload
             size += len(payload)
-            if waiter.limit > 1:
-                headers += len(orjson.dumps(header)) + _BESIDE
+            headers += picked.command.size - len(payload) + _BESIDE
             if entries and (size > MAX_PAYLOADS or headers > MAX_HEADERS):
                 self._picking.put_back(picked)
                 break
@@ -73,13 +71,14 @@ class Taking:
 
 def _entry(picked: Picked, lease: Lease) -> dict[str, Any]:
     """The command's header fields; its own `token` gives way to that of the lease."""
+    header = picked.message.header
     entry = {
-        **picked.message.header,
+        **header,
         "token": lease.token,
         "attempt": lease.attempt,
         "lease": round(lease.length * 1000),
         "size": len(picked.message.payload),
     }
-    if "token" in picked.message.header:
-        entry["command_token"] = picked.message.header["token"]
+    if "token" in header:
+        entry["command_token"] = header["token"]
     return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from zconnector.queue.leases import Command
@@ -12,20 +13,64 @@ Kind = tuple[str, int]
 """A command's name, and its major version."""
 
 
+@dataclass(slots=True, eq=False)
+class _Counts:
+    """Of one kind."""
+
+    known: int = 0
+    """All of them."""
+    states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
+    bytes: int = 0
+    """Of the live ones."""
+
+
 class Tally:
-    """Invariant: a pair or a state that nothing is in has no entry."""
+    """Invariant: a kind of which no command is known has no entry."""
 
     def __init__(self) -> None:
-        self.states: dict[tuple[str, int, State], int] = {}
-        """Commands by (name, major, state)."""
-        self.bytes: dict[Kind, int] = {}
-        """Bytes of the live ones."""
+        self._kinds: dict[Kind, _Counts] = {}
 
-    def count(self, command: Command, state: State, by: int) -> None:
-        _add(self.states, (command.name, command.major, state), by)
+    def count(self, command: Command, by: int) -> None:
+        """A command has become known, in its state (1), or is known no more (-1)."""
+        kind = command.name, command.major
+        counts = self._kinds.get(kind)
+        if counts is None:
+            counts = self._kinds[kind] = _Counts()
+        counts.known += by
+        counts.states[command.state] += by
+        self._tidy(kind, counts)
+
+    def move(self, command: Command, before: State, after: State) -> None:
+        """It went from one state to another."""
+        states = self._kinds[command.name, command.major].states
+        states[before] -= 1
+        states[after] += 1
 
     def weigh(self, command: Command, by: int) -> None:
-        _add(self.bytes, (command.name, command.major), by)
+        """So many bytes more, or less, are live."""
+        kind = command.name, command.major
+        counts = self._kinds[kind]
+        counts.bytes += by
+        self._tidy(kind, counts)
+
+    def _tidy(self, kind: Kind, counts: _Counts) -> None:
+        if not counts.known and not counts.bytes:
+            del self._kinds[kind]
+
+    @property
+    def states(self) -> dict[tuple[str, int, State], int]:
+        """Commands by (name, major, state), without those of which there are none."""
+        return {
+            (name, major, state): count
+            for (name, major), counts in self._kinds.items()
+            for state, count in counts.states.items()
+            if count
+        }
+
+    @property
+    def bytes(self) -> dict[Kind, int]:
+        """Bytes of the live ones."""
+        return {kind: counts.bytes for kind, counts in self._kinds.items() if counts.bytes}
 
     def as_status(self) -> dict[str, Any]:
         """Sums over all, and for each name."""
@@ -37,11 +82,3 @@ class Tally:
             of_name = names.setdefault(name, {})
             of_name[key] = of_name.get(key, 0) + count
         return {"states": {str(state): states[state] for state in State}, "names": names}
-
-
-def _add(counts: dict[Any, int], key: Any, by: int) -> None:
-    count = counts.get(key, 0) + by
-    if count:
-        counts[key] = count
-    else:
-        counts.pop(key, None)

@@ -23,6 +23,9 @@ GRACE_MS = 30_000
 LONGEST = 3_600.0
 """The same for what an older version stored, which did not say."""
 
+_SLACK = 64
+"""Due times that are out of date: so many, and as many as are held, stay until they come."""
+
 Remembered = Callable[[Instant, Refusal | None], Actions]
 
 
@@ -104,9 +107,10 @@ class Unknowns:
 
         def failed(now: Instant, error: StorageError) -> Actions:
             # It stays in memory, and goes to the disk as soon as that takes it: the sender is told UNKNOWN
-            # whatever the disk says, and would wait for the FAIL for ever.
-            if uuid in self._unknown:
-                self._commits.ride(put)
+            # whatever the disk says, and would wait for the FAIL for ever. What it is by now: another copy
+            # may have gone since, and its commit succeeded.
+            if (latest := self._unknown.get(uuid)) is not None:
+                self._commits.ride(latest.put())
             return done(now, Refusal(Reason.STORAGE_FAILED, str(error), uuid))
 
         return [self._commits.commit([put], lambda now: done(now, None), failed)]
@@ -152,6 +156,9 @@ class Unknowns:
         self._due_at[uuid] = due
         self._commits.agenda.by(due)
         heapq.heappush(self._due, (due, uuid))
+        if len(self._due) > 2 * len(self._due_at) + _SLACK:
+            self._due = [(due, uuid) for uuid, due in self._due_at.items()]
+            heapq.heapify(self._due)
 
     def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:
         if self._taken(unknown.name, unknown.uuid):

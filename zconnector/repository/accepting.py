@@ -129,14 +129,14 @@ def check_follows(
     more: whoever stole a key could make every later manifest look old with it.
 
     Raises:
-        UntrustedError: another repository, two of one serial, or dated ahead.
-        StaleError: an older one.
+        UntrustedError: another repository, or two of one serial.
+        StaleError: an older one, or dated ahead: it may be this clock that is wrong.
     """
     where = f"manifest of {address}"
     if repository and manifest.repository != repository:
         raise UntrustedError(f"{where} is of repository {manifest.repository!r}, must be of {repository!r}")
     if manifest.timestamp > wall // 1000 + MAX_AHEAD:
-        raise UntrustedError(
+        raise StaleError(
             f"{where} is dated {manifest.timestamp}, "
             f"must be at most {MAX_AHEAD} s ahead of this clock ({wall // 1000})"
         )

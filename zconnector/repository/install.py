@@ -95,7 +95,7 @@ def install(
         FetchError: a file did not come.
         RepositoryError: the repository lacks it, or holds what breaks a rule (ArchiveError: the archive).
         UntrustedError: what came is not what a pinned key signed (StaleError: the manifest is older than
-            what was accepted, or expired).
+            what was accepted, expired, or dated ahead).
         Refusal: BUSY, another install has the root.
         StorageError: the disk refused, or what was remembered is damaged.
     """

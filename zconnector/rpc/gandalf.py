@@ -1,7 +1,7 @@
 """The Gandalf worker API: its nine calls over the queue's door.
 
 What workers rely on, and where it is kept:
-- a wait is held until there is something, without limit (`_wait`); only a cancelled call, an unknown
+- a wait is held until there is something, without limit (`_waits`); only a cancelled call, an unknown
   iterator or our own end finish it otherwise;
 - SendCommandMessage never fails fast: a Gandalf client answers each error by a new uuid in a hot loop
   for one second, so definite errors are held until that second is over (`_hold`); one that may have
@@ -21,10 +21,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from zconnector.errors import Reason, Refusal
+from zconnector.errors import Refusal
 from zconnector.messages.message import is_completion
 from zconnector.rpc import convert, metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
+from zconnector.rpc.ending import UnderWay
 from zconnector.rpc.gate import Gate
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
@@ -40,14 +41,14 @@ Behaviour = Callable[[Any, Context], Awaitable[Any]]
 class GandalfService:
     """The nine calls. Keeps nothing: iterators, leases and registrations live behind the door.
 
-    Invariant: `_waits` holds exactly the tasks that wait at the door without limit.
+    Invariant: `_waits` are exactly those that wait at the door without limit.
     """
 
     def __init__(self, door: DoorPort, boot: str, settings: ServiceSettings) -> None:
         self._door = door
         self._boot = boot
         self._settings = settings
-        self._waits: set[asyncio.Task[Any]] = set()
+        self._waits = UnderWay()
         self._closing = asyncio.Event()
         self._commands = Gate()
         """A reply that was read mostly brings its reader's next command."""
@@ -89,8 +90,7 @@ class GandalfService:
         self._closing.set()
         self._commands.open()
         self._completions.open()
-        for task in self._waits:
-            task.cancel()
+        self._waits.close()
 
     async def send_command_list(self, request: Any, context: Context) -> Any:
         args = convert.register_args(request, self._worker(context))
@@ -130,7 +130,7 @@ class GandalfService:
 
     async def wait_command(self, request: Any, context: Context) -> Any:
         args = {**convert.wait_command_args(request, self._worker(context)), **_seen(context)}
-        header, payload = await self._wait("wait_command", args)
+        header, payload = await self._waits.run(self._door.call("wait_command", args))
         self._completions.answered()
         return convert.command_message(header, payload)
 
@@ -158,7 +158,7 @@ class GandalfService:
     async def _next_event(self, request: Any, context: Context, *, any_event: bool) -> Any:
         args = convert.wait_event_args(request, self._worker(context), any_event=any_event)
         args |= _seen(context) | _receipts(context)
-        header, payload = await self._wait("wait_event", args)
+        header, payload = await self._waits.run(self._door.call("wait_event", args))
         if header.get("reference") and is_completion(str(header.get("event"))):
             self._commands.answered()
         if header.get("reason"):
@@ -168,25 +168,6 @@ class GandalfService:
     async def _create_iterator(self, kind: str) -> Any:
         result, _ = await self._door.call("create_iterator", {"kind": kind})
         return pb.IteratorMessage(Id=str(result.get("iterator", "")))
-
-    async def _wait(self, op: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """A call that waits without limit; our own end finishes it with SHUTTING_DOWN.
-
-        The door's call is awaited by the caller's own task: however late that is cancelled, the door
-        hears of it, and takes an answer back that nobody used.
-        """
-        task = asyncio.current_task()
-        if task is None or self._closing.is_set():
-            raise _shutting_down()
-        self._waits.add(task)
-        try:
-            return await self._door.call(op, args)
-        except asyncio.CancelledError:
-            if not self._closing.is_set() or task.uncancel():
-                raise
-            raise _shutting_down() from None
-        finally:
-            self._waits.discard(task)
 
     def _worker(self, context: Context) -> str:
         """Who calls: what our SDK says, else the worker that this socket belongs to."""
@@ -239,10 +220,6 @@ def _receipts(context: Context) -> dict[str, bool]:
 
 def _definite(context: Context) -> bool:
     return metadata.value(context.invocation_metadata(), metadata.DEFINITE) == "1"
-
-
-def _shutting_down() -> Refusal:
-    return Refusal(Reason.SHUTTING_DOWN, "the worker service is closing")
 
 
 def _why(reason: str, detail: str, uuid: str) -> metadata.Pairs:

@@ -10,7 +10,7 @@ import grpc.aio
 from grpc_reflection.v1alpha import reflection
 
 from zconnector.messages.kinds import MAX_FRAME
-from zconnector.rpc.address import OwnedSocket, bind_unix
+from zconnector.rpc.listening import Listening
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.v1.operate import METHODS, SERVICE, operate
 from zconnector.rpc.v1.unary import UnaryCalls
@@ -35,8 +35,7 @@ class OperatorServer:
     def __init__(self, door: DoorPort) -> None:
         self._door = door
         self._calls = UnaryCalls()
-        self._server: grpc.aio.Server | None = None
-        self._socket: OwnedSocket | None = None
+        self._listening = Listening()
 
     async def start(self, path: Path) -> str:
         """Bind and serve; returns the address to dial.
@@ -51,27 +50,14 @@ class OperatorServer:
         }
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
         reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), server)
-        self._socket = bind_unix(server.add_insecure_port, path)
-        try:
-            await server.start()
-        except BaseException:  # cancelled, too: the path's lock would stay ours
-            self._release()
-            raise
-        self._server = server
-        return f"unix:{self._socket.path}"
+        address = self._listening.bind(server, path)
+        await self._listening.start(server)
+        return address
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, give the others `grace` seconds."""
-        if self._server is None:
+        server = self._listening.end()
+        if server is None:
             return
-        server, self._server = self._server, None
         self._calls.close()
-        try:
-            await server.stop(grace)
-        finally:
-            self._release()
-
-    def _release(self) -> None:
-        if self._socket is not None:
-            self._socket.release()
-            self._socket = None
+        await self._listening.stop(server, grace)

@@ -13,8 +13,8 @@ from grpc_reflection.v1alpha import reflection
 from zconnector.errors import ConfigError
 from zconnector.messages.kinds import MAX_FRAME
 from zconnector.rpc import gandalf
-from zconnector.rpc.address import OwnedSocket, bind_unix
 from zconnector.rpc.gandalf import GandalfService
+from zconnector.rpc.listening import Listening
 from zconnector.rpc.own_door import OwnDoor, SharedDoor
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
@@ -58,8 +58,7 @@ class WorkerServer:
         self.v1 = V1Service(door, boot, settings) if settings.v1 else None
         self._names = (*gandalf.SERVICES, *(v1.SERVICES if settings.v1 else ()))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack aio
-        self._server: grpc.aio.Server | None = None
-        self._socket: OwnedSocket | None = None
+        self._listening = Listening()
         self.address = ""
 
     async def start(
@@ -77,18 +76,13 @@ class WorkerServer:
             if tls is not None:
                 raise ConfigError(f"TLS is for TCP; {address} is a unix socket")
             server = self._make_server(None)
-            self.address = self._bind_unix(server, Path(address.removeprefix("unix:")), runtime_dir)
+            self.address = self._listening.bind(server, Path(address.removeprefix("unix:")), runtime_dir)
         else:
             if tls is None:
                 raise ConfigError(f"workers over TCP ({address}) need TLS and a worker token")
             server = self._make_server(tls)
             self.address = _bind_tcp(server, address.removeprefix("tcp://"), tls)
-        try:
-            await server.start()
-        except BaseException:  # cancelled, too: the path's lock would stay ours
-            self._release()
-            raise
-        self._server = server
+        await self._listening.start(server)
         await self.set_serving(True)
         return self.address
 
@@ -101,17 +95,14 @@ class WorkerServer:
 
     async def stop(self, grace: float) -> None:
         """Take no new calls, end the waits with UNAVAILABLE, give the others `grace` seconds."""
-        if self._server is None:
+        server = self._listening.end()
+        if server is None:
             return
-        server, self._server = self._server, None
         await self._health.enter_graceful_shutdown()
         self._gandalf.close()
         if self.v1 is not None:
             self.v1.close()
-        try:
-            await server.stop(grace)
-        finally:
-            self._release()
+        await self._listening.stop(server, grace)
 
     def _make_server(self, tls: TlsSettings | None) -> grpc.aio.Server:
         server = grpc.aio.server(
@@ -127,15 +118,6 @@ class WorkerServer:
         names = (*self._names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
         return server
-
-    def _bind_unix(self, server: grpc.aio.Server, wanted: Path, runtime_dir: Path | None) -> str:
-        self._socket = bind_unix(server.add_insecure_port, wanted, runtime_dir)
-        return f"unix:{self._socket.path}"
-
-    def _release(self) -> None:
-        if self._socket is not None:
-            self._socket.release()
-            self._socket = None
 
 
 def _bind_tcp(server: grpc.aio.Server, address: str, tls: TlsSettings) -> str:

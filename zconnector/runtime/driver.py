@@ -21,7 +21,7 @@ from zconnector.clock import Clock, Instant, SystemClock
 from zconnector.errors import Reason, Refusal, ZConnectorError
 from zconnector.runtime.notify import say_ready
 from zconnector.runtime.options import new_context
-from zconnector.runtime.performer import Performer
+from zconnector.runtime.performer import Args, Performer
 from zconnector.runtime.sockets import Sockets
 from zconnector.settings import ProcessSettings
 from zconnector.shoset.keys import KeyPair
@@ -71,11 +71,14 @@ class Driver:
         """Awaited once, when the core says Serve; then the supervisor hears that this component serves. An
         error that it raises ends the process."""
         self.log = structlog.get_logger()
-        self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._machine: Machine | None = None
+        self.machine: Machine
+        """The core; there is none before `attach`."""
+        self.now: Callable[[], Instant] = clock.now
         self._store: Store | None = None
         self._ended: asyncio.Future[ZConnectorError | None] = self._loop.create_future()
+        self._over = False
+        """It is set: the core hears nothing more."""
         self._deadline = inf
         """What the core said last; nothing is due before it unless a step was taken since."""
         self._timer: asyncio.TimerHandle | None = None
@@ -92,8 +95,8 @@ class Driver:
             keys,
             self._loop,
             received=self._received,
-            opened=lambda link: self._enter(lambda: self.machine.link_opened(link, self.now())),
-            lost=lambda link, why: self._enter(lambda: self.machine.link_lost(link, why, self.now())),
+            opened=lambda link: self._enter(self.machine.link_opened, link, self.now()),
+            lost=lambda link, why: self._enter(self.machine.link_lost, link, why, self.now()),
             before=self._before_frames,
             after=self._end_wake,
         )
@@ -111,15 +114,9 @@ class Driver:
 
     # ---- wiring
 
-    @property
-    def machine(self) -> Machine:
-        if self._machine is None:
-            raise RuntimeError("no machine is attached")
-        return self._machine
-
     def attach(self, machine: Machine) -> None:
         """Set the core to run."""
-        self._machine = machine
+        self.machine = machine
 
     def use_store(self, store: Store) -> None:
         """Set the store that commits go to; it is closed with the driver."""
@@ -146,16 +143,13 @@ class Driver:
 
     # ---- what other shells call
 
-    def now(self) -> Instant:
-        return self._clock.now()
-
     def feed(self, actions: Iterable[Action]) -> None:
         """Perform actions that another shell got from the core."""
-        self._enter(lambda: list(actions))
+        self._enter(list, actions)
 
     def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes) -> None:
         """A call at the door."""
-        self._enter(lambda: self.machine.call(caller, op, args, payload, self.now()))
+        self._enter(self.machine.call, caller, op, args, payload, self.now())
 
     def calls(self, calls: Iterable[Call]) -> None:
         """Calls at the door that came together: one step."""
@@ -170,16 +164,16 @@ class Driver:
 
     def cancel(self, caller: Caller) -> None:
         """A caller at the door has gone."""
-        self._enter(lambda: self.machine.cancel(caller, self.now()))
+        self._enter(self.machine.cancel, caller, self.now())
 
     def control(self, op: str, args: Mapping[str, Any], reply: Reply) -> None:
         """A request from the control socket."""
-        if self._ended.done():
+        if self._over:
             reply(Refusal(Reason.SHUTTING_DOWN, "the process is ending"))
         elif op == "status":
-            self._enter(lambda: self._status(reply))
+            self._enter(self._status, reply)
         else:
-            self._enter(lambda: self.machine.control(op, args, self.now(), reply))
+            self._enter(self.machine.control, op, args, self.now(), reply)
 
     def drain(self) -> None:
         """What SIGTERM does; a second time: end at once."""
@@ -188,12 +182,14 @@ class Driver:
             return
         self._draining = True
         self._loop.call_later(DRAIN_SECONDS, self._drained_too_long)
-        self._enter(lambda: self.machine.drain(self.now()))
+        self._enter(self.machine.drain, self.now())
 
     def stop(self, error: ZConnectorError | None = None) -> None:
         """End `run`; the core hears nothing more."""
-        if not self._ended.done():
-            self._ended.set_result(error)
+        if not self._over:
+            self._over = True
+            if not self._ended.done():  # as it is when who runs this is cancelled
+                self._ended.set_result(error)
 
     # ---- running
 
@@ -206,7 +202,7 @@ class Driver:
         for each in taken:
             self._loop.add_signal_handler(each, self.drain)
         try:
-            self._enter(lambda: self.machine.start(self.now()))
+            self._enter(self.machine.start, self.now())
             self._sockets.start()
             error = await self._ended
         finally:
@@ -215,12 +211,12 @@ class Driver:
                 self._loop.remove_signal_handler(each)
         return error
 
-    def _enter(self, step: Callable[[], Actions]) -> None:
+    def _enter(self, step: Callable[[*Args], Actions], *args: *Args) -> None:
         """Let the core take one step, and perform what it asks for."""
-        if self._ended.done():
+        if self._over:
             return
         try:
-            self._performer.perform(step())
+            self._performer.perform(step(*args))
         except Exception:
             # Not to carry on: the core may be half changed, so this is its last step.
             self.log.exception("defect: the core raised")
@@ -237,7 +233,7 @@ class Driver:
 
     def _end_wake(self) -> None:
         """Everything that a wake has brought is done: what follows from it need not wait for another turn."""
-        if not self._ended.done():
+        if not self._over:
             self._performer.end_wake()
         self._in_wake = False
         if not self._rescheduling:
@@ -247,7 +243,7 @@ class Driver:
         """Deadlines are looked at before frames are read."""
         self._begin_wake()
         if self._rescheduling or self._is_due():
-            self._enter(lambda: self.machine.tick(self.now()))
+            self._enter(self.machine.tick, self.now())
 
     def _is_due(self) -> bool:
         """Whether anything is due indeed; the time that the core has named may be too early."""
@@ -266,7 +262,7 @@ class Driver:
     def _reschedule(self) -> None:
         """Once a wake, or a turn of the loop, whatever happened in it: ask the core when it may be due."""
         self._rescheduling = False
-        if self._ended.done():
+        if self._over:
             return
         try:
             now = self.now().mono
@@ -297,19 +293,19 @@ class Driver:
     def _due(self) -> None:
         self._timer = None
         if self._is_due():
-            self._enter(lambda: self.machine.tick(self.now()))
+            self._enter(self.machine.tick, self.now())
         else:
             self._set_timer()
 
     def _received(self, link: Link, key: str, frames: list[bytes]) -> None:
-        self._enter(lambda: self.machine.frames(link, key, frames, self.now()))
+        self._enter(self.machine.frames, link, key, frames, self.now())
 
     def _status(self, reply: Reply) -> Actions:
         reply({"pid": os.getpid(), **self.machine.status(self.now())})
         return []
 
     def _drained_too_long(self) -> None:
-        if not self._ended.done():
+        if not self._over:
             self.log.warning("drain cut short", seconds=DRAIN_SECONDS)
             self.stop()
 

@@ -6,10 +6,9 @@ import asyncio
 import logging
 import os
 import signal
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVarTuple
 
 import structlog
 
@@ -45,7 +44,13 @@ _LEVELS = {
 _TAKEN_NAMES = ("event", "level", "timestamp", "exc_info", "stack_info")
 """Keys of a log line that mean something to structlog: a field of that name gets an underscore."""
 
-Enter = Callable[[Callable[[], Actions]], None]
+Args = TypeVarTuple("Args")
+
+
+class Enter(Protocol):
+    """Takes a step of the core with its arguments: a closure for each would cost as much again."""
+
+    def __call__(self, step: Callable[[*Args], Actions], *args: *Args) -> None: ...
 
 
 class Performer:
@@ -80,7 +85,7 @@ class Performer:
         self._crash_at = crash_at
         self._log = log or structlog.get_logger().bind()  # else each line would make a logger first
         self._pool = HashPool()
-        self._queue: deque[Action] = deque()
+        self._queue: list[Action] = []
         self._outbox = Outbox(sockets.transmit)
         self._performing = False
         self._in_wake = False
@@ -89,14 +94,29 @@ class Performer:
 
     def perform(self, actions: Iterable[Action]) -> None:
         """Perform actions and all that follows from them; called while performing, only queue them."""
-        self._queue.extend(actions)
+        queue = self._queue
+        queue.extend(actions)
         if self._performing:
             return
         self._performing = True
         try:
-            while self._queue:
-                self._one(self._queue.popleft())
+            for action in queue:  # to its end, which moves on while they are performed
+                if type(action) is Respond:  # most of what there is to do is looked for first
+                    if self.respond is None:
+                        raise RuntimeError("Respond without a door")
+                    self.respond(action)
+                elif type(action) is Commit:
+                    if self.commits is None:
+                        raise RuntimeError("Commit without a store")
+                    self.commits.submit(action.writes, partial(self._committed, action), lazy=action.lazy)
+                elif type(action) is Transmit:
+                    self._outbox.add(action)
+                elif type(action) is not Reach:
+                    self._one(action)
+                elif action.point == self._crash_at:
+                    self._crash()
         finally:
+            queue.clear()
             self._performing = False
         if self._outbox.waiting and self._flushing is None and not self._in_wake:
             self._flushing = self._loop.call_soon(self._flush)
@@ -128,20 +148,8 @@ class Performer:
 
     def _one(self, action: Action) -> None:
         match action:
-            case Transmit():
-                self._outbox.add(action)
             case Note():
                 self._note(action)
-            case Commit():
-                self._commit(action)
-            case Reach():
-                if action.point == self._crash_at:
-                    self._outbox.flush()
-                    os.kill(os.getpid(), signal.SIGKILL)
-            case Respond():
-                if self.respond is None:
-                    raise RuntimeError("Respond without a door")
-                self.respond(action)
             case Slow():
                 self._sockets.slow(action.seconds)
             case Open():
@@ -162,7 +170,10 @@ class Performer:
 
     def _flush(self) -> None:
         self._flushing = None
-        self._enter(lambda: self._follow(self._outbox.flush()))
+        self._enter(self._flushed)
+
+    def _flushed(self) -> Actions:
+        return self._follow(self._outbox.flush())
 
     def _follow(self, flushed: Flushed) -> Actions:
         actions = list(flushed.notes)
@@ -171,21 +182,20 @@ class Performer:
         return actions
 
     def _note(self, note: Note) -> None:
+        if not self._log.is_enabled_for(_LEVELS[note.level]):
+            return
         fields = {f"{name}_" if name in _TAKEN_NAMES else name: value for name, value in note.fields.items()}
         self._log.log(_LEVELS[note.level], note.event, **fields)
 
-    def _commit(self, commit: Commit) -> None:
-        if self.commits is None:
-            raise RuntimeError("Commit without a store")
-        self.commits.submit(commit.writes, partial(self._committed, commit), lazy=commit.lazy)
+    def _crash(self) -> None:
+        self._outbox.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _committed(self, commit: Commit, outcome: list[Any] | StorageError) -> None:
         if isinstance(outcome, StorageError):
-            failure = outcome
-            self._enter(lambda: commit.failed(self._clock.now(), failure))
+            self._enter(commit.failed, self._clock.now(), outcome)
         else:
-            results = outcome
-            self._enter(lambda: commit.then(self._clock.now(), results))
+            self._enter(commit.then, self._clock.now(), outcome)
 
     def _verified(self, action: Verify, matches: Callable[[], bool]) -> None:
         self._enter(lambda: action.then(self._clock.now(), matches()))

@@ -18,7 +18,8 @@ _MARK = 0xC3
 
 def seal(content: bytes, about: bytes = b"") -> bytes:
     """Content with its checksum; `about` is covered too, and stored elsewhere."""
-    return _HEAD.pack(_MARK, zlib.crc32(about, zlib.crc32(content))) + content
+    check = zlib.crc32(content)
+    return _HEAD.pack(_MARK, zlib.crc32(about, check) if about else check) + content
 
 
 def is_sealed(stored: bytes) -> bool:

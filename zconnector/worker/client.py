@@ -5,41 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid as uuid_module
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Literal, overload
 
-from zconnector.errors import REASONS, Reason
-from zconnector.messages.kinds import Outcome
-from zconnector.messages.uuids import new_uuid
-from zconnector.rpc import metadata
-from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
-from zconnector.worker import sending
-from zconnector.worker.connection import Backoff, Connection, Tls, parse_addresses, pause
-from zconnector.worker.errors import (
-    CallFailed,
-    NoReply,
-    NotSent,
-    OutcomeUnknown,
-    Rejected,
-    SendError,
-    Unsupported,
-)
-from zconnector.worker.payload import encode
-from zconnector.worker.results import Event, Reply, event_of
+from zconnector.worker import sending, sending_gandalf
+from zconnector.worker.connection import Backoff, Connection, Tls, parse_addresses
+from zconnector.worker.errors import CallFailed, Unsupported
+from zconnector.worker.hearing import Hearing
+from zconnector.worker.results import Event, Reply
 from zconnector.worker.sender import Sender
 from zconnector.worker.subscriber import Delivered, Reader, read, wish
-
-SPARE = 0.08
-"""Seconds beyond a command's timeout that the connector has to say how it ended."""
-SHORT = 10.0
-"""Seconds for a call that the connector answers at once."""
-REPLIES_PER_ITERATOR = 1_000
-"""An iterator keeps a position for each reply waited for; a fresh one now and then keeps them few."""
-
-_OUTCOMES = (Outcome.SUCCESS, Outcome.FAIL)
-_RECEIPTS = (Outcome.ON_GOING, Outcome.REJECTED, Outcome.NO_ROUTE)
 
 
 class Handle:
@@ -59,7 +36,7 @@ class Handle:
             NoReply: not within the time given; ask again.
             CallFailed: the connector refused the question.
         """
-        return await self._client._reply(self, timeout)
+        return await self._client.hearing.reply(self, timeout)
 
 
 class Client:
@@ -84,16 +61,12 @@ class Client:
         self.name = name or f"client-{uuid_module.uuid4().hex[:12]}"
         self._rng = random.Random()
         self._closing = asyncio.Event()
-        self._iterator = ""
-        self._iterator_uses = 0
-        self._iterator_lock = asyncio.Lock()
+        self._hearing: Hearing | None = None
         self._sender: Sender | None = None
         self._v1: bool | None = None
         """Whether the connector serves zconnector.v1; None: nobody has asked yet."""
         self._reading: set[Reader] = set()
         """Streams of subscriptions that are open."""
-        self._awaited: set[str] = set()
-        """uuids whose replies are awaited on the common iterator: it has one reader for each."""
 
     async def __aenter__(self) -> Client:
         if self._open is None:
@@ -118,6 +91,13 @@ class Client:
         if self._sender is None:
             self._sender = Sender(self._connection)
         return self._sender
+
+    @property
+    def hearing(self) -> Hearing:
+        """Replies and events over the Gandalf API."""
+        if self._hearing is None:
+            self._hearing = Hearing(self._connection, self.name, self._rng, self._closing)
+        return self._hearing
 
     @property
     def _connection(self) -> Connection:
@@ -147,41 +127,17 @@ class Client:
             OutcomeUnknown: it may have been taken (heard within the timeout + 100 ms).
             PayloadError: the payload cannot be carried.
         """
-        request = pb.CommandMessage(
-            UUID=uuid or new_uuid(),
-            ConnectorType=type,
-            Command=command,
-            Payload=encode(payload),
-            Major=major,
-            Context=context,
-            Admin=admin,
+        return await sending_gandalf.send_command(
+            self,
+            type,
+            command,
+            payload,
+            timeout=timeout,
+            major=major,
+            uuid=uuid,
+            context=context,
+            admin=admin,
         )
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        backoff = Backoff(self._rng, limit=0.5)
-        doubtful = False
-        detail = f"no connector answers on {', '.join(self._addresses)}"
-        while (left := deadline - loop.time()) > 0 and await self._connection.ready(left):
-            left = max(0.001, deadline - loop.time())
-            request.Timeout = str(max(1, round(left * 1000)))
-            try:
-                reply, trailing = await self._connection.call(
-                    "SendCommandMessage", request, seconds=left + SPARE, said=((metadata.DEFINITE, "1"),)
-                )
-            except CallFailed as failed:
-                if not failed.away:
-                    raise _send_error(request.UUID, failed, doubtful) from None
-                doubtful = doubtful or failed.reason != Reason.DRAINING
-                detail = failed.detail
-                if await pause(self._closing, min(backoff.next(), max(0.0, deadline - loop.time()))):
-                    break
-                continue
-            if metadata.value(trailing, metadata.OUTCOME) == "UNKNOWN":
-                raise OutcomeUnknown(request.UUID, "handed over, and no receipt came in time")
-            return Handle(self, reply.UUID, command)
-        if doubtful:
-            raise OutcomeUnknown(request.UUID, detail)
-        raise NotSent(request.UUID, str(Reason.NOT_SENT), detail)
 
     @overload
     async def send(
@@ -323,148 +279,14 @@ class Client:
         Raises:
             CallFailed: the connector refused it, or could not be reached within `timeout` seconds.
         """
-        request = pb.EventMessage(
-            UUID=uuid or new_uuid(),
-            Topic=topic,
-            Event=event,
-            Payload=encode(payload),
-            ReferenceUUID=reference,
+        return await sending_gandalf.send_event(
+            self, topic, event, payload, reference=reference, uuid=uuid, timeout=timeout
         )
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        backoff = Backoff(self._rng, limit=0.5)
-        while True:
-            left = max(0.001, deadline - loop.time())
-            try:
-                await self._connection.call("SendEventMessage", request, seconds=left)
-            except CallFailed as failed:
-                if not failed.passing or loop.time() >= deadline:
-                    raise
-                if await pause(self._closing, min(backoff.next(), max(0.0, deadline - loop.time()))):
-                    raise
-            else:
-                return str(request.UUID)
 
-    async def events(self, topic: str, event: str | None = None) -> AsyncIterator[Event]:
+    def events(self, topic: str, event: str | None = None) -> AsyncIterator[Event]:
         """The events of a topic (of one name, or all) from now on, for as long as one iterates.
 
         Raises:
             CallFailed: the connector refused the question.
         """
-        iterator = seen = ""
-        backoff = Backoff(self._rng)
-        while not self._closing.is_set():
-            try:
-                if not iterator:
-                    iterator, seen = await self._create_iterator(), ""
-                said = ((metadata.SEEN, metadata.encode_text(seen)),)
-                found = await self._wait(topic, event, iterator, "", None, said)
-            except CallFailed as failed:
-                if failed.code == "NOT_FOUND":
-                    iterator = ""
-                elif not failed.passing:
-                    raise
-                if await pause(self._closing, backoff.next()):
-                    return
-                continue
-            backoff.reset()
-            seen = found[0].uuid
-            yield found[0]
-
-    async def _reply(self, handle: Handle, seconds: float | None) -> Reply:
-        if handle.uuid in self._awaited:  # by another task too: each has an iterator of its own
-            return await self._read_reply(handle, seconds, self._create_iterator)
-        self._awaited.add(handle.uuid)
-        try:
-            return await self._read_reply(handle, seconds, self._reply_iterator)
-        finally:
-            self._awaited.discard(handle.uuid)
-
-    async def _read_reply(
-        self, handle: Handle, seconds: float | None, get_iterator: Callable[[], Awaitable[str]]
-    ) -> Reply:
-        """Read the events about a command, from the oldest on, up to the one that ends it."""
-        loop = asyncio.get_running_loop()
-        deadline = None if seconds is None else loop.time() + seconds
-        backoff = Backoff(self._rng, limit=0.5)
-        iterator = seen = ""
-        while True:
-            left = None if deadline is None else deadline - loop.time()
-            if left is not None and left <= 0:
-                raise NoReply(handle.uuid, seconds or 0.0)
-            try:
-                if not iterator:
-                    iterator = await get_iterator()
-                said = ((metadata.SEEN, metadata.encode_text(seen)), (metadata.RECEIPTS, "0"))
-                event, trailing = await self._wait(handle.command, None, iterator, handle.uuid, left, said)
-            except CallFailed as failed:
-                if deadline is not None and loop.time() >= deadline:
-                    raise NoReply(handle.uuid, seconds or 0.0) from None
-                if failed.code != "NOT_FOUND" and not failed.passing:
-                    raise
-                # Also when only the connection was lost: a connector that knows nothing of SEEN shows what
-                # was on the way to us then to a new iterator only, which begins with the oldest event.
-                if self._iterator == iterator:
-                    self._iterator = ""
-                iterator = seen = ""
-                pausing = backoff.next() if left is None else min(backoff.next(), left)
-                if await pause(self._closing, pausing):
-                    raise
-                continue
-            seen = event.uuid
-            if event.event in _OUTCOMES:
-                return Reply(
-                    event.event == Outcome.SUCCESS,
-                    event.event,
-                    event.payload,
-                    metadata.decode_text(metadata.value(trailing, metadata.REASON)),
-                    metadata.decode_text(metadata.value(trailing, metadata.DETAIL)),
-                )
-            if event.event not in _RECEIPTS and all(event.uuid != known.uuid for known in handle.progress):
-                handle.progress.append(event)
-
-    async def _reply_iterator(self) -> str:
-        async with self._iterator_lock:
-            self._iterator_uses += 1
-            if not self._iterator or self._iterator_uses > REPLIES_PER_ITERATOR:
-                self._iterator = await self._create_iterator()
-                self._iterator_uses = 1
-            return self._iterator
-
-    async def _create_iterator(self) -> str:
-        reply, _ = await self._connection.call("CreateIteratorEvent", pb.Empty(), seconds=SHORT)
-        return str(reply.Id)
-
-    async def _wait(
-        self,
-        topic: str,
-        event: str | None,
-        iterator: str,
-        reference: str,
-        seconds: float | None,
-        said: metadata.Pairs = (),
-    ) -> tuple[Event, Sequence[tuple[str, str]]]:
-        fields = {
-            "WorkerSource": self.name,
-            "Topic": topic,
-            "IteratorId": iterator,
-            "ReferenceUUID": reference,
-        }
-        request: Any
-        if event is None:
-            method, request = "WaitTopicMessage", pb.TopicMessageWait(**fields)
-        else:
-            method, request = "WaitEventMessage", pb.EventMessageWait(Event=event, **fields)
-        reply, trailing = await self._connection.call(method, request, seconds=seconds, said=said)
-        return event_of(reply), trailing
-
-
-def _send_error(uuid: str, failed: CallFailed, doubtful: bool) -> SendError:
-    """What a failed SendCommandMessage means; `doubtful`: an earlier try may have been taken."""
-    if failed.reason not in REASONS:
-        return OutcomeUnknown(uuid, failed.detail)
-    if not REASONS[Reason(failed.reason)].elsewhere:
-        return Rejected(uuid, failed.reason, failed.detail)
-    if doubtful:
-        return OutcomeUnknown(uuid, failed.detail)
-    return NotSent(uuid, failed.reason, failed.detail)
+        return self.hearing.events(topic, event)

@@ -32,6 +32,10 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.use_local_subchannel_pool", 1),
 )
+SHORT = 10.0
+"""Seconds for a call that the connector answers at once."""
+SPARE = 0.08
+"""Seconds beyond a command's timeout that the connector has to say how it ended."""
 _TORN = "Internal error from Core"
 """What gRPC itself says, and no connector, when a write is the first to find its connection or call gone."""
 TORN = "the connection was lost"

@@ -12,8 +12,8 @@ import structlog
 
 from zconnector.rpc import metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
-from zconnector.worker.client import SHORT, Client
-from zconnector.worker.connection import Backoff, Connection, pause
+from zconnector.worker.client import Client
+from zconnector.worker.connection import SHORT, Backoff, Connection, pause
 from zconnector.worker.errors import CallFailed, RegistrationRefused
 from zconnector.worker.handlers import Registry
 from zconnector.worker.lifecycle import Lifecycle, State, Step

@@ -1,4 +1,4 @@
-"""How a client sends: over zconnector.v1, and over the Gandalf API where the connector has only that."""
+"""How a client sends over zconnector.v1; where the connector has only the Gandalf API, over that."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zconnector.errors import REASONS, Reason
 from zconnector.messages.uuids import new_uuid
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
-from zconnector.worker.connection import Backoff, pause
+from zconnector.worker.connection import SPARE, Backoff, pause
 from zconnector.worker.errors import (
     CallFailed,
     NoReply,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from zconnector.worker.sender import RetryPolicy, Sender
 
 _ACCEPTED = pb.Receipt.ACCEPTED
-SPARE = 0.08
-"""Seconds beyond a command's timeout that the connector has to say how it ended."""
 
 
 async def send(

@@ -21,8 +21,8 @@ from zconnector.messages.kinds import Outcome
 from zconnector.messages.uuids import new_uuid
 from zconnector.rpc import metadata
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
-from zconnector.worker.client import SHORT, Client
-from zconnector.worker.connection import Backoff, Connection, pause
+from zconnector.worker.client import Client
+from zconnector.worker.connection import SHORT, Backoff, Connection, pause
 from zconnector.worker.context import Context, Hold
 from zconnector.worker.errors import CallFailed
 from zconnector.worker.handlers import CommandHandler, Ending, EventHandler, Result, run_handler

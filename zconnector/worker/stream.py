@@ -23,8 +23,8 @@ import structlog
 
 from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as pb
 from zconnector.rpc.metadata import decode_names
-from zconnector.worker.client import SHORT, Client
-from zconnector.worker.connection import TORN, Backoff, Connection, Stream, pause
+from zconnector.worker.client import Client
+from zconnector.worker.connection import SHORT, TORN, Backoff, Connection, Stream, pause
 from zconnector.worker.context import Context, Hold
 from zconnector.worker.errors import CallFailed, RegistrationRefused, Unsupported
 from zconnector.worker.handlers import Ending, Registry, Result, run_handler

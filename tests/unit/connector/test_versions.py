@@ -87,7 +87,7 @@ def test_a_version_is_active_while_one_of_its_workers_is(con: Connector) -> None
     assert traffic(con)["active"] == ["1.0"]
     assert beat(con, "n1", 1), "it was stopped for a while"
     assert traffic(con)["active"] == ["1.0", "1.1"]
-    con.do(con.router.worker_ended("w1", con.now))
+    con.do(con.router.silence.ended("w1", con.now))
     assert traffic(con)["active"] == ["1.1"], "w2 is silent"
     assert not beat(con, "w1")
 
@@ -121,7 +121,7 @@ def test_the_end_of_a_process_frees_what_it_had_at_once(con: Connector) -> None:
     new, old = (con.wait_command("PULL", worker=worker, major=1) for worker in ("n1", "w1"))
     offer(con, "c1")
     assert (got(con, new), got(con, old)) == ("c1", None)
-    con.do(con.router.worker_ended("n1", con.now))
+    con.do(con.router.silence.ended("n1", con.now))
     assert got(con, old) == "c1"
 
 
@@ -200,7 +200,7 @@ def test_a_pin_to_a_version_whose_edition_is_gone_does_not_pass_the_gate_of_its_
     register(con, "n1", 1)
     steer(con, pins={"app": V10}, held=["w1~1"], beside=["w1~1"])
     held = con.wait_command("PULL", worker="w1~1", major=1)
-    con.do(con.router.worker_ended("w1", con.now))
+    con.do(con.router.silence.ended("w1", con.now))
     offer(con, "c1", context="app")
     assert got(con, held) is None
     assert got(con, con.wait_command("PULL", worker="n1", major=1)) == "c1"  # as if it were not pinned

@@ -82,6 +82,17 @@ def test_why_no_waiter_can_have_it(message: Message, reason: str | None) -> None
     assert (broken is None) == delivered(message)
 
 
+sizes = st.sampled_from([0, 1, 50, 65_000, 65_023, 65_024, 65_025, 65_500, 66_000, 4_000_000])
+
+
+@given(sizes, sizes, st.integers(1, 34), st.booleans())
+def test_that_the_stored_size_is_known_changes_no_verdict(
+    header: int, payload: int, levels: int, text: bool
+) -> None:
+    message = Message(Kind.COMMAND, {**nested(levels), "more": "x" * header}, bytes(payload))
+    assert unfit(message, text=text, size=len(pack(message))) == unfit(message, text=text)
+
+
 class Counting:
     def __init__(self) -> None:
         self.reads: list[int | str] = []

@@ -178,6 +178,24 @@ def test_progress_is_told_when_the_lease_is_stored(bench: Bench) -> None:
     assert [str(refusal.reason) for refusal in bench.heard_settled] == ["STORAGE_FAILED"]
 
 
+@pytest.mark.parametrize("event", ["", "HALF"])
+def test_progress_is_not_told_by_a_commit_that_does_not_have_the_lease(bench: Bench, event: str) -> None:
+    """The one that had it failed; one of nothing, behind it, succeeds even on a full disk."""
+    bench.offer(bench.command("u1"))
+    bench.held = True
+    lease = bench.took()
+    assert bench.settles(lease, "progress", event=event) is None
+    bench.full = True
+    bench.settle(1)
+    bench.full = False
+    bench.settle(1)
+    assert bench.heard_settled == []
+    bench.settle()
+    assert bench.heard_settled == [None]
+    bench.restart()
+    assert bench.state() == {"LEASED": 1}
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_settlement_that_cannot_be_stored_is_refused_and_the_lease_lasts(
     bench: Bench, outcome: str

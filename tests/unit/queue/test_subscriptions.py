@@ -588,6 +588,21 @@ def test_a_holder_that_comes_back_keeps_it(bench: Bench, subs: Subscribers) -> N
     assert subs.results(subs.acknowledge(*ids, holder="a")) == [""]
 
 
+def test_a_refusal_of_a_hand_out_that_a_kill_forgot_frees_the_event(bench: Bench, subs: Subscribers) -> None:
+    """A hand-out waits for no disk: its holder may know a later attempt than what was stored."""
+    subs.subscribe()
+    publish(bench, "e1")
+    (held,) = subs.ids(subs.take(holder="a"))
+    bench.held = True
+    waiting = subs.take(holder="a")
+    subs.acknowledge(held, holder="a", ok=False, attempt=1)
+    assert subs.took(waiting) == [("e1", 2)]
+    bench.restart()
+    bench.held = False
+    assert subs.results(subs.acknowledge(held, holder="a", ok=False, attempt=2)) == [""]
+    assert subs.took(subs.take(holder="b")) == [("e1", 2)]
+
+
 def test_a_client_that_came_back_as_another_holder_may_acknowledge(bench: Bench, subs: Subscribers) -> None:
     subs.subscribe()
     publish(bench, "e1")

@@ -88,6 +88,18 @@ def test_it_survives_a_restart(bench: Bench) -> None:
     assert bench.got(caller) is not None
 
 
+def test_what_was_heard_of_is_not_kept_until_its_time_comes(bench: Bench) -> None:
+    remember(bench, "lasts")
+    bench.passes(1)
+    for number in range(1000):
+        remember(bench, f"u{number}")
+        bench.do(bench.queue.forget_unknown(f"u{number}", bench.now))
+    assert len(bench.queue._unknowns._due) < 100
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "lasts")
+    bench.passes(39.1)
+    assert bench.got(caller) is not None
+
+
 def test_a_clock_that_was_put_back_does_not_hold_it_up(bench: Bench) -> None:
     remember(bench)
     bench.restart(wall_passes=-3_600)
@@ -124,6 +136,26 @@ def test_what_could_not_be_stored_is_stored_later_and_ends_in_its_fail(bench: Be
     bench.restart(wall_passes=1)
     caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
     bench.passes(45)
+    assert bench.got(caller) is not None
+
+
+def test_what_could_not_be_stored_takes_the_place_of_nothing_later(bench: Bench) -> None:
+    """Of a copy that was sent again since, and may be stored longer: else its FAIL comes while it runs."""
+    bench.held = True
+    remember(bench)
+    bench.wall += 8_000
+    bench.mono += 8
+    remember(bench)
+    bench.full = True
+    bench.settle(1)
+    bench.full = False
+    bench.held = False
+    bench.passes(1.1)
+    bench.restart(wall_passes=0.9)  # 10 s since the first one
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "u1")
+    bench.passes(8 + 29.9)
+    assert bench.got(caller) is None
+    bench.passes(0.2)
     assert bench.got(caller) is not None
 
 

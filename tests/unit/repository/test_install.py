@@ -205,7 +205,7 @@ WRONG: dict[str, tuple[Callable[[Scene], None], type[ZConnectorError], str]] = {
     "file gone": (gone, FetchError, "cannot read file://"),
     "page for a manifest": (page, FetchError, "is an HTML page"),
     "version gone": (without, RepositoryError, f"has no {ZIP10}"),
-    "dated ahead": (ahead, UntrustedError, "ahead of this clock"),
+    "dated ahead": (ahead, StaleError, "ahead of this clock"),
 }
 
 

@@ -10,7 +10,7 @@ from zconnector.actions import Actions, Link, Transmit
 from zconnector.clock import Instant, SystemClock
 from zconnector.messages import Kind, Message
 from zconnector.messages.codec import Frames, decode
-from zconnector.runtime.performer import Performer
+from zconnector.runtime.performer import Args, Performer
 
 
 def event(name: str) -> Message:
@@ -28,8 +28,8 @@ class Wire:
             sockets, SystemClock(), enter=self.enter, stop=lambda _: None, serve=lambda: None, crash_at=""
         )
 
-    def enter(self, step: Callable[[], Actions]) -> None:
-        self.performer.perform(step())
+    def enter(self, step: Callable[[*Args], Actions], *args: *Args) -> None:
+        self.performer.perform(step(*args))
 
     def transmit(self, link: Link, frames: Frames) -> bool:
         if link in self.full:

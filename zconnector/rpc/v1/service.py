@@ -13,6 +13,7 @@ import grpc.aio
 
 from zconnector.errors import Reason, Refusal
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2, events_pb2, types_pb2, worker_pb2
+from zconnector.rpc.ending import shutting_down
 from zconnector.rpc.port import DoorPort
 from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.v1 import poll, publish, submit, subscribe
@@ -20,7 +21,7 @@ from zconnector.rpc.v1.publish import PublishStream
 from zconnector.rpc.v1.stream import Context, Stream
 from zconnector.rpc.v1.submit import SubmitStream
 from zconnector.rpc.v1.subscribe import SubscribeStream
-from zconnector.rpc.v1.unary import UnaryCalls, abort, shutting_down
+from zconnector.rpc.v1.unary import UnaryCalls, abort
 from zconnector.rpc.v1.work import WorkStream
 
 SERVICES = ("zconnector.v1.WorkerService", "zconnector.v1.CommandService", "zconnector.v1.EventService")

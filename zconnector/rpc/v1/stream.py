@@ -14,6 +14,7 @@ from typing import Any
 import grpc.aio
 
 from zconnector.errors import Reason, Refusal
+from zconnector.rpc.ending import shutting_down
 from zconnector.rpc.settings import ServiceSettings
 
 EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in its stubs
@@ -109,7 +110,7 @@ class Stream(ABC):
     def close(self) -> None:
         """End it because this process ends: what is under way may still be answered for a moment."""
         self._closing = True
-        self.end(Refusal(Reason.SHUTTING_DOWN, "the worker service is closing"))
+        self.end(shutting_down())
 
     def start_beats(self) -> None:
         """Speak at least each heartbeat from now on, and end when the client is silent for too long."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from zconnector.errors import Reason, Refusal
+from zconnector.errors import Refusal
 from zconnector.rpc.convert import parse
+from zconnector.rpc.ending import UnderWay
 from zconnector.rpc.v1 import status
 from zconnector.rpc.v1.stream import Context
 from zconnector.rpc.v1.work import MissingCommands
@@ -20,30 +20,24 @@ Behaviour = Callable[[Any], Awaitable[Any]]
 
 
 class UnaryCalls:
-    """The unary calls under way.
-
-    Invariant: `_under_way` holds exactly those.
-    """
+    """The unary calls of a service."""
 
     def __init__(self) -> None:
-        self._under_way: set[asyncio.Task[Any]] = set()
-        self._closing = False
+        self._under_way = UnderWay()
 
     def __len__(self) -> int:
         return len(self._under_way)
 
     def close(self) -> None:
         """End every call, and take no more."""
-        self._closing = True
-        for task in self._under_way:
-            task.cancel()
+        self._under_way.close()
 
     def handler(self, kind: Any, behaviour: Behaviour) -> grpc.RpcMethodHandler[Any, Any]:
         """What serves one method, whose requests are messages of that kind."""
 
         async def handle(raw: bytes, context: Context) -> bytes:
             try:
-                reply = await self._run(behaviour(parse(kind, raw)))
+                reply = await self._under_way.run(behaviour(parse(kind, raw)))
                 encoded: bytes = reply.SerializeToString()
                 return encoded
             except Refusal as refused:
@@ -52,34 +46,9 @@ class UnaryCalls:
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    async def _run(self, call: Awaitable[Any]) -> Any:
-        """A call that may wait without limit; our own end finishes it with SHUTTING_DOWN.
-
-        It is awaited by the caller's own task: however late that is cancelled, the door hears of it.
-        """
-        task = asyncio.current_task()
-        if task is None or self._closing:
-            if asyncio.iscoroutine(call):
-                call.close()
-            raise shutting_down()
-        self._under_way.add(task)
-        try:
-            return await call
-        except asyncio.CancelledError:
-            if not self._closing or task.uncancel():
-                raise
-            raise shutting_down() from None
-        finally:
-            self._under_way.discard(task)
-
 
 async def abort(context: Context, refusal: Refusal) -> Any:
     """End a call with a refusal: its gRPC status, and google.rpc.Status beside it."""
     said = {"missing": refusal.missing} if isinstance(refusal, MissingCommands) else {}
     details: Any = status.trailing(refusal, **said)
     return await context.abort(status.code_of(refusal), str(refusal), details)
-
-
-def shutting_down() -> Refusal:
-    """What a call hears that our own end finishes."""
-    return Refusal(Reason.SHUTTING_DOWN, "the service is closing")
