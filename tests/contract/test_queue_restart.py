@@ -325,17 +325,17 @@ def test_a_subscription_goes_on_where_it_was(opener: Open) -> None:
 def test_a_command_to_ourselves_its_reply_and_their_records(opener: Open) -> None:
     store = opener()
     before = Shell(store)
-    before.queue.at_home("ci")
+    before.queue.own.at_home("ci")
     for uuid in ("c1", "c2"):
-        before.do(before.queue.offer_own(command(uuid, uuid.encode()), NOW, before.hear))
+        before.do(before.queue.own.offer(command(uuid, uuid.encode()), NOW, before.hear))
     reply = event("r1", reference="c1").with_fields(event="SUCCES")
     before.do(before.queue.complete(reply, NOW, before.hear))
     store.close()
 
     store = opener()
     after = Shell(store)
-    after.queue.at_home("ci")
-    assert (after.queue.is_own("c1"), after.queue.is_own("c2")) == (True, True)
+    after.queue.own.at_home("ci")
+    assert (after.queue.own.holds("c1"), after.queue.own.holds("c2")) == (True, True)
     after.do(after.queue.awaiting.wait(Caller(b"c", 1), "c1", None, NOW))
     answer = after.responses[Caller(b"c", 1)]
     assert (answer.args["uuid"], answer.args["source"], answer.payload) == ("r1", "ci", b"payload")

@@ -12,8 +12,9 @@ import pytest
 
 from tests.support.repositories import JENKINS, publish, source, worker_folder
 from zconnector.configuration.pivot import Version
-from zconnector.repository.cleaning import CleanStep, clean
-from zconnector.repository.install import Step, install, installed_versions
+from zconnector.repository.cleaning import CleanStep, clean, installed_workers
+from zconnector.repository.install import Installed, Step, install, installed_versions
+from zconnector.repository.layout import WorkerName
 
 VICTIM = """
 import os, signal, sys
@@ -59,13 +60,24 @@ import os, signal, sys
 from pathlib import Path
 from tests.support.repositories import JENKINS
 from zconnector.repository.cleaning import clean
+from zconnector.repository.layout import WorkerName
 
 def reached(step):
     if step == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
 
-clean(Path(sys.argv[1]), JENKINS, lambda version, sha256: sha256 == sys.argv[3], reached)
+worker = WorkerName("ci", sys.argv[4])
+clean(Path(sys.argv[1]), worker, lambda version, sha256: sha256 == sys.argv[3], reached)
 """
+
+
+def remove_and_be_killed(root: Path, step: CleanStep, old: Installed) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REMOVER, str(root), step, old.sha256, old.worker.product],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 @pytest.mark.parametrize("step", CleanStep)
@@ -76,12 +88,7 @@ def test_killed_while_a_content_is_removed(step: CleanStep, tmp_path: Path) -> N
     old = install(source(repository), root, JENKINS, Version(1, 0))
     publish(repository, worker_folder(tmp_path / "w10", says="new"), again=True)
     new = install(source(repository), root, JENKINS, Version(1, 0))
-    done = subprocess.run(
-        [sys.executable, "-c", REMOVER, str(root), step, old.sha256],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    remove_and_be_killed(root, step, old)
 
     assert installed_versions(root, JENKINS) == [new] + [old] * (step is CleanStep.CHOSEN)
     assert bool(os.listdir(root / "fresh")) == (step is CleanStep.AWAY)
@@ -92,3 +99,25 @@ def test_killed_while_a_content_is_removed(step: CleanStep, tmp_path: Path) -> N
     clean(root, JENKINS, lambda _, sha256: sha256 == old.sha256)
     assert os.listdir(root / "fresh") == []
     assert installed_versions(root, JENKINS) == [new]
+
+
+@pytest.mark.parametrize("step", CleanStep)
+def test_killed_while_a_former_product_is_removed(step: CleanStep, tmp_path: Path) -> None:
+    """Its last content: the folder of the product goes with it, then or the next time."""
+    repository, root = tmp_path / "repository", tmp_path / "root"
+    gitlab = worker_folder(tmp_path / "gitlab", configured=False)
+    (gitlab / "worker.yaml").write_text("type: Ci\nproduct: GitLab\nmajor: 1\nminor: 0\n")
+    publish(repository, worker_folder(tmp_path / "w10"), gitlab)
+    former = WorkerName("ci", "gitlab")
+    runs = install(source(repository), root, JENKINS, Version(1, 0))
+    old = install(source(repository), root, former, Version(1, 0))
+    remove_and_be_killed(root, step, old)
+
+    assert installed_workers(root, "ci") == [former, JENKINS]
+    assert installed_versions(root, former) == [old] * (step is CleanStep.CHOSEN)
+
+    for worker in installed_workers(root, "ci"):
+        clean(root, worker, lambda *_, worker=worker: worker == former)
+    assert os.listdir(root / "fresh") == []
+    assert installed_workers(root, "ci") == [JENKINS]
+    assert installed_versions(root, JENKINS) == [runs]

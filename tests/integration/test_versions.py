@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
@@ -27,6 +29,10 @@ from zconnector.worker import Client, Handle, NotSent, OutcomeUnknown
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 PATIENCE = 60.0
+AHEAD = 5
+"""Seconds in which a configuration reaches a connector on the slowest machine."""
+ZONE = "Asia/Kathmandu"
+"""A quarter of an hour beside all whole ones: with another zone's rules the time would not come for long."""
 WORKER = Part(b"worker", b"#!/bin/sh\n", mode=EXECUTABLE)
 
 
@@ -381,6 +387,20 @@ async def test_the_newest_minor_is_taken_by_itself(site: Site) -> None:
     await site.serving("1.13")
     await flowing
     assert (await site.view())["last"]["why"] == "update"
+
+
+async def test_the_newest_minor_is_taken_at_the_planned_second_of_another_time_zone(site: Site) -> None:
+    await site.serving("1.13")
+    due = (datetime.now(UTC) + timedelta(seconds=AHEAD)).replace(microsecond=0)
+    at = due.astimezone(ZoneInfo(ZONE)).strftime("%H:%M:%S")
+    planned = {"mode": "planned", "at": at, "zone": ZONE}
+    await site.configure(**site.releases.values("1.9", update=planned, gate={"seconds": 0.5}))
+    site.releases.add(14)
+    view = await site.until(lambda view: view["rollout"] is not None)
+    assert datetime.now(UTC) >= due
+    assert view["rollout"]["why"] == "update"
+    await site.serving("1.14")
+    assert (await site.view())["last"]["outcome"] == "DONE"
 
 
 async def test_workers_of_the_gandalf_api_are_updated_under_load_too(site: Site) -> None:

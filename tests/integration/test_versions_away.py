@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.integration.test_versions import Site, flow, serving_site, zconnector
+from tests.integration.test_versions import PATIENCE, Site, flow, serving_site, zconnector
+from tests.support.asking import until
 from tests.support.versions import Releases
-from zconnector.errors import Refusal
+from zconnector.errors import Refusal, ZConnectorError
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 HOUR = 3_600
@@ -107,6 +110,8 @@ async def test_an_expired_manifest_installs_nothing_and_what_runs_runs_on(site: 
         with pytest.raises(Refusal, match=r"manifest of file://.* expired at 20.*, now it is 20"):
             await site.ask("update", version=version)
     assert (await site.view())["rejected"] == {}
+    await until(site.view, lambda view: bool(view["manifest"]["expired"]), PATIENCE, "ci")
+    await warned(site)
     await site.hands.kill("ci")
     await site.hands.start("ci")
     await site.serving("1.1")  # from the disk
@@ -115,6 +120,33 @@ async def test_an_expired_manifest_installs_nothing_and_what_runs_runs_on(site: 
     site.releases.sign(HOUR)
     await site.ask("update", version="1.2")
     await site.serving("1.2")
+
+
+async def test_a_manifest_that_expires_soon_is_shown_and_was_logged_once(site: Site) -> None:
+    await site.serving("1.2")
+    view = await until(site.view, lambda view: not view["manifest"]["expired"], PATIENCE, "ci")
+    manifest = view["manifest"]
+    assert manifest["expiring"]
+    assert 0 < manifest["left_ms"] <= HOUR * 1000
+    status, out, _ = await zconnector(site, "worker", "ls", "--connector", "ci")
+    assert status == 0
+    line = f"ci: the manifest of file://{site.releases.folder} (serial {manifest['serial']}) expires in "
+    assert line in out
+    status, out, _ = await zconnector(site, "worker", "ls", "--connector", "ci", "--json")
+    assert json.loads(out)["manifest"]["expires"] == manifest["expires"]
+    (line_of_log,) = await warned(site)
+    assert (line_of_log["level"], line_of_log["serial"]) == ("warning", manifest["serial"] - 1)
+
+
+async def warned(site: Site) -> list[dict[str, Any]]:
+    """What ci has logged of manifests that expire, once it has."""
+
+    async def logged() -> dict[str, Any]:
+        text = (site.dev.state_dir / "logs" / "connector-ci.log").read_text()
+        lines = [json.loads(line) for line in text.splitlines() if '"repository manifest ' in line]
+        return {"lines": lines}
+
+    return (await until(logged, lambda found: bool(found["lines"]), PATIENCE, "the log"))["lines"]  # type: ignore[no-any-return]
 
 
 async def test_an_older_manifest_is_refused_by_both_serials(site: Site) -> None:
@@ -135,3 +167,35 @@ async def test_an_older_manifest_is_refused_by_both_serials(site: Site) -> None:
     manifest.write_bytes(newest)
     await site.ask("update", version="1.3")
     await site.serving("1.3")
+
+
+async def products(site: Site) -> list[str]:
+    """Those that have a folder on the disk, once what is being removed is gone."""
+    await site.ask("latest")  # waits for whoever is at it
+    folder = site.dev.state_dir / "connector" / "ci" / "workers" / "installed" / "ci"
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_a_former_product_leaves_the_disk_with_its_last_use_whenever_the_router_is_killed(
+    site: Site,
+) -> None:
+    """As long as a rollback goes back to it, it stays; it stayed for ever."""
+    await site.serving("1.3")
+    for minor in (0, 1):
+        site.releases.add(minor, product="GitLab")
+    values = site.releases.values("1.0", product="GitLab", gate={"seconds": 0.5})
+    await site.configure(**values)
+    await site.serving("1.0")
+    assert await products(site) == ["gitlab", "jenkins"]
+    armed = await site.hands.restart("ci", crash_at="rollout.over_after_commit")
+    await site.serving("1.0")
+    update = asyncio.create_task(site.ask("update", version="1.1"))
+    await armed.died()
+    with pytest.raises(ZConnectorError):
+        await update
+    installed = site.dev.state_dir / "connector" / "ci" / "workers" / "installed" / "ci"
+    assert (installed / "jenkins").exists()  # killed before it could be removed
+    await site.hands.start("ci")
+    await site.serving("1.1")
+    assert await products(site) == ["gitlab"]
+    assert set((await flow(site, 10)).values()) == {"1.1"}

@@ -20,6 +20,8 @@ SURE = 0.99
 """How much of a length has passed for certain: clocks drift."""
 ASK_WITHIN = int(10.0 * SURE * SECOND)
 """A stream whose tidings were answered and that does not ask again for so long may be taken for gone."""
+_GOES_ON = 1 << 62
+"""Until when a lease that lasted lasts while its process is away."""
 
 
 @dataclass(slots=True, eq=False)
@@ -271,7 +273,8 @@ class LeaseRules(RowRules):
                 self.stream_asks(at, node, holder)
         for token, held in list(self._tokens.get(node, {}).items()):
             if held.durable:
-                held.until = 1 << 62
+                if at < held.until:  # else its end may be stored by now, and there is nothing to go on
+                    held.until = _GOES_ON
                 if held.closed == "give_back":  # which may not have been durable
                     held.closed, held.doubtful = "", True
             else:
@@ -281,6 +284,8 @@ class LeaseRules(RowRules):
 
     def _leases_restored(self, at: int, node: str) -> None:
         for held in self._tokens.get(node, {}).values():
+            if held.until < _GOES_ON:
+                continue
             length = int(held.length * SURE)
             held.until = at + (min(length, self._adopt_within) if held.holder else length)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from tests.simulation.repositories import SOUND, VERSIONS, Quality
+from tests.simulation.repositories import SOUND, VERSIONS, Lying, Quality
 from tests.simulation.rules import Book
 from tests.simulation.scheduler import MS, SECOND
 from zconnector.configuration.pivot import Version
@@ -89,6 +89,14 @@ class _Connector:
     asked: dict[str, _Asked] = field(default_factory=dict)
     documents: list[Mapping[str, Any] | None] = field(default_factory=lambda: [None])
     """Kept for certain, then those that may be."""
+    product: tuple[str, int] = ("", 0)
+    """What the configuration names, and since when the admin worker knows."""
+    last: Mapping[str, Any] | None = None
+    """How the last rollout ended, by what was kept last."""
+    named: dict[str, int] = field(default_factory=dict)
+    """By product: when a document that was kept, or was to be, last named an edition of it."""
+    tidied: int = _NEVER
+    """When a rollout last was done, or a router began without one: what nobody goes back to is to leave."""
     ran: dict[str, tuple[int, str, int]] = field(default_factory=dict)
     """By command: when it was last begun, by whom, and when that lease ends."""
 
@@ -131,6 +139,9 @@ class VersionRules:
             text = f"found {_short(document)}, kept was {_short(connector.documents[0])}"
             self._broken(at, "rollout state", node, node, text)
         connector.documents = [document]
+        self._names(at, connector, document)
+        if document is not None and document["plan"] is None:
+            connector.tidied = at
         self._shifts(connector, document)
         if document is None or document["plan"] is None:
             return
@@ -142,9 +153,20 @@ class VersionRules:
         if step == "DRAINING" and running != plan["new"]:
             self._broken(at, "rollout state", node, node, f"{running} at {step} of {plan}")
 
-    def keeping(self, node: str, document: Mapping[str, Any]) -> None:
+    def configured(self, at: int, node: str, values: Mapping[str, Any]) -> None:
+        """The admin worker is told of a configuration."""
+        connector, product = self._of(node), str(values.get("product", "")).lower()
+        if product != connector.product[0]:
+            connector.product = (product, at)
+
+    def _names(self, at: int, connector: _Connector, document: Mapping[str, Any] | None) -> None:
+        for product in products(document):
+            connector.named[product] = at
+
+    def keeping(self, node: str, document: Mapping[str, Any], at: int = 0) -> None:
         """The admin worker asks for a commit of this."""
         self._of(node).documents.append(document)
+        self._names(at, self._of(node), document)
 
     def kept(self, at: int, node: str, document: Mapping[str, Any]) -> None:
         """It was told that it is durable."""
@@ -153,6 +175,10 @@ class VersionRules:
             which = connector.documents.index(document)
             connector.documents = connector.documents[which:]
             connector.kept_at = at
+            before, last = connector.last, document.get("last")
+            if last != before and last is not None and last["outcome"] == "DONE":
+                connector.tidied = at
+            connector.last = last
             self._shifts(connector, document)
             running = set(map(self.name_of, document["running"]))
             connector.made = {w: made for w, made in connector.made.items() if w in running}
@@ -485,6 +511,28 @@ class VersionRules:
                 text = f"{version} should run since {connector.kept_at / 1e6:.0f} s, and does not serve"
                 self._broken(at, "old or new", node, node, text)
 
+    def lying(self, at: int, node: str, disk: Mapping[Lying, int]) -> None:
+        """Nothing has gone wrong for long: what lies on a disk, and since when."""
+        connector = self._of(node)
+        configured, told = connector.product
+        document = connector.documents[0]
+        for text in sorted(going_back(document)):
+            sha256 = "" if document is None else str(document.get("contents", {}).get(text, ""))
+            if sha256:
+                self._book.checked["disk kept"] += 1
+                place = (product_of(document, text), sha256)
+                if place not in {(of, f"{version}-{number}") for of, version, number in disk}:
+                    self._broken(at, "disk kept", node, node, f"{text} ({sha256} of {place[0]}) is gone")
+        kept = products(document)
+        if not kept or connector.tidied < told or connector.tidied > at - RESTORED:
+            return
+        for (product, version, content), since in sorted(disk.items()):
+            self._book.checked["disk tidied"] += 1
+            left = connector.named.get(product, _NEVER) < connector.tidied
+            if product not in (configured, *kept) and left and since < connector.tidied:
+                text = f"{product} {version} ({content}) lies there since {since / 1e6:.0f} s"
+                self._broken(at, "disk tidied", node, node, f"{text}; nobody goes back to that product")
+
     def settled(self, at: int, node: str, view: Mapping[str, Any]) -> None:
         """Nothing has gone wrong for long: a rollout has come to one of its ends, and that runs."""
         connector = self._of(node)
@@ -546,6 +594,30 @@ def route(
         if number * whole < upto * 100:
             return version
     return others[0] if others else newest[0]
+
+
+def going_back(document: Mapping[str, Any] | None) -> set[str]:
+    """The editions that run by a document, or may by a rollback or after a crash loop."""
+    if document is None:
+        return set()
+    trial = document.get("trial")
+    old = () if trial is None else trial["plan"]["old"]
+    return {*document["running"], *(document.get("previous") or ()), *old}
+
+
+def product_of(document: Mapping[str, Any] | None, text: str) -> str:
+    """Of an edition that a document names, as its folder is called; "": that is not known."""
+    number = text.partition("~")[2] or "0"
+    values = {} if document is None else document.get("values", {}).get(number, {})
+    return str(values.get("product", "")).lower()
+
+
+def products(document: Mapping[str, Any] | None) -> set[str]:
+    """Those of all editions that a document names."""
+    named = going_back(document)
+    if document is not None and document["plan"] is not None:
+        named |= {*document["plan"]["old"], *document["plan"]["new"]}
+    return {product_of(document, text) for text in named} - {""}
 
 
 def _text(row: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.simulation.planting import QueueVariant, become
+from tests.simulation.repositories import SimulatedPackages
 from tests.simulation.variant import Variant
 from zconnector.actions import Actions as QueueActions
 from zconnector.clock import Instant
@@ -19,13 +20,14 @@ from zconnector.messages.message import Message
 from zconnector.queue.leases import Command
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.offers import Offers
+from zconnector.repository.layout import WorkerName
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition
 from zconnector.versions.manager import Manager
 from zconnector.versions.rollout import Rollout
 from zconnector.versions.rollouts import Rollouts
 from zconnector.versions.states import Actions, Advance, Answer, Memory, Plan, Start, Step, Stop, numbers
-from zconnector.versions.stock import Stock
+from zconnector.versions.stock import Kept, Stock
 
 # ---- the rollout
 
@@ -283,7 +285,7 @@ class SharesIgnored(QueueVariant):
 class _KeepsForRollbackOnly(Manager):
     def stock(self) -> Stock:
         before = self.memory.previous or self.memory.running
-        return Stock(frozenset((one, self.content(one)) for one in before))
+        return Stock(frozenset(Kept("", one, self.content(one)) for one in before))
 
 
 class WhatRunsLeavesTheDisk(Variant):
@@ -299,6 +301,32 @@ class _Never(dict[Edition, Ready]):
 
     def items(self) -> Any:
         return ()
+
+
+class _OneProduct(SimulatedPackages):
+    async def workers(self, type_: str) -> list[WorkerName]:
+        return []
+
+
+class FormerProductStays(Variant):
+    """Only the folders of the product that is configured are looked at."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._hands.readying._packages, _OneProduct)
+
+
+class _ForgetsProducts(Manager):
+    def stock(self) -> Stock:
+        stock = super().stock()
+        mine = {kept for kept in stock.kept if kept.product == stock.configured}
+        return replace(stock, kept=frozenset(mine or stock.kept))
+
+
+class FormerProductLeavesTooSoon(Variant):
+    """As soon as another one runs, whatever a rollback would go back to."""
+
+    def admin(self, admin: AdminWorker) -> None:
+        become(admin._manager, _ForgetsProducts)
 
 
 VERSION_MUTANTS: Mapping[str, type[Variant]] = {
@@ -318,4 +346,6 @@ VERSION_MUTANTS: Mapping[str, type[Variant]] = {
     "major 0 bound when stored": BoundWhenStored,
     "shares ignored": SharesIgnored,
     "what runs leaves the disk": WhatRunsLeavesTheDisk,
+    "former product stays": FormerProductStays,
+    "former product leaves too soon": FormerProductLeavesTooSoon,
 }

@@ -17,9 +17,12 @@ from zconnector.errors import AwayError, FetchError, UntrustedError
 from zconnector.repository.cleaning import Gone, Unwanted
 from zconnector.repository.install import Installed
 from zconnector.repository.layout import WorkerName
+from zconnector.repository.manifest import Manifest
 from zconnector.repository.source import Source
 
 TYPE, PRODUCT = "Vcs", "sim"
+PRODUCTS = (PRODUCT, "Other")
+"""Every version is there of both, with the same quality."""
 ADDRESS = "https://repository.invalid/workers"
 KEY = "ed25519:" + "A" * 43 + "="
 ALWAYS = ("PULL", "PUSH")
@@ -115,17 +118,23 @@ class Repository:
         return [version for version in self.has() if version <= self.newest]
 
 
+Lying = tuple[str, Version, int]
+"""What lies on a disk: of which product, which version, in which content."""
+
+
 class SimulatedPackages:
     """The port `Packages`: a repository that is slow, away, or gives what is not signed; and a disk."""
 
     def __init__(
         self,
         repository: Repository,
-        disk: dict[tuple[Version, int], None],
+        disk: dict[Lying, int],
         rng: random.Random,
         removed: Callable[[list[str]], None],
+        now: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`disk`: what is installed; outlives the process. `removed` hears of the folders that left it."""
+        """`disk`: what is installed, and since when; outlives the process. `removed` hears what left."""
+        self._now = now
         self._repository = repository
         self._disk = disk
         self._rng = rng
@@ -143,16 +152,19 @@ class SimulatedPackages:
         if VERSIONS[version] is Quality.TAMPERED:
             raise UntrustedError(f"{version} is not what was signed")
         content = self._repository.republished.get(version, 0)
-        self._disk[version, content] = None
+        self._disk[worker.product, version, content] = self._now()
         return _installed(worker, version, content)
 
     async def installed(self, worker: WorkerName) -> Sequence[Installed]:
         await asyncio.sleep(0.005)
-        return [_installed(worker, *each) for each in reversed(self._disk)]
+        return [_installed(worker, *each[1:]) for each in reversed(self._disk) if each[0] == worker.product]
 
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
         await self._reach()
         return self._repository.versions()
+
+    async def accepted(self, address: str) -> Manifest | None:
+        return None  # none that expires
 
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         await asyncio.sleep(0.005)
@@ -160,12 +172,17 @@ class SimulatedPackages:
 
     async def clean(self, worker: WorkerName, unwanted: Unwanted) -> list[Gone]:
         await asyncio.sleep(0.005 + self._rng.random() ** 3)
-        found = [(each, _installed(worker, *each)) for each in self._disk]
+        mine = [each for each in self._disk if each[0] == worker.product]
+        found = [(each, _installed(worker, *each[1:])) for each in mine]
         gone = [(each, one) for each, one in found if unwanted(one.version, one.sha256)]
         for each, _ in gone:
             del self._disk[each]
         self._removed([str(one.executable) for _, one in gone])
         return sorted(Gone(one.version, one.sha256) for _, one in gone)
+
+    async def workers(self, type_: str) -> list[WorkerName]:
+        await asyncio.sleep(0.005)
+        return sorted({WorkerName(type_, product) for product, _, _ in self._disk})
 
 
 def quality_of(version: Version, executable: str, stdin: bytes) -> Quality:
@@ -177,12 +194,12 @@ def quality_of(version: Version, executable: str, stdin: bytes) -> Quality:
     return (Quality.DEAD, Quality.FRAIL, Quality.SILENT, Quality.LACKING)[(content + len(token)) % 4]
 
 
-def executable_of(version: Version, content: int) -> str:
-    return f"/nowhere/{version}-{content}/worker"
+def executable_of(product: str, version: Version, content: int) -> str:
+    return f"/nowhere/{product}/{version}-{content}/worker"
 
 
 def _installed(worker: WorkerName, version: Version, content: int) -> Installed:
-    folder = Path(f"/nowhere/{version}-{content}")
+    folder = Path(executable_of(worker.product, version, content)).parent
     sha256 = f"{version}-{content}"
     more: dict[str, Any] = {"address": ADDRESS, "repository": "sim", "serial": content, "sha256": sha256}
     return Installed(worker, version, folder, folder / "worker", None, None, **more)

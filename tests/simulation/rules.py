@@ -45,6 +45,8 @@ RULES: dict[str, str] = {
     "update twice": "where no worker and no router dies nothing is run twice, and nobody is ended too soon",
     "rollout state": "what a restart finds is what was kept: old before the shift, new after it",
     "edition kept": "what serves is started again from the same content and with the same values only",
+    "disk kept": "what runs, and what a rollback or a crash loop goes back to, lies on the disk",
+    "disk tidied": "of a former product nothing stays on the disk that nobody goes back to",
     "old or new": "whatever was killed when, one of the two sets of versions runs and serves",
     "admin answer": "an admin command has SUCCES only where the version really serves, or has stopped",
     "one process": "a version has one process at most, and none that should not run",

@@ -233,6 +233,15 @@ def test_a_durable_lease_outlives_the_process_for_a_while() -> None:
     assert story.broken() == ["overlapping leases"]
 
 
+def test_a_lease_that_may_have_been_over_when_the_process_ended_does_not_begin_anew() -> None:
+    """Seed 92: its end had been stored, 300 ms before the kill."""
+    story = Story().at(1).sent()
+    story.at(2).hand(lease=4)
+    story.at(7).crash(8)
+    story.at(9).hand(holder="s2", attempt=2)
+    assert story.broken() == []
+
+
 def test_a_stream_that_comes_back_gets_its_lease() -> None:
     for valid, broken in (({"u1"}, []), (set(), ["fencing"])):
         story = Story().at(1).sent()

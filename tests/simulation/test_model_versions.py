@@ -253,6 +253,58 @@ def test_settled() -> None:
     assert judge.found == ["one process", *["old or new"] * 3]
 
 
+def kept(*, previous: list[str], at: int = SECOND, outcome: str = "DONE") -> dict[str, Any]:
+    """A document: 1.1~1 of `other` runs, by a rollout that ended at that time."""
+    return {
+        "running": ["1.1~1"],
+        "previous": previous,
+        "trial": None,
+        "plan": None,
+        "step": None,
+        "last": {"outcome": outcome, "at": at},
+        "values": {"0": {"product": "Sim"}, "1": {"product": "Other"}},
+        "contents": {"1.0": "1.0-0", "1.1~1": "1.1-0"},
+    }
+
+
+def test_of_a_former_product_nothing_stays_that_nobody_goes_back_to() -> None:
+    judge, later = Judge(V11), 100 * SECOND
+    disk = {("other", V11, 0): SECOND, ("sim", V10, 0): SECOND, ("sim", V20, 1): SECOND}
+    judge.rules.configured(0, NODE, {"product": "Other"})
+
+    def keep(at: int, document: dict[str, Any]) -> None:
+        judge.rules.keeping(NODE, document, at)
+        judge.rules.kept(at, NODE, document)
+
+    keep(2 * SECOND, kept(previous=["1.0"]))
+    judge.rules.lying(later, NODE, disk)
+    assert judge.found == []  # a rollback goes back to that product
+    keep(3 * SECOND, kept(previous=[], at=3, outcome="ROLLED_BACK"))
+    judge.rules.lying(later, NODE, disk)
+    assert judge.found == []  # nothing was done since
+    keep(4 * SECOND, kept(previous=[], at=4))
+    judge.rules.lying(20 * SECOND, NODE, disk)
+    assert judge.found == []  # just now
+    judge.rules.lying(later, NODE, {**disk, ("sim", V10, 0): 5 * SECOND, ("sim", V20, 1): 5 * SECOND})
+    assert judge.found == []  # fetched since
+    judge.rules.lying(later, NODE, disk)
+    assert judge.found == ["disk tidied"] * 2
+    judge.rules.configured(5 * SECOND, NODE, {"product": "Third"})
+    judge.rules.lying(later, NODE, disk)
+    assert len(judge.found) == 2  # what is to leave is so since a moment ago only
+
+
+def test_what_a_rollback_goes_back_to_lies_on_the_disk() -> None:
+    judge = Judge(V11)
+    document = kept(previous=["1.0"])
+    judge.rules.keeping(NODE, document, SECOND)
+    judge.rules.kept(SECOND, NODE, document)
+    judge.rules.lying(SECOND, NODE, {("other", V11, 0): 0, ("sim", V10, 0): 0})
+    assert judge.found == []
+    judge.rules.lying(SECOND, NODE, {("other", V11, 0): 0, ("other", V10, 0): 0, ("sim", V10, 1): 0})
+    assert judge.found == ["disk kept"]
+
+
 def test_routes_by_the_words_of_the_page() -> None:
     both = {V10, V11}
     assert route(both, set(), "", "k", {}, {}) == V11

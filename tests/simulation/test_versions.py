@@ -49,6 +49,8 @@ FOUND = {
     "major 0 bound when stored": (1, "version routed"),
     "shares ignored": (9, "version routed"),
     "what runs leaves the disk": (1, "defect"),
+    "former product stays": (20, "disk tidied"),
+    "former product leaves too soon": (11, "disk kept"),
 }
 """The seed that finds each planted bug, and the promise that is seen broken."""
 ONLY = {
@@ -84,7 +86,9 @@ def test_promises_hold_for_versions_whatever_happens_to_them(cores: Pool) -> Non
         seen |= {f"fault {kind}" for kind, count in outcome.injected.items() if count}
     rules = {"version declares", "version gated", "version routed", "version table", "bad version"}
     assert (
-        rules | {"update twice", "rollout state", "old or new", "admin answer", "one process", "edition kept"}
+        rules
+        | {"update twice", "rollout state", "old or new", "admin answer", "one process", "edition kept"}
+        | {"disk kept", "disk tidied"}
         <= seen
     )
     assert {f"fault {kind}" for kind in ("kill in a rollout", "version dies", "version hangs")} <= seen

@@ -1,7 +1,7 @@
 """The admin worker as it is, on virtual time, with a simulated repository and simulated processes.
 
-All of `connector/admin.py` and `hands.py` runs; simulated are the door, the ports `Packages`
-and `Processes`, and the sockets.
+All of `connector/admin.py`, `admin_commands.py`, `admin_questions.py` and `hands.py` runs; simulated are the
+door, the ports `Packages` and `Processes`, and the sockets.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from tests.simulation.model import Model
 from tests.simulation.model_versions import VersionRules
 from tests.simulation.nodes import ConnectorNode
 from tests.simulation.process import GONE, Process
-from tests.simulation.repositories import TYPE, Repository, SimulatedPackages, executable_of
+from tests.simulation.repositories import TYPE, Lying, Repository, SimulatedPackages, executable_of
 from tests.simulation.scheduler import SECOND
 from tests.simulation.version_workers import Home, SimulatedProcesses
 from tests.simulation.virtual_loop import VirtualLoop
 from zconnector.configuration.pivot import Version
-from zconnector.connector.admin import AdminWorker, read_version
+from zconnector.connector.admin import AdminWorker
+from zconnector.connector.admin_commands import read_version
 from zconnector.connector.ports import Place, Ports
 from zconnector.errors import ConfigError, Reason, Refusal
 from zconnector.messages.fields import WISHES
@@ -109,7 +110,8 @@ class AdminHost:
         """Where the router is to be killed next: `step moment`, of a commit of the admin worker."""
         self._model = model
         self.rules = rules
-        self._disk: dict[tuple[Version, int], None] = {}
+        self.disk: dict[Lying, int] = {}
+        """What is installed, and since when; outlives the router."""
         self._kept: list[Home] = []
         self._rng = node.around.rng(f"admin host {node.name}")
 
@@ -123,11 +125,13 @@ class AdminHost:
         around = node.around
         loop = VirtualLoop(process, node.clock, around.scheduler, self._defect)  # type: ignore[abstract]  # what is not there is not asked
         home = self.home = Home(node, process, loop, self._model, self.rules)
-        home.lying = lambda: {executable_of(*each) for each in self._disk}
+        home.lying = lambda: {executable_of(*each) for each in self.disk}
         self._kept.append(home)
         rng = around.rng(f"hands {process.name}")
         ports = Ports(
-            packages=lambda *_: SimulatedPackages(self.repository, self._disk, rng, home.removed),
+            packages=lambda *_: SimulatedPackages(
+                self.repository, self.disk, rng, home.removed, lambda: around.scheduler.now
+            ),
             processes=lambda prepare, clock, log: SimulatedProcesses(home, prepare),
             random=rng.random,
             uuid=lambda: fresh_uuid(rng),
@@ -188,7 +192,7 @@ class AdminHost:
         elif op == "admin_ended":
             rules.forgotten(name, str(args["worker"]))
         elif op == "admin_keep" and not args:
-            rules.keeping(name, orjson.loads(payload))
+            rules.keeping(name, orjson.loads(payload), now)
         elif op == "admin_recall":
             model.recalling(name, CANARY)
         elif op == "operate" and args["verb"] == "cancel":
@@ -216,8 +220,11 @@ class AdminHost:
             rules.kept(now, name, orjson.loads(payload))
             self.crash(f"after {op}", payload)
         elif op == "admin_watch":
-            if any(news[0] == "draining" for news in orjson.loads(body)):
-                rules.router_leaves(name)
+            for news in orjson.loads(body):
+                if news[0] == "draining":
+                    rules.router_leaves(name)
+                elif news[0] == "configuration":
+                    rules.configured(now, name, news[2])
         elif op == "wait_command":
             uuid = str(result["uuid"])
             model.handed(now, name, uuid, body, ADMIN_WORKER, str(args["iterator"]), result)

@@ -10,7 +10,18 @@ from tests.simulation.agent import Agent, Args
 from tests.simulation.clients import Client, Job, Manners
 from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode
-from tests.simulation.repositories import ADDRESS, ALWAYS, BAD, GOOD, KEY, NEWER, PRODUCT, TYPE, VERSIONS
+from tests.simulation.repositories import (
+    ADDRESS,
+    ALWAYS,
+    BAD,
+    GOOD,
+    KEY,
+    NEWER,
+    PRODUCT,
+    PRODUCTS,
+    TYPE,
+    VERSIONS,
+)
 from tests.simulation.scheduler import SECOND
 from tests.simulation.version_host import AdminHost
 from zconnector.configuration.pivot import Version
@@ -44,6 +55,7 @@ class Chief(Agent):
             "worker": {"drain": 5, "start": 8, "hang": 6},
         }
         self._number = 0
+        self._moves = host.node.around.rng(f"product {host.node.name}")
         self.pause = self.rng.choice((6.0, 12.0, 25.0))
 
     def start(self) -> None:
@@ -71,6 +83,7 @@ class Chief(Agent):
             self._values["update"] = {"mode": "auto", "interval": 15} if auto else {"mode": "manual"}
         elif what < 0.66:
             self._values["keys"] = {"token": f"secret {rng.randrange(99)}"}
+            self._values["product"] = self._moves.choice(PRODUCTS)
         elif what < 0.72:
             self._values["keys"] = {"token": f"{BAD} {rng.randrange(9) * 'x'}"}
         elif what < 0.75:

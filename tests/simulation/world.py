@@ -402,6 +402,7 @@ class World:
                 self.model.broken(scheduler.now, "old or new", host.node.name, "no admin worker runs")
             else:
                 self.versions.settled(scheduler.now, host.node.name, host.admin.view())
+                self.versions.lying(scheduler.now, host.node.name, host.disk)
             chief.rescue()
         for client in self.clients:
             if isinstance(client, VersionClient):

@@ -87,21 +87,28 @@ class Releases:
         self.ledger = folder / "ledger"
         self.ledger.touch()
 
-    def add(self, minor: int, how: str = "good", api: str = "auto", content: str = "") -> None:
+    def add(
+        self,
+        minor: int,
+        how: str = "good",
+        api: str = "auto",
+        content: str = "",
+        product: str = "Jenkins",
+    ) -> None:
         """Publish 1.`minor`; `how`: good, crash, crash_later, crash_late, hang, lacks, tampered.
 
         With another `content` than before it is published again.
         """
-        source = self._sources / f"1.{minor}-{how}"
+        source = self._sources / f"{product}-1.{minor}-{how}"
         source.mkdir(parents=True, exist_ok=bool(content))
         worker = source / "worker"
         worker.write_text(SOURCE.format(how=how, minor=minor, api=api) + f"# {content}\n" * bool(content))
         worker.chmod(0o755)
-        (source / "worker.yaml").write_text(f"type: Ci\nproduct: Jenkins\nmajor: 1\nminor: {minor}\n")
+        (source / "worker.yaml").write_text(f"type: Ci\nproduct: {product}\nmajor: 1\nminor: {minor}\n")
         (source / "pivot.yaml").write_text(PIVOT.format(minor=minor))
         publish(self.folder, source, wall=self._wall(), again=bool(content))
         if how == "tampered":
-            archive = self.folder / "workers" / "ci" / "jenkins" / "1" / str(minor) / "worker.zip"
+            archive = self.folder / "workers" / "ci" / product.lower() / "1" / str(minor) / "worker.zip"
             changed = bytearray(archive.read_bytes())
             changed[len(changed) // 2] ^= 1
             archive.write_bytes(changed)

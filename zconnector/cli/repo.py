@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zconnector.cli.locate import CONTEXT
+from zconnector.cli.operate import lasting
 from zconnector.cli.output import emit, table
 from zconnector.errors import ConfigError, RepositoryError, StaleError
 
@@ -181,12 +182,22 @@ def sign(folder: Path, new_key: bool, lifetime: int | None, secret_key: Path | N
 )
 @click.option("--repository", default="", help="Name that the repository must have.")
 @click.option(
+    "--warning",
+    type=click.FloatRange(0, MAX_DAYS),
+    default=7.0,
+    show_default=True,
+    metavar="DAYS",
+    help="Say so where the manifest expires within so many days; the exit status stays as it is.",
+)
+@click.option(
     "--ca",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Authority of the server's certificate (PEM).  [default: those of the system]",
 )
 @json_option
-def verify(address: str, keys: tuple[str, ...], repository: str, ca: Path | None, as_json: bool) -> int:
+def verify(
+    address: str, keys: tuple[str, ...], repository: str, warning: float, ca: Path | None, as_json: bool
+) -> int:
     """Fetch and check everything in a repository, and tell what is wrong with which file.
 
     Exit status 65 where a file breaks a rule, 69 where one did not come, 77 where one is not what was signed,
@@ -195,6 +206,7 @@ def verify(address: str, keys: tuple[str, ...], repository: str, ca: Path | None
     from zconnector.repository.accepting import check_follows, check_unexpired
     from zconnector.repository.judging import judge
     from zconnector.repository.layout import read_address
+    from zconnector.repository.manifest import dated, expiring
     from zconnector.repository.reading import read_verified
     from zconnector.repository.source import Source
 
@@ -211,6 +223,7 @@ def verify(address: str, keys: tuple[str, ...], repository: str, ca: Path | None
     except StaleError as late:
         expired = True
         errors.append(late)
+    soon = expiring(manifest.expires, wall, warning)
     if as_json:
         files = [
             {
@@ -221,13 +234,21 @@ def verify(address: str, keys: tuple[str, ...], repository: str, ca: Path | None
             }
             for finding in findings
         ]
-        emit({**_facts(address, manifest), "expired": expired, "valid": not errors, "files": files})
+        told = {"expired": expired, "expiring": soon, "valid": not errors, "files": files}
+        emit({**_facts(address, manifest), **told})
     else:
         rows = [(f.file.path, str(f.file.size), "WRONG" if f.error else "as signed") for f in findings]
         click.echo(_title(manifest))
         table(("path", "bytes", ""), rows)
         for error in errors:
             click.echo(f"zconnector: {error}", err=True)
+        if soon and not expired and manifest.expires is not None:
+            left = lasting(manifest.expires * 1000 - wall)
+            click.echo(
+                f"zconnector: manifest of {address} (serial {manifest.serial}) expires in {left}, "
+                f"at {dated(manifest.expires)}: sign it again (zconnector repo sign)",
+                err=True,
+            )
     return max((error.exit_code for error in errors), default=0)
 
 

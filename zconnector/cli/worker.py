@@ -104,9 +104,24 @@ def _summary(answer: Mapping[str, Any]) -> list[str]:
             f"the configuration's {_list(waits['new'])} is tried again at {when(waits['at'])} "
             f"({times}), and waits for: {waits['for']}"
         )
+    if (manifest := answer.get("manifest")) is not None and manifest["expiring"]:
+        lines.append(_expiring(manifest))
     if (last := answer["last"]) is not None:
         lines.append(f"{_described(last)}: {last['outcome']} at {when(last['at'])}{_because(last['reason'])}")
     return lines
+
+
+def _expiring(manifest: Mapping[str, Any]) -> str:
+    left, at = manifest["left_ms"], when(manifest["expires"] * 1000)
+    told = (
+        f"expired at {at}, {lasting(-left)} ago"
+        if manifest["expired"]
+        else f"expires in {lasting(left)}, at {at}"
+    )
+    return (
+        f"the manifest of {manifest['address']} (serial {manifest['serial']}) {told}: "
+        "nothing new is installed by it from then on; sign it again (zconnector repo sign)"
+    )
 
 
 def _described(rollout: Mapping[str, Any]) -> str:

@@ -22,10 +22,12 @@ from zconnector.connector.readying import Ready, Readying
 from zconnector.connector.sockets import Sockets
 from zconnector.errors import Reason, Refusal, ZConnectorError
 from zconnector.repository.cleaning import Unwanted
+from zconnector.repository.layout import WorkerName
 from zconnector.supervision.launch import Launch
 from zconnector.supervision.shell import Supervision
 from zconnector.supervision.states import AT_REST, Moved, Policy, State
 from zconnector.versions.editions import Edition
+from zconnector.versions.expiry import Signed
 from zconnector.versions.manager import Manager
 from zconnector.versions.states import (
     Action,
@@ -33,6 +35,7 @@ from zconnector.versions.states import (
     Answer,
     Canary,
     Clean,
+    Consult,
     Forget,
     Install,
     Keep,
@@ -118,6 +121,8 @@ class Hands:
                 self.begin(self._install(edition, attempt, content))
             case Look(number):
                 self.begin(self._look(number))
+            case Consult():
+                self.begin(self._consult())
             case Start(edition):
                 self._orders += 1
                 self._starts[edition] = self._orders
@@ -197,6 +202,17 @@ class Hands:
         else:
             self.feed(self._manager.found(number, found, "", self._clock.now()))
 
+    async def _consult(self) -> None:
+        """What the manifest says that was accepted last."""
+        wanted, manifest, signed = self._manager.wanted, None, None
+        try:
+            manifest = await self.readying.accepted(wanted)
+        except (ZConnectorError, OSError) as failure:
+            _log.warning("accepted manifest cannot be read", error=said(failure))
+        if manifest is not None and wanted is not None:
+            signed = Signed(wanted.repository, manifest.serial, manifest.expires)
+        self.feed(self._manager.consulted(signed, self._clock.now()))
+
     async def _start(self, edition: Edition, order: int) -> None:
         """Have files, keys and a socket, then a process; unless it was stopped meanwhile."""
         name = self.name(edition)
@@ -259,18 +275,19 @@ class Hands:
         told = steering(self._manager, self.name, self._editions, self._draining)
         await self._door.call("admin_steer", {}, orjson.dumps(told))
 
-    def _unwanted(self) -> Unwanted:
-        """What may leave the disk as things stand: never what a process runs from."""
+    def _unwanted(self, worker: WorkerName) -> Unwanted:
+        """What of a worker may leave the disk as things stand: never what a process runs from."""
         stock = self._manager.stock()
         runs = [
             (edition.version, ready.sha256)
             for edition, ready in self._ready.items()
-            if self.supervision.view(self.name(edition)).state not in AT_REST
+            if ready.product == worker.product
+            and self.supervision.view(self.name(edition)).state not in AT_REST
         ]
 
         def unwanted(version: Version, sha256: str) -> bool:
             busy = any(version == used and sha256 in ("", content) for used, content in runs)
-            return not busy and stock.unwanted(version, sha256)
+            return not busy and stock.unwanted(worker.product, version, sha256)
 
         return unwanted
 
@@ -281,7 +298,7 @@ class Hands:
             _log.warning("old worker versions not removed", error=said(error))
         else:
             if gone:
-                _log.info("old worker versions removed", versions=[str(each) for each in gone])
+                _log.info("old worker versions removed", versions=gone)
         for edition in list(self._editions.values()):
             if edition not in self._manager.stock().editions:
                 await self._let_go(edition)

@@ -58,7 +58,7 @@ class Own:
         target, uuid = args.get("target") or "", args.get("uuid")
         if target not in ("", SELF):
             raise Refusal(Reason.BAD_ARGUMENT, f'target must be "self" or absent (got {target!r:.80})')
-        return target == SELF or (isinstance(uuid, str) and self._queue.is_own(uuid))
+        return target == SELF or (isinstance(uuid, str) and self._queue.own.holds(uuid))
 
     def send(self, caller: Caller, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """Take a command; `caller` is answered with the outcome: ACCEPTED, after the commit.
@@ -70,7 +70,7 @@ class Own:
         if not self._queue.knows_command(command.uuid):
             self._check(command, now)
         self.counters["own"] += 1
-        return self._queue.offer_own(
+        return self._queue.own.offer(
             command,
             now,
             lambda later, offered: self._answer(caller, command, offered, later),
@@ -92,7 +92,7 @@ class Own:
             raise Refusal(Reason.NOT_PERMITTED, "admin commands cannot be sent to self", uuid)
         if self._outgoing.holds(uuid) or self._queue.is_unknown(uuid):
             raise Refusal(Reason.CONFLICT, "the uuid is under way to other connectors", uuid)
-        if self._queue.taken_elsewhere(name, uuid):
+        if self._queue.own.taken_elsewhere(name, uuid):
             raise Refusal(Reason.CONFLICT, "another connector took a command of this uuid", uuid)
         refusal = self._incoming.check(command, now)
         if refusal is not None:

@@ -19,10 +19,11 @@ from zconnector.clock import Clock
 from zconnector.configuration.pivot import Pivot, ProductConnector, Version
 from zconnector.connector.door import Door
 from zconnector.errors import ConfigError, Reason, Refusal, StorageError
-from zconnector.repository.cleaning import Gone, Unwanted, clean
+from zconnector.repository.cleaning import Gone, Unwanted, clean, installed_workers
 from zconnector.repository.install import Installed, install, installed_versions
-from zconnector.repository.latest import available
+from zconnector.repository.latest import accepted, available
 from zconnector.repository.layout import WorkerName, read_address
+from zconnector.repository.manifest import Manifest
 from zconnector.repository.signing import PublicKey
 from zconnector.repository.source import Source
 from zconnector.supervision.masking import Mask
@@ -42,6 +43,8 @@ class Ready:
     stdin: bytes = field(repr=False)
     hide: Mask = field(repr=False)
     sha256: str = ""
+    product: str = ""
+    """As its folder is called."""
 
 
 class Packages(Protocol):
@@ -59,12 +62,20 @@ class Packages(Protocol):
         """What the repository has. Raises ZConnectorError."""
         ...
 
+    async def accepted(self, address: str) -> Manifest | None:
+        """The manifest that was last accepted of a repository; None: none was. Raises ZConnectorError."""
+        ...
+
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         """The configuration that came with it. Raises ConfigError."""
         ...
 
     async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
         """Remove what is unwanted from the disk; what it was. Raises ZConnectorError."""
+        ...
+
+    async def workers(self, type_: str) -> Sequence[WorkerName]:
+        """Those of a connector type that have a folder on the disk. Raises ZConnectorError."""
         ...
 
 
@@ -84,11 +95,17 @@ class DiskPackages:
     async def available(self, source: Source, worker: WorkerName) -> Sequence[Version]:
         return await asyncio.to_thread(available, source, self._root, worker, clock=self._clock)
 
+    async def accepted(self, address: str) -> Manifest | None:
+        return await asyncio.to_thread(accepted, self._root, address)
+
     async def files(self, installed: Installed) -> tuple[Pivot | None, ProductConnector | None]:
         return await asyncio.to_thread(_files, installed)
 
     async def clean(self, worker: WorkerName, unwanted: Unwanted) -> Sequence[Gone]:
         return await asyncio.to_thread(clean, self._root, worker, unwanted)
+
+    async def workers(self, type_: str) -> Sequence[WorkerName]:
+        return await asyncio.to_thread(installed_workers, self._root, type_)
 
 
 class Readying:
@@ -165,15 +182,26 @@ class Readying:
         async with self._one:
             return tuple(await self._packages.available(source, worker))
 
-    async def clean(self, wanted: Wanted | None, unwanted: Callable[[], Unwanted]) -> Sequence[Gone]:
-        """Remove what is unwanted, by then, from the disk; what it was. Raises ZConnectorError.
+    async def accepted(self, wanted: Wanted | None) -> Manifest | None:
+        """The repository's manifest as it was last accepted. Raises ZConnectorError."""
+        if wanted is None or not wanted.repository:
+            return None
+        return await self._packages.accepted(wanted.repository)
 
+    async def clean(self, wanted: Wanted | None, unwanted: Callable[[WorkerName], Unwanted]) -> list[str]:
+        """Remove what is unwanted, by then, from the disk; what it was, for people. Raises ZConnectorError.
+
+        Of all products of this type: a former one leaves when nobody goes back to it any more.
         Nobody is given a folder meanwhile: what is found on the disk before is in use, as `unwanted` knows;
         what is looked for after it is found only if it stays.
         """
         worker = self._worker(_known(wanted))
+        texts = []
         async with self._one, self._lying:
-            return await self._packages.clean(worker, unwanted())
+            for each in sorted({worker, *await self._packages.workers(worker.type)}):
+                gone = await self._packages.clean(each, unwanted(each))
+                texts += [f"{one}" if each == worker else f"{each.product} {one}" for one in gone]
+        return texts
 
     async def check(self, wanted: Wanted, version: Version) -> None:
         """Whether the keys of a version would do. Raises ConfigError."""
@@ -181,7 +209,8 @@ class Readying:
 
     async def _ready(self, wanted: Wanted, installed: Installed) -> Ready:
         stdin, hide = await self._stdin(wanted, installed.version)
-        return Ready(installed.executable, installed.executable.parent, stdin, hide, installed.sha256)
+        folder, product = installed.executable.parent, installed.worker.product
+        return Ready(installed.executable, folder, stdin, hide, installed.sha256, product)
 
     async def _stdin(self, wanted: Wanted, version: Version) -> tuple[bytes, Mask]:
         told = await self._describe(wanted, version)

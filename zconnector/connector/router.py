@@ -87,7 +87,7 @@ class ConnectorRouter:
         self.sending = EventSending(identity, queue, settings, rng, self.replication.flush)
         self.journalling = Journalling(self.shoset, queue, rng)
         self.own = Own(identity, queue, self.incoming, self.outgoing, self.journalling.flush)
-        queue.at_home(identity.name)
+        queue.own.at_home(identity.name)
         self.requests = Requests(self.shoset, rng, queue.agenda)
         self.setup = Setup(
             identity, queue, self.requests, self.initialisation, self.incoming, self.versions, settings

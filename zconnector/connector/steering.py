@@ -237,7 +237,7 @@ class Steering:
         return [
             action
             for command in left
-            if self._queue.is_own(command.uuid)
+            if self._queue.own.holds(command.uuid)
             for action in self._queue.cancel_command(
                 command.uuid, Reason.CANCELLED, detail, now, lambda later, refusal: []
             )

@@ -16,6 +16,9 @@ from zconnector.shoset.peers import Peer
 Line = tuple[Name, frozenset[Peer]]
 """Those of one name that are for the same instances (all but these): they may go or not, all alike."""
 
+_SLACK = 64
+"""Ends of those that went: so many, and as many as there are who wait, stay until their time comes."""
+
 
 @dataclass(slots=True)
 class Senders:
@@ -78,6 +81,9 @@ class WaitingRoom:
         queued.number = queued.number or next(self._numbers)
         self._queued[uuid] = queued
         heapq.heappush(self._ends, (queued.ends, uuid))
+        if len(self._ends) > 2 * len(self._queued) + _SLACK:
+            self._ends = [(each.ends, uuid) for uuid, each in self._queued.items()]
+            heapq.heapify(self._ends)
         self._agenda.by(queued.ends)
 
     def release(self, queued: Queued) -> None:

@@ -19,12 +19,13 @@ from zconnector.queue.awaiting import Awaiting
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
+from zconnector.queue.drafts import Draft
 from zconnector.queue.envelope import pack, unfit, unpack
 from zconnector.queue.home import Home
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.journal import Journal
 from zconnector.queue.lanes import IndexKey, LaneKey
-from zconnector.queue.outbox import Draft, Outbox
+from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import OnPublished, Published
 from zconnector.queue.retained import Event, Retained
 from zconnector.queue.store import EVENTS, Delete, Put, Write

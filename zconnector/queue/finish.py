@@ -13,9 +13,10 @@ from zconnector.clock import Instant
 from zconnector.messages import Message, derived_uuid
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
+from zconnector.queue.drafts import Draft
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.leases import Command
-from zconnector.queue.outbox import Draft, Outbox
+from zconnector.queue.outbox import Outbox
 from zconnector.queue.register import Alarm, Register
 from zconnector.queue.states import ENDED, State, Step
 from zconnector.queue.store import COMMANDS, Put

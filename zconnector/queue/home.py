@@ -12,9 +12,9 @@ from zconnector.actions import Actions
 from zconnector.clock import Instant
 from zconnector.messages import Message, derived_uuid
 from zconnector.queue.bodies import Messages
+from zconnector.queue.drafts import Draft, Entry, Homecoming
 from zconnector.queue.envelope import pack
 from zconnector.queue.journal import Journal
-from zconnector.queue.outbox import Draft, Entry, Homecoming
 from zconnector.queue.retained import Event, Retained
 from zconnector.queue.store import EVENTS, Put
 

@@ -10,7 +10,7 @@ One queue belongs to one connector, hence to one tenant: uuids are unique in it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from zconnector.actions import Actions, Caller
@@ -28,7 +28,6 @@ from zconnector.queue.commits import Commits
 from zconnector.queue.cursor import Cursor
 from zconnector.queue.dead import DeadLetters
 from zconnector.queue.documents import Documents
-from zconnector.queue.envelope import pack
 from zconnector.queue.events import Events
 from zconnector.queue.iterators import Created, Iterators
 from zconnector.queue.journal import Journal
@@ -38,11 +37,12 @@ from zconnector.queue.lines import Waiter
 from zconnector.queue.operators import Operators
 from zconnector.queue.outbox import BATCH, Outbox, OutboxEntry
 from zconnector.queue.outcomes import Completed, Offered, OnCompleted, OnOffered, OnPublished, Published
+from zconnector.queue.own import OwnCommands
 from zconnector.queue.pauses import Pauses
 from zconnector.queue.replays import Replays
 from zconnector.queue.restoring import Restoring
 from zconnector.queue.routing import Serves
-from zconnector.queue.store import Bodies, Row, Write
+from zconnector.queue.store import Bodies, Row
 from zconnector.queue.subscriptions import Subscriptions
 from zconnector.queue.unknowns import Remembered, Unknowns
 from zconnector.settings import QueueSettings
@@ -85,12 +85,13 @@ class LocalQueue(CommandSide):
         self._unknowns = Unknowns(
             self._commits, self._publish_here, self._events.was_taken, settings.max_unknown
         )
-        self._own = ""
         self._documents = Documents(self._commits)
         self.journal = Journal(settings, self._commits, messages)
         """What the cluster's journal is still to be told."""
         self._pauses = Pauses(self._commits)
-        replays = Replays(self._commits, self._dead, self._offer_again, rng)
+        self.own = OwnCommands(self._register, self._commands.offers, self._events, self.journal)
+        """Commands of this connector to itself."""
+        replays = Replays(self._commits, self._dead, self.own.offer_again, rng)
         self.operators = Operators(
             self._commands, self._dead, self._pauses, replays, self._events, self._outbox
         )
@@ -190,70 +191,9 @@ class LocalQueue(CommandSide):
         """That of the settings."""
         return self._commands.policy
 
-    def offer_own(
-        self,
-        command: Message,
-        now: Instant,
-        done: OnOffered,
-        retry: RetryPolicy | None = None,
-        *,
-        along: Sequence[Write] = (),
-        spare: int = 0,
-    ) -> Actions:
-        """As `offer`, for a command of this connector to itself: a record for the journal goes with it.
-
-        REFUSED with QUEUE_FULL also when the journal has too much to hear. `along` is stored with it;
-        `spare`: it may be one of so many beyond the bounds.
-        """
-        if self.knows_command(command.uuid):
-            return self.offer(command, now, done, retry)
-        body = pack(command)
-        draft = self.journal.draft(command, body, reply=False)
-        if draft is None:
-            detail = "the cluster's journal is too far behind: too many records wait for it"
-            return done(now, Offered("REFUSED", Reason.QUEUE_FULL, detail))
-        record, write = draft
-
-        def decided(now: Instant, offered: Offered) -> Actions:
-            settle = self.journal.accept if offered.outcome == "STORED" else self.journal.withdraw
-            settle(record)
-            return done(now, offered)
-
-        return self._commands.offers.offer(
-            command, now, decided, retry, along=(*along, write), spare=spare, body=body
-        )
-
-    def _offer_again(
-        self,
-        message: Message,
-        now: Instant,
-        done: OnOffered,
-        retry: RetryPolicy | None = None,
-        *,
-        along: Sequence[Write] = (),
-    ) -> Actions:
-        """A replayed letter: taken as it would be if it came anew."""
-        own = bool(self._own) and message.text("source") == self._own
-        offer = self.offer_own if own else self._commands.offers.offer
-        return offer(message, now, done, retry, along=along)
-
-    def at_home(self, name: str) -> None:
-        """This connector's name. Replies to commands of its own come without a turn through the outbox."""
-        self._own = name
-        self._events.at_home(name, self.journal)
-
     def come_home(self, now: Instant) -> Actions:
         """Show such replies that were stored meanwhile to whoever waits; `tick` does so too."""
         return self._events.come_home(now)
-
-    def is_own(self, uuid: str) -> bool:
-        """Whether a command of this uuid, sent by this connector, is here."""
-        command = self._register.find(uuid)
-        return command is not None and bool(self._own) and command.source == self._own
-
-    def taken_elsewhere(self, command: str, uuid: str) -> bool:
-        """Whether another connector is known to have taken a command (its name, its uuid) of ours."""
-        return self._events.taken_by_another(command, uuid, self._own)
 
     def knows_command(self, uuid: str) -> bool:
         """Whether a command of this uuid was taken here and is not forgotten yet."""
@@ -366,7 +306,7 @@ class LocalQueue(CommandSide):
 
         Unless an earlier copy may be out, or was taken: its reply still comes.
         """
-        if self._unknowns.holds(uuid) or self.is_own(uuid) or self._events.was_taken(command, uuid):
+        if self._unknowns.holds(uuid) or self.own.holds(uuid) or self._events.was_taken(command, uuid):
             return []
         return self.awaiting.refused(uuid, refusal)
 

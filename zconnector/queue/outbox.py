@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Any
 
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
@@ -23,8 +23,8 @@ from zconnector.messages import Kind, Message
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.dead import DeadLetters
+from zconnector.queue.drafts import AtHome, Draft, Entry
 from zconnector.queue.envelope import pack
-from zconnector.queue.retained import Event
 from zconnector.queue.store import OUTBOX, Delete, Put
 from zconnector.settings import QueueSettings
 
@@ -40,61 +40,6 @@ class OutboxEntry:
     message: Message
     recipient: str
     """The connector it is for; "": broadcast."""
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One message that is to be confirmed by somebody else."""
-
-    key: int
-    uuid: str
-    name: str
-    recipient: str
-    lasting: bool
-    """A reply to a command: past its retention it becomes a dead letter, not a mere count."""
-    at: int
-    """Wall time it was made."""
-    size: int
-    expires: float = 0.0
-    attempts: int = 0
-    damaged: bool = False
-    """It can never be sent: its retention is over."""
-    due: float = 0.0
-    """Monotonic time of the next sending; 0: it is among the due."""
-
-
-@dataclass(frozen=True, slots=True)
-class Homecoming:
-    """A reply that is for this connector itself: an event here, and a record for the journal."""
-
-    event: Event
-    record: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An entry whose commit is still to come: commit `write`, then `accept` or `abandon`."""
-
-    entry: Entry
-    write: Put
-    coming: Homecoming | None = None
-    """Set: it is no entry of the outbox, but an event."""
-    message: Message | None = None
-
-
-class AtHome(Protocol):
-    """Who takes what is for this connector itself (`home.py`)."""
-
-    name: str
-    unshown: list[Event]
-
-    def knows(self, uuid: str) -> bool: ...
-
-    def draft(self, message: Message, now: Instant, *, force: bool) -> Draft | None: ...
-
-    def accept(self, coming: Homecoming, write: Put, reply: Message | None) -> None: ...
-
-    def abandon(self, coming: Homecoming) -> None: ...
 
 
 class Outbox:

@@ -23,6 +23,9 @@ GRACE_MS = 30_000
 LONGEST = 3_600.0
 """The same for what an older version stored, which did not say."""
 
+_SLACK = 64
+"""Due times that are out of date: so many, and as many as are held, stay until they come."""
+
 Remembered = Callable[[Instant, Refusal | None], Actions]
 
 
@@ -153,6 +156,9 @@ class Unknowns:
         self._due_at[uuid] = due
         self._commits.agenda.by(due)
         heapq.heappush(self._due, (due, uuid))
+        if len(self._due) > 2 * len(self._due_at) + _SLACK:
+            self._due = [(due, uuid) for uuid, due in self._due_at.items()]
+            heapq.heapify(self._due)
 
     def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:
         if self._taken(unknown.name, unknown.uuid):

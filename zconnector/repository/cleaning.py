@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +50,8 @@ def clean(
     """Remove the installed versions of a worker that are unwanted; which ones it were, ascending.
 
     A folder leaves its place by one rename, then it is taken apart: killed in between, the rest goes when the
-    next install or removal begins. Whoever calls says what runs: nothing here looks for it.
+    next install or removal begins. With the last of them goes the worker's own folder. Whoever calls says
+    what runs: nothing here looks for it.
 
     Raises:
         Refusal: BUSY, an install has the root.
@@ -73,9 +76,42 @@ def clean(
                 removed.append(found)
                 shutil.rmtree(away)
                 reached(CleanStep.REMOVED)
+            _remove_empty(folder)
         except OSError as error:
             raise StorageError(f"cannot remove {error.filename}: {error.strerror}") from None
     return sorted(removed)
+
+
+def installed_workers(root: Path, type_: str) -> list[WorkerName]:
+    """The workers of a connector type that have a folder in an install root, by name; asks nobody.
+
+    What has no name that a worker can have is none, nor is a link. Raises StorageError.
+    """
+    found = []
+    try:
+        with os.scandir(root / "installed" / type_) as entries:
+            for entry in entries:
+                with suppress(ConfigError):
+                    if entry.is_dir(follow_symlinks=False):
+                        found.append(WorkerName(type_, entry.name))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageError(f"cannot read {error.filename}: {error.strerror}") from None
+    return sorted(found)
+
+
+def _remove_empty(folder: Path) -> None:
+    """The folder of a worker of which nothing is left; something else in it stays, and so does it."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return
+    sync_folder(folder.parent)
 
 
 def _found(place: Path, worker: WorkerName) -> Gone | None:

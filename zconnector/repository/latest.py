@@ -6,12 +6,22 @@ from pathlib import Path
 
 from zconnector.clock import Clock, SystemClock
 from zconnector.configuration.pivot import Version
-from zconnector.repository.accepting import Accepted, Highest, check_follows, check_unexpired, highest
+from zconnector.errors import DamagedError, StorageError
+from zconnector.repository.accepting import (
+    Accepted,
+    Highest,
+    check_follows,
+    check_unexpired,
+    highest,
+    read_accepted,
+    record_name,
+)
+from zconnector.repository.disk import read_plain
 from zconnector.repository.fetch import Fetcher
 from zconnector.repository.layout import Kind, WorkerName, place_of
 from zconnector.repository.manifest import Manifest
 from zconnector.repository.reading import read_verified
-from zconnector.repository.root import Root
+from zconnector.repository.root import MAX_RECORD, Root
 from zconnector.repository.source import Source
 
 
@@ -49,6 +59,25 @@ def available(
     )
 
 
+def accepted(root: Path, address: str) -> Manifest | None:
+    """The manifest that was last accepted of an address, out of date or not; None: none was. Asks nobody.
+
+    Raises:
+        StorageError: the record cannot be read.
+        DamagedError: it is damaged (who accepts the next one says so too).
+    """
+    path = root / "accepted" / record_name(address)
+    try:
+        known = read_accepted(read_plain(path, MAX_RECORD)[0])
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from None
+    if known is None or known.address != address:
+        raise DamagedError(f"{path} is damaged")
+    return known.manifest
+
+
 def accept(source: Source, root: Root, fetcher: Fetcher, clock: Clock) -> Manifest:
     """The repository's manifest, verified, not older than what was accepted before, remembered, not expired.
 
@@ -57,17 +86,17 @@ def accept(source: Source, root: Root, fetcher: Fetcher, clock: Clock) -> Manife
     """
     before = root.accepted_before()
     address = str(source.address)
-    known = next((accepted for accepted in before if accepted.address == address), None)
+    known = next((one for one in before if one.address == address), None)
     manifest, etag = read_verified(fetcher, source, known)
     serials, wall = root.serials(), clock.now().wall
     check_follows(manifest, address, before, wall, source.repository, serials=serials, pinned=source.keys)
-    accepted = Accepted(address, manifest, etag)
+    now = Accepted(address, manifest, etag)
     # First the serials, also those of records that this one takes the place of.
-    of_records = [Highest.of(each.manifest) for each in (*before, accepted)]
+    of_records = [Highest.of(each.manifest) for each in (*before, now)]
     for one in highest((*serials, *of_records)).values():
         if one not in serials:
             root.remember_serial(one)
-    if accepted != known:
-        root.remember(accepted)
+    if now != known:
+        root.remember(now)
     check_unexpired(manifest, address, wall)
     return manifest

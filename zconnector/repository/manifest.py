@@ -25,6 +25,8 @@ MAX_MANIFEST = 4 << 20
 MAX_FILES = 10_000
 MAX_SIZE = 1 << 40
 """Of what a manifest says a file has; how much is fetched has limits of its own."""
+WARNING = 7.0
+"""Days before a manifest expires in which that is warned of, where nobody says otherwise."""
 _MAX_NUMBER = 1 << 53
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIELDS = ("files", "format", "key", "repository", "serial", "signature", "timestamp")
@@ -38,6 +40,11 @@ def dated(seconds: int) -> str:
         return datetime.fromtimestamp(seconds, UTC).isoformat()
     except (ValueError, OverflowError, OSError):  # after the year 9999
         return f"second {seconds}"
+
+
+def expiring(expires: int | None, wall: int, days: float) -> bool:
+    """Whether a manifest's date of expiry has come, or comes within so many days; `wall`: now, in ms."""
+    return expires is not None and expires - days * 86_400 <= wall / 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from zconnector.repository.disk import make_folders, read_plain, replace
 from zconnector.repository.layout import WorkerName
 from zconnector.repository.manifest import MAX_MANIFEST
 
-_MAX_RECORD = 2 * MAX_MANIFEST
+MAX_RECORD = 2 * MAX_MANIFEST
 _MAX_SERIAL = 1 << 12
 
 
@@ -94,7 +94,7 @@ class Root:
         found = []
         for path in sorted(self.accepted.glob("*.json")):
             try:
-                accepted = read_accepted(read_plain(path, _MAX_RECORD)[0])
+                accepted = read_accepted(read_plain(path, MAX_RECORD)[0])
             except OSError as error:
                 raise StorageError(f"cannot read {path}: {error.strerror}") from None
             if accepted is None or record_name(accepted.address) != path.name:

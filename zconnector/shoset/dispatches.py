@@ -20,6 +20,8 @@ from zconnector.shoset.dispatch import Burst, SerialTry, Verdict
 from zconnector.shoset.peers import Peer
 
 Context = TypeVar("Context")
+_SLACK = 64
+"""Ends of tries that are over: so many, and as many as there are tries, stay until their time comes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -171,6 +173,14 @@ class Dispatches(Generic[Context]):
         """When the next share ends."""
         return self._ends[0][0] if self._ends else None
 
+    def _forget_ends(self) -> None:
+        """Of tries that are over: a command's time may be ten minutes, and its try mostly takes some ms."""
+        table = self._table
+        self._ends = [
+            end for end in self._ends if end[2] in table and table[end[2]].serial.current_ends == end[0]
+        ]
+        heapq.heapify(self._ends)
+
     def _leave(self, dispatch: Dispatch[Context]) -> None:
         if dispatch.at is not None:
             self._places.leave(dispatch.at, dispatch.message)
@@ -198,6 +208,8 @@ class Dispatches(Generic[Context]):
         self._pushes += 1
         self._agenda.by(dispatch.serial.current_ends)
         heapq.heappush(self._ends, (dispatch.serial.current_ends, self._pushes, dispatch.key))
+        if len(self._ends) > 2 * len(self._table) + _SLACK:
+            self._forget_ends()
         budget = max(1, int((dispatch.serial.current_ends - now.mono) * 1000))
         message = dispatch.message.with_fields(budget=budget)
 

@@ -63,7 +63,8 @@ class Supervision:
         self._performing = False
         self._alarm: asyncio.Handle | None = None
         self._rings_at = 0.0
-        """When the alarm rings (loop.time()). Handles of uvloop do not know, where that is at once."""
+        """When the alarm rings (monotonic). Handles of uvloop do not know, where that is at once; and its
+        time stands still within a turn, so what is said by it is early by as much as that turn lasted."""
         self._changed = asyncio.Event()
         self._closing = False
 
@@ -168,13 +169,12 @@ class Supervision:
                 self._alarm.cancel()
                 self._alarm = None
             return
-        when = loop.time() + max(0.0, due - self._clock.now().mono)
         if self._alarm is not None:
-            if self._rings_at <= when:
+            if self._rings_at <= due:
                 return
             self._alarm.cancel()
-        self._rings_at = when
-        self._alarm = loop.call_at(when, self._ring)
+        self._rings_at = due
+        self._alarm = loop.call_later(max(0.0, due - self._clock.now().mono), self._ring)
 
     def _ring(self) -> None:
         self._alarm = None

@@ -21,6 +21,7 @@ from zconnector.versions.applying import Applying, values_of
 from zconnector.versions.asks import Verb
 from zconnector.versions.commits import Commits
 from zconnector.versions.editions import Edition, Editions, Values, edition_of, ordered, versions_of
+from zconnector.versions.expiry import Expiry, Signed
 from zconnector.versions.requests import Looks, Requests
 from zconnector.versions.rollout import Gate
 from zconnector.versions.rollouts import Attempts, Over, Rollouts
@@ -30,6 +31,7 @@ from zconnector.versions.states import (
     UPDATE,
     Actions,
     Clean,
+    Consult,
     Memory,
     Plan,
     Start,
@@ -61,6 +63,7 @@ class Manager:
         self._wanted: Wanted | None = None
         self._restored = False
         self._schedule = Schedule()
+        self.expiry = Expiry(self.commits, self._looks, lambda: self._wanted)
 
     @property
     def memory(self) -> Memory:
@@ -96,6 +99,7 @@ class Manager:
         self._restored = True
         self._applying.begin_values()
         actions: Actions = [Steer(), *(Start(edition) for edition in self.memory.running)]
+        actions += self.expiry.configured(now)
         plan, step = self.memory.plan, self.memory.step
         if plan is not None and step is not None:
             return actions + self.rollouts.take_up(plan, step, now)
@@ -118,12 +122,14 @@ class Manager:
         if not self._restored:
             return []
         self._applying.begin_values()
-        actions: Actions = [Steer()]
+        actions: Actions = [Steer(), *self.expiry.configured(now)]
         if before is None:  # the first one that can be understood
             actions += [Start(edition) for edition in self.memory.running]
         new_word = before != wanted
         again = self._applying.failed_before() if new_word else None
         actions += self._applying.apply(again, new_word=new_word)
+        if before is not None and wanted.product not in ("", before.product) and self.rollouts.going is None:
+            actions.append(Clean())  # what runs is of that product already; the other one was tried in vain
         self._applying.arrange(now)
         return actions
 
@@ -137,7 +143,8 @@ class Manager:
 
     def stock(self) -> Stock:
         """What has to stay on the disk as things stand, and as they stand after a kill now."""
-        return Stock.of(self.memory, self.commits.durable)
+        product = self._wanted.product if self._wanted is not None else ""
+        return Stock.of(self.memory, self.commits.durable, configured=product)
 
     def pin(self, edition: Edition, sha256: str) -> Actions:
         """What an edition is started from whose content was not settled: since before contents were kept."""
@@ -182,7 +189,7 @@ class Manager:
         actions: Actions = []
         if (rollout := self.rollouts.going) is not None:
             actions += self.rollouts.digest(rollout.installed(edition, attempt, error, passing), now)
-        return self.requests.installed(edition, attempt, result, error, away) + actions
+        return [*self.requests.installed(edition, attempt, result, error, away), *actions, Consult()]
 
     def moved(self, edition: Edition, state: State, reason: str, now: Instant) -> Actions:
         """An edition's process is in another state."""
@@ -239,13 +246,19 @@ class Manager:
 
     def found(self, number: int, versions: Versions | None, error: str, now: Instant) -> Actions:
         """What the repository has; None: `error` says why that is not known."""
-        return self.rollouts.digest(self._looks.found(number, versions, error, now), now)
+        actions = self._looks.found(number, versions, error, now)
+        return [*self.rollouts.digest(actions, now), Consult()]
+
+    def consulted(self, signed: Signed | None, now: Instant) -> Actions:
+        """The manifest of the repository that was accepted last; None: none was, or it cannot be read."""
+        return self.expiry.consulted(signed, now)
 
     def tick(self, now: Instant) -> Actions:
         actions = self.commits.tick(now)
         if (rollout := self.rollouts.going) is not None:
             actions += self.rollouts.digest(rollout.tick(now), now)
         actions += self._applying.tick(now)
+        actions += self.expiry.tick(now)
         if self._schedule.due(now):
             actions += self._looks.look(self._update_found)
         return actions
@@ -258,6 +271,7 @@ class Manager:
             rollout.deadline() if rollout else None,
             self._applying.deadline(),
             self._schedule.deadline(),
+            self.expiry.deadline(),
         )
 
     def _over(self, over: Over, now: Instant) -> Actions:

@@ -134,6 +134,8 @@ class Memory:
     """Why those values are not what runs."""
     contents: Mapping[Edition, str] = field(default_factory=dict)
     """SHA-256 of the archive that an edition was installed from: it is started from no other."""
+    warned: int = 0
+    """When it was last warned that the repository's manifest expires (wall clock, ms); 0: never."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -153,6 +155,7 @@ class Memory:
             "given": self.given,
             "unfit": self.unfit,
             "contents": {str(edition): sha256 for edition, sha256 in self.contents.items()},
+            "warned": self.warned,
         }
 
     @classmethod
@@ -181,6 +184,7 @@ class Memory:
                 contents={
                     read_edition(text): str(sha256) for text, sha256 in document.get("contents", {}).items()
                 },
+                warned=int(document.get("warned", 0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise DamagedError(
@@ -214,6 +218,11 @@ class Look:
     """Which versions does the repository have? `found` follows."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consult:
+    """What says the manifest that was last accepted of the repository? `consulted` follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +286,9 @@ class Forget:
     edition: Edition
 
 
-Action = Clean | Forget | Keep | Install | Look | Start | Stop | Steer | Canary | Answer | Advance | Note
+Action = (
+    Clean | Consult | Forget | Keep | Install | Look | Start | Stop | Steer | Canary | Answer | Advance | Note
+)
 Actions = list[Action]
 
 

@@ -17,7 +17,7 @@ from zconnector.errors import ConfigError
 from zconnector.versions.values import broken, mapping, number
 
 MIN_INTERVAL, MAX_INTERVAL = 10, 366 * 86_400
-_AT = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
+_AT = re.compile(r"(?:[01][0-9]|2[0-3])(?::[0-5][0-9]){1,2}", re.ASCII)
 _ZONE = re.compile(r"(?=.{1,64}\Z)[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ class Update:
     interval: float = 0.0
     """Seconds between two looks; of `auto`."""
     at: str = ""
-    """HH:MM by the clocks of `zone`; of `planned`."""
+    """HH:MM or HH:MM:SS by the clocks of `zone`; of `planned`."""
     zone: str = ""
 
     @classmethod
@@ -98,7 +98,7 @@ def _at(given: Mapping[str, Any]) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or not _AT.fullmatch(value):
-        raise broken("update.at", "a time of day from 00:00 to 23:59, as HH:MM", value)
+        raise broken("update.at", "a time of day from 00:00 to 23:59:59, as HH:MM or HH:MM:SS", value)
     return value
 
 

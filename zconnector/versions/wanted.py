@@ -9,6 +9,7 @@ from typing import Any
 from zconnector.configuration.pivot import Version
 from zconnector.errors import ConfigError
 from zconnector.repository.layout import check_name, read_address, read_version
+from zconnector.repository.manifest import WARNING
 from zconnector.repository.signing import PublicKey
 from zconnector.supervision.launch import check_limits
 from zconnector.supervision.states import Policy
@@ -31,6 +32,8 @@ MAX_VERSIONS = 32
 MAX_PINS = 100
 MAX_CONTEXT = 128
 MAX_GATE = 600
+MAX_WARNING = 3650
+"""Days."""
 MAX_TIMEOUT_MS = 86_400_000
 _DAY = 86_400
 _LEAST = 0.001
@@ -40,6 +43,7 @@ _NAMES = (
     "product",
     "repository",
     "repository_keys",
+    "repository_warning",
     "versions",
     "shares",
     "pins",
@@ -115,6 +119,8 @@ class Wanted:
     """Address of the repository; "": none."""
     repository_keys: tuple[str, ...] = ()
     """Pinned; never empty where there is a repository."""
+    repository_warning: float = WARNING
+    """Days before its manifest expires in which that is warned of."""
     versions: tuple[Version, ...] = ()
     """Ascending, each once."""
     shares: Mapping[Version, int] = field(default_factory=dict)
@@ -149,6 +155,9 @@ class Wanted:
             product=product_of(given),
             repository=address,
             repository_keys=pinned,
+            repository_warning=number(
+                given.get("repository_warning", WARNING), "repository_warning", 0, MAX_WARNING, "days"
+            ),
             versions=_versions(given),
             shares=_shares(given),
             pins=_pins(given),

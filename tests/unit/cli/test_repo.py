@@ -171,6 +171,26 @@ def test_when_it_expires(run: Shell, repository: tuple[str, str]) -> None:
         assert "must be never, or days from 1 to 3650" in run("sign", folder, "--expires", wrong, code=2)[1]
 
 
+def test_verify_warns_before_it_expires(run: Shell, repository: tuple[str, str]) -> None:
+    folder, key = repository
+    verify = ("verify", f"file://{folder}", "--key", key)
+    run("sign", folder, "--expires", "8")
+    assert run(*verify)[1] == ""
+    assert run.json(*verify)["expiring"] is False
+    err = run(*verify, "--warning", "9")[1]
+    assert f"zconnector: manifest of file://{folder} (serial 3) expires in 8 d, at 20" in err
+    assert "sign it again (zconnector repo sign)" in err
+    run("sign", folder, "--expires", "7")
+    assert "(serial 4) expires in 7 d" in run(*verify)[1]
+    told = run.json(*verify)
+    assert (told["expiring"], told["expired"], told["valid"]) == (True, False, True)
+    assert run(*verify, "--warning", "0")[1] == ""
+    for wrong in ("-1", "3651", "soon"):
+        assert "--warning" in run(*verify, "--warning", wrong, code=2)[1]
+    run("sign", folder, "--expires", "never")
+    assert run(*verify)[1] == ""
+
+
 def test_verify_tells_that_it_has_expired(run: Shell) -> None:
     folder = run.path / "old"
     wall = 1_000_000_000_000
@@ -179,4 +199,5 @@ def test_verify_tells_that_it_has_expired(run: Shell) -> None:
     assert "signed 2001-09-09T01:46:40+00:00, expires 2001-09-10T01:46:40+00:00" in out
     assert "(serial 1) expired at 2001-09-10T01:46:40+00:00" in err
     told = run.json("verify", f"file://{folder}", "--key", str(KEY.public), code=77)
-    assert (told["expired"], told["valid"], told["files"]) == (True, False, [])
+    assert (told["expired"], told["expiring"], told["valid"], told["files"]) == (True, True, False, [])
+    assert err.count("zconnector: ") == 1  # and no warning that it will

@@ -52,3 +52,29 @@ def test_a_connector_of_before_waits_for_nothing() -> None:
     answer = dict(ANSWER)
     del answer["waits"]
     assert _summary(answer) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (3 * 86_400_000, "expires in 3 d, at {}"),
+        (5 * 3_600_000, "expires in 5 h, at {}"),
+        (-2 * 86_400_000, "expired at {}, 2 d ago"),
+    ],
+)
+def test_a_manifest_that_expires_is_told(left: int, told: str) -> None:
+    expires = 1_764_300_000
+    manifest = {
+        "address": "file:///r",
+        "serial": 7,
+        "expires": expires,
+        "left_ms": left,
+        "expiring": True,
+        "expired": left <= 0,
+    }
+    assert _summary({**ANSWER, "manifest": manifest}) == [
+        f"the manifest of file:///r (serial 7) {told.format(when(expires * 1000))}: nothing new is installed "
+        "by it from then on; sign it again (zconnector repo sign)"
+    ]
+    assert _summary({**ANSWER, "manifest": {**manifest, "expiring": False}}) == []
+    assert _summary({**ANSWER, "manifest": None}) == []

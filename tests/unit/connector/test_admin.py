@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from zconnector.configuration.pivot import Version
-from zconnector.connector.admin import AdminWorker, read_version
+from zconnector.connector.admin import AdminWorker
+from zconnector.connector.admin_commands import read_version
 from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.connector.ports import Place
 from zconnector.errors import ConfigError, Reason, Refusal
@@ -81,7 +82,7 @@ async def test_a_reply_that_was_refused_is_given_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Else the command stays leased to nobody who works on it, to the limit of the lease."""
-    monkeypatch.setattr("zconnector.connector.admin._PAUSE", 0.001)
+    monkeypatch.setattr("zconnector.connector.admin_commands.PAUSE", 0.001)
     door = FullDisk()
     await served(door, tmp_path)
     assert len(door.refused) == len(ADMIN_COMMANDS)

@@ -193,7 +193,7 @@ def test_a_replayed_command_of_its_own_is_told_to_the_journal(con: Connector) ->
     told = len(con.queue.journal)
     (entry,) = control(con, "dead.replay", uuid="own")["uuids"]
     assert len(con.queue.journal) == told + 1
-    assert con.queue.is_own(entry["uuid"])
+    assert con.queue.own.holds(entry["uuid"])
     again = con.restart()
     again.ready()
     assert again.result(again.wait_command("PULL"))["replay_of"] == "own"

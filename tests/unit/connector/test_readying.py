@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_what_is_looked_for_while_something_is_removed_is_found_only_if_it_stays
         packages = Slow(tmp_path / "root", FixedClock())
         readying = Readying(Door(), packages, "Ci", False)
         first = await readying.install(wanted, V10)
-        removal = asyncio.create_task(readying.clean(wanted, lambda: lambda *_: True))
+        removal = asyncio.create_task(readying.clean(wanted, lambda _: lambda *_: True))
         await packages.began.wait()
         lookup = asyncio.create_task(readying.installed(wanted, V10))
         await asyncio.sleep(0)
@@ -108,5 +109,40 @@ def test_what_is_looked_for_while_something_is_removed_is_found_only_if_it_stays
         assert [str(gone) for gone in await removal] == [f"1.0 ({first.sha256[:12]})"]
         with pytest.raises(ConfigError, match="is not installed"):
             await lookup
+
+    asyncio.run(scene())
+
+
+def gitlab(tmp_path: Path) -> Path:
+    """The same version, of another product."""
+    folder = worker_folder(tmp_path / "gitlab", 1, 0, says="gitlab", configured=False)
+    (folder / "worker.yaml").write_text("type: Ci\nproduct: GitLab\nmajor: 1\nminor: 0\n")
+    return folder
+
+
+def test_what_is_removed_is_of_every_product_of_the_type_and_of_no_other_type(
+    tmp_path: Path, wanted: Wanted
+) -> None:
+    """Folders of a former product were never looked at."""
+
+    async def scene() -> None:
+        publish(tmp_path / "repository", gitlab(tmp_path))
+        readying = make(tmp_path)
+        old = await readying.install(wanted, V10)
+        now = replace(wanted, product="GitLab")
+        new = await readying.install(now, V10)
+        other = tmp_path / "root" / "installed" / "git" / "jenkins" / "1.0-0123456789abcdef"
+        other.mkdir(parents=True)
+        asked: list[WorkerName] = []
+
+        def unwanted(worker: WorkerName) -> Unwanted:
+            asked.append(worker)
+            return lambda _, sha256: sha256 == old.sha256
+
+        assert await readying.clean(now, unwanted) == [f"jenkins 1.0 ({old.sha256[:12]})"]
+        assert asked == [WorkerName("ci", "gitlab"), WorkerName("ci", "jenkins")]
+        assert not old.executable.parent.parent.parent.exists()
+        assert new.executable.exists()
+        assert other.exists()
 
     asyncio.run(scene())

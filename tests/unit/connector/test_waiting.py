@@ -51,6 +51,17 @@ def test_a_uuid_that_is_none_takes_nobody() -> None:
     assert uuids(room) == ["a"]
 
 
+def test_who_went_is_not_kept_while_one_waits_whose_time_is_over_sooner() -> None:
+    room = WaitingRoom(Agenda())
+    room.hold(queued("lasts", 50.0))
+    for number in range(1000):
+        room.add(queued(f"c{number}"))
+        assert room.take_first() is not None
+        assert room.deadline() == 50.0
+    assert len(room._ends) < 100
+    assert [one.command.uuid for one in room.overdue(50.0)] == ["lasts"]
+
+
 def test_the_deadline_is_the_first_end_of_those_who_still_wait() -> None:
     room = WaitingRoom(Agenda())
     assert room.deadline() is None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def take(bench: Bench, uuid: str) -> None:
-    bench.do(bench.queue.offer_own(bench.command(uuid, source="git"), bench.now, bench.hear()))
+    bench.do(bench.queue.own.offer(bench.command(uuid, source="git"), bench.now, bench.hear()))
 
 
 def records(bench: Bench, limit: int = 100) -> list[str]:
@@ -75,7 +75,7 @@ def test_a_command_that_is_refused_or_not_stored_leaves_none(bench_with: Callabl
 
 def test_a_payload_that_would_not_fit_is_left_out(bench: Bench) -> None:
     command = bench.command("c1", payload=b"x" * MAX_RECORD)
-    bench.do(bench.queue.offer_own(command, bench.now, bench.hear()))
+    bench.do(bench.queue.own.offer(command, bench.now, bench.hear()))
     ((_, record),), _ = bench.queue.journal.first(1)
     assert (record.header["cut"], record.payload) == (MAX_RECORD, b"")
     assert "cut" not in command.header
@@ -113,7 +113,7 @@ def test_bounds_by_count_and_bytes(bench_with: Callable[..., Bench]) -> None:
     small = bench_with(max_outbox_bytes=5_000)
     for number in range(2):
         command = small.command(f"c{number}", payload=b"x" * 3_000)
-        small.do(small.queue.offer_own(command, small.now, small.hear()))
+        small.do(small.queue.own.offer(command, small.now, small.hear()))
     assert [heard.outcome for heard in small.heard] == ["STORED", "REFUSED"]
 
 

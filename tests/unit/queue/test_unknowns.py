@@ -88,6 +88,18 @@ def test_it_survives_a_restart(bench: Bench) -> None:
     assert bench.got(caller) is not None
 
 
+def test_what_was_heard_of_is_not_kept_until_its_time_comes(bench: Bench) -> None:
+    remember(bench, "lasts")
+    bench.passes(1)
+    for number in range(1000):
+        remember(bench, f"u{number}")
+        bench.do(bench.queue.forget_unknown(f"u{number}", bench.now))
+    assert len(bench.queue._unknowns._due) < 100
+    caller = bench.listen(bench.iterator("event"), "BUILD", "FAIL", "lasts")
+    bench.passes(39.1)
+    assert bench.got(caller) is not None
+
+
 def test_a_clock_that_was_put_back_does_not_hold_it_up(bench: Bench) -> None:
     remember(bench)
     bench.restart(wall_passes=-3_600)

@@ -9,8 +9,9 @@ import pytest
 from tests.support.repositories import JENKINS, FixedClock, publish, source, worker_folder
 from zconnector.configuration.pivot import Version
 from zconnector.errors import Refusal
-from zconnector.repository.cleaning import CleanStep, Gone, clean
+from zconnector.repository.cleaning import CleanStep, Gone, clean, installed_workers
 from zconnector.repository.install import install, installed_versions
+from zconnector.repository.layout import WorkerName
 from zconnector.repository.root import Root
 
 
@@ -92,3 +93,28 @@ def test_the_steps(root: Path) -> None:
     steps: list[CleanStep] = []
     clean(root, JENKINS, lambda version, _: version.minor == 2, steps.append)
     assert steps == list(CleanStep)
+
+
+def test_with_the_last_version_goes_the_folder_of_the_product(root: Path) -> None:
+    assert installed_workers(root, "ci") == [JENKINS]
+    clean(root, JENKINS, lambda *_: True)
+    assert installed_workers(root, "ci") == []
+    assert not (root / "installed" / "ci" / "jenkins").exists()
+    assert clean(root, JENKINS, lambda *_: True) == []
+
+
+def test_a_folder_that_was_emptied_before_a_kill_goes_with_the_next_removal(root: Path) -> None:
+    (root / "installed" / "ci" / "gitlab").mkdir()
+    assert clean(root, WorkerName("ci", "gitlab"), lambda *_: True) == []
+    assert installed_workers(root, "ci") == [JENKINS]
+
+
+def test_workers_are_what_has_a_worker_s_name_and_is_a_folder(root: Path, tmp_path: Path) -> None:
+    place = root / "installed" / "ci"
+    (place / "GitLab").mkdir()
+    (place / ".gitlab").mkdir()
+    (place / "gitlab").touch()
+    (place / "elsewhere").symlink_to(tmp_path)
+    (place / "bamboo").mkdir()
+    assert installed_workers(root, "ci") == [WorkerName("ci", "bamboo"), JENKINS]
+    assert installed_workers(root, "git") == []

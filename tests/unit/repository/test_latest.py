@@ -16,9 +16,9 @@ from tests.support.repositories import (
     worker_folder,
 )
 from zconnector.configuration.pivot import Version
-from zconnector.errors import FetchError, Reason, Refusal, UntrustedError
+from zconnector.errors import DamagedError, FetchError, Reason, Refusal, UntrustedError
 from zconnector.repository.install import install
-from zconnector.repository.latest import available
+from zconnector.repository.latest import accepted, available
 from zconnector.repository.layout import WorkerName
 from zconnector.repository.root import Root
 from zconnector.repository.source import Source
@@ -81,3 +81,37 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         versions(source(tmp_path / "repository"), tmp_path / "root")
     assert refused.value.reason is Reason.BUSY
     assert versions(source(tmp_path / "repository"), tmp_path / "root") == ["1.0"]
+
+
+def test_what_was_accepted_last_is_told_without_asking_anybody(tmp_path: Path) -> None:
+    repository, root = tmp_path / "repository", tmp_path / "root"
+    publish(repository, worker_folder(tmp_path / "w10"), lifetime=86_400)
+    at = source(repository)
+    assert accepted(root, str(at.address)) is None
+    versions(at, root)
+    (repository / "manifest.json").unlink()
+    known = accepted(root, str(at.address))
+    assert known is not None
+    assert (known.serial, known.expires) == (2, WALL // 1000 + 86_400)
+    assert accepted(root, f"{at.address}/elsewhere") is None
+
+
+def test_that_an_expired_one_was_accepted_is_told_too(tmp_path: Path) -> None:
+    """It is refused for what is new; when it expired is worth knowing."""
+    repository, root = tmp_path / "repository", tmp_path / "root"
+    publish(repository, worker_folder(tmp_path / "w10"), wall=WALL - 2 * 86_400_000, lifetime=86_400)
+    with pytest.raises(UntrustedError, match="expired at"):
+        versions(source(repository), root)
+    known = accepted(root, str(source(repository).address))
+    assert known is not None
+    assert known.expires == WALL // 1000 - 86_400
+
+
+def test_a_damaged_record_is_told_by_its_name(tmp_path: Path) -> None:
+    repository, root = tmp_path / "repository", tmp_path / "root"
+    publish(repository, worker_folder(tmp_path / "w10"))
+    versions(source(repository), root)
+    (path,) = (root / "accepted").glob("*.json")
+    path.write_text("{")
+    with pytest.raises(DamagedError, match=path.name):
+        accepted(root, str(source(repository).address))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.scripted_processes import ScriptedProcesses
 from tests.support.supervised import DEADLINE, Log
+from zconnector.clock import Instant
 from zconnector.errors import ConfigError, Refusal
 from zconnector.supervision.launch import MAX_ARGV, Launch
 from zconnector.supervision.masking import Mask
@@ -76,6 +77,14 @@ async def test_time_wakes_it() -> None:
     await connector.supervision.close()
 
 
+class Deaf:
+    """Hears what supervision does, and asks nothing of it."""
+
+    def drain(self, name: str, run: int) -> None: ...
+
+    def moved(self, moved: Moved) -> None: ...
+
+
 class Untimed(asyncio.SelectorEventLoop):
     """As uvloop: what is due at once is called soon, by a handle that knows no time."""
 
@@ -99,6 +108,52 @@ def test_an_alarm_that_rings_at_once_needs_no_timer_of_the_loop() -> None:
 
     with asyncio.Runner(loop_factory=Untimed) as runner:
         runner.run(hung())
+
+
+class Still(asyncio.SelectorEventLoop):
+    """As uvloop: its time stands still within a turn, while a timer counts from when it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = self.mono = 100.0
+        self.rings: list[tuple[float, asyncio.TimerHandle]] = []
+
+    def now(self) -> Instant:
+        """It is the clock too."""
+        return Instant(self.mono, 0)
+
+    def time(self) -> float:
+        return self.turn
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self.rings.append((self.mono + when - self.turn, handle))
+        return handle
+
+
+def first_ring(*workers: tuple[float, float, float]) -> float:
+    """Of the alarm of workers that may be silent for so long, begun at a loop's time and the clock's."""
+    loop = Still()
+
+    async def begin() -> float:
+        supervision = Supervision(ScriptedProcesses(), Deaf(), clock=loop, log=Log())
+        for number, (hang, turn, mono) in enumerate(workers):
+            loop.turn, loop.mono = turn, mono
+            supervision.add(str(number), Policy(hang=hang))
+            supervision.start(str(number))
+            supervision.registered(str(number), 1)
+        return min(at for at, handle in loop.rings if not handle.cancelled())
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(begin())
+
+
+def test_an_alarm_that_was_set_in_a_long_turn_of_the_loop_makes_no_other_late() -> None:
+    later, sooner = (10.0, 100.0, 100.5), (9.0, 101.2, 101.2)
+    assert first_ring(sooner) < first_ring(later)
+    assert first_ring(later, sooner) == pytest.approx(first_ring(sooner))
 
 
 @pytest.mark.usefixtures("patient")

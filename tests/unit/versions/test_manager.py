@@ -444,7 +444,7 @@ def test_what_nobody_goes_back_to_leaves_the_disk() -> None:
     ]
     last = world.stocks[-1]
     versions = (V10, V11, V12, V20, V20._replace(minor=1))
-    assert [version for version in versions if last.unwanted(version.version, "")] == [V10, V12]
+    assert [version for version in versions if last.unwanted("jenkins", version.version, "")] == [V10, V12]
 
 
 def test_who_stops_a_version_that_an_update_stops_is_answered_with_that_version() -> None:

@@ -35,6 +35,9 @@ def test_auto_is_due_after_its_interval() -> None:
         ("03:30", "UTC", "2026-06-01T03:29:59.999", "2026-06-01T03:30"),
         ("03:30", "UTC", "2026-06-01T03:30", "2026-06-02T03:30"),
         ("03:30", "UTC", "2026-12-31T04:00", "2027-01-01T03:30"),
+        ("03:30:15", "UTC", "2026-06-01T03:30:14.999", "2026-06-01T03:30:15"),
+        ("03:30:15", "UTC", "2026-06-01T03:30:15", "2026-06-02T03:30:15"),
+        ("23:59:59", "Asia/Kathmandu", "2026-06-01T18:14:58", "2026-06-01T18:14:59"),
         ("03:30", "Europe/Paris", "2026-06-01T00:00", "2026-06-01T01:30"),
         ("03:30", "Europe/Paris", "2026-12-01T00:00", "2026-12-01T02:30"),
         ("00:15", "Asia/Tokyo", "2026-06-01T15:00", "2026-06-01T15:15"),  # tomorrow there
@@ -61,17 +64,18 @@ ZONES = st.sampled_from(
 )
 
 
-@given(ZONES, st.integers(0, 23), st.integers(0, 59), st.integers(0, 4_000_000_000_000))
-def test_planned_comes_once_a_day(zone: str, hour: int, minute: int, now: int) -> None:
-    update = planned(f"{hour:02}:{minute:02}", zone)
+@given(ZONES, st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.integers(0, 4_000_000_000_000))
+def test_planned_comes_once_a_day(zone: str, hour: int, minute: int, second: int, now: int) -> None:
+    update = planned(f"{hour:02}:{minute:02}:{second:02}", zone)
+    assert second or next_due(planned(f"{hour:02}:{minute:02}", zone), now) == next_due(update, now)
     due = next_due(update, now)
     assert due is not None
     assert now < due <= now + 50 * 3_600_000
     assert next_due(update, due - 1) == due
     local = datetime.fromtimestamp(due / 1000, UTC).astimezone(ZoneInfo(zone))
-    back = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    back = local.replace(hour=hour, minute=minute, second=second, microsecond=0)
     exists = back.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) == back.replace(tzinfo=None)
-    assert (local.hour, local.minute) == (hour, minute) or not exists
+    assert (local.hour, local.minute, local.second) == (hour, minute, second) or not exists
     after = next_due(update, due)
     assert after is not None
     assert 22 * 3_600_000 <= after - due <= 50 * 3_600_000

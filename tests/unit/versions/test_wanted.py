@@ -45,6 +45,7 @@ def test_every_name_is_read() -> None:
             "product": "Jenkins",
             "repository": "https://workers.example/acme/",
             "repository_keys": [PIN, str(OTHER_KEY.public), PIN],
+            "repository_warning": 30,
             "versions": ["1.10", "1.9", "1.10"],
             "shares": {"1.10": 10},
             "pins": {"customer 7": "1.9"},
@@ -62,6 +63,7 @@ def test_every_name_is_read() -> None:
         product="Jenkins",
         repository="https://workers.example/acme",
         repository_keys=(PIN, str(OTHER_KEY.public)),
+        repository_warning=30.0,
         versions=(v19, v110),
         shares={v110: 10},
         pins={"customer 7": v19},
@@ -112,6 +114,13 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"pins": {LONG: "1.0"}}, "pins: a context must be a text of 1 to 128 bytes (got 'é"),
     ({"pins": {"a": None}}, 'pins.a must be a text, "MAJOR.MINOR" (got nothing)'),
     ({"pins": {str(n): "1.0" for n in range(101)}}, "pins must be at most 100 (got 101)"),
+    *(
+        (
+            {"repository_warning": value},
+            f"repository_warning must be a number of days from 0 to 3,650 (got {said})",
+        )
+        for value, said in ((-1, "-1"), (3651, "3651"), ("7", "'7'"), (True, "True"))
+    ),
     ({"keys": {"": 1}}, "keys: a name must be a text of 1 to 256 bytes (got '')"),
     ({"update": {}}, "update.mode must be manual, auto or planned (got nothing)"),
     ({"update": {"mode": "AUTO"}}, "update.mode must be manual, auto or planned (got 'AUTO')"),
@@ -121,9 +130,12 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "update.interval must be a number of seconds from 10 to 31,622,400 (got 9)",
     ),
     ({"update": {"mode": "planned", "at": "03:30"}}, "update.at and update.zone must be given"),
-    (
-        {"update": {"mode": "planned", "at": "24:00", "zone": "UTC"}},
-        "update.at must be a time of day from 00:00 to 23:59, as HH:MM (got '24:00')",
+    *(
+        (
+            {"update": {"mode": "planned", "at": at, "zone": "UTC"}},
+            f"update.at must be a time of day from 00:00 to 23:59:59, as HH:MM or HH:MM:SS (got '{at}')",
+        )
+        for at in ("24:00", "03:30:60", "03:30:1", "03:30:15:00", "03:30:", "03", "3:30", "03:30:15.5")
     ),
     ({"update": {"mode": "manual", "zone": "Europe/Pariss"}}, "(got 'Europe/Pariss')"),
     ({"update": {"mode": "manual", "zone": "Europe"}}, "update.zone must be a time zone that this machine"),

@@ -15,12 +15,14 @@ from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import State
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition
+from zconnector.versions.expiry import Signed
 from zconnector.versions.manager import Manager
 from zconnector.versions.states import (
     Action,
     Answer,
     Canary,
     Clean,
+    Consult,
     Install,
     Keep,
     Look,
@@ -47,10 +49,17 @@ class World:
         """What the repository has of a version, where it was published again."""
         self.on_disk: dict[str, Version] = {}
         """By SHA-256."""
+        self.products: dict[str, str] = {}
+        """By SHA-256: under which product's name it lies on the disk."""
         self.stocks: list[Stock] = []
         """What had to stay, at each removal of what need not."""
         self.installs: list[Install] = []
         self.broken: dict[Edition, str] = {}
+        self.signed: Signed | None = None
+        """What the manifest says that the repository has."""
+        self.accepted: Signed | None = None
+        """The one that was accepted last."""
+        self.looks = 0
         self.passing = False
         self.away = False
         """Whether the repository does not answer; what is on the disk is there all the same."""
@@ -127,9 +136,12 @@ class World:
                     error = "repository away"
                 elif self.broken.get(version) == "fetch" or (of not in self.repository and not content):
                     error = f"cannot fetch {version}"
+                wanted = self.manager.wanted_for(version)
+                product = wanted.product.lower() if wanted else ""
                 sha256 = content or self.contents.get(of, f"sha of {of}")
                 if not error:
                     self.on_disk[sha256] = of.version
+                    self.products[sha256] = product
                 passing = self.passing or away
                 self._take(
                     self.manager.installed(
@@ -139,13 +151,24 @@ class World:
             case Clean():
                 stock = self.manager.stock()
                 self.stocks.append(stock)
-                left = {sha: v for sha, v in self.on_disk.items() if not stock.unwanted(v, sha)}
+                left = {
+                    sha: v
+                    for sha, v in self.on_disk.items()
+                    if not stock.unwanted(self.products[sha], v, sha)
+                }
                 gone = self.on_disk.keys() - left.keys()
                 assert not any(self.manager.content(v) in gone for v in self.running), "it runs"
                 self.on_disk = left
             case Look(number):
+                self.looks += 1
                 found = tuple(of.version for of in self.repository)
-                self._take(self.manager.found(number, found, "", self.now))
+                if self.away:
+                    self._take(self.manager.found(number, None, "repository away", self.now))
+                else:
+                    self.accepted = self.signed
+                    self._take(self.manager.found(number, found, "", self.now))
+            case Consult():
+                self._take(self.manager.consulted(self.accepted, self.now))
             case Start(version):
                 self._start(version)
             case Stop(version):
@@ -212,6 +235,16 @@ class World:
             self._take(self.manager.tick(self.now))
             again = self.manager.deadline()
             assert again is None or again > self.mono or self.asked, "it would ring for ever"
+
+    def later(self, seconds: float, wall: float | None = None) -> None:
+        """So much time passes at once, or another time on the wall, and what is due then is done."""
+        self.mono += seconds
+        self.wall += round(1000 * (seconds if wall is None else wall))
+        due = self.manager.deadline()
+        if due is not None and due <= self.mono:
+            self._take(self.manager.tick(self.now))
+        while self.step():
+            pass
 
     def settle(self, seconds: int = 60) -> None:
         """Everything that is asked for is done, and so much time passes."""
