@@ -43,6 +43,8 @@ class Catalogue:
                     retries[command.name] = {**retries.get(command.name, {}), **command.retry}
         self._newest = sorted(self._commands, reverse=True)
         self._declared = self._decided()
+        self.has_retries = bool(self._retries)
+        """Whether `retry` says anything of any command."""
 
     def _decided(self) -> dict[int, dict[str, Declared]]:
         """For each major, and 0, the commands that it declares: looked up for every command that comes."""

@@ -83,7 +83,10 @@ class Incoming:
 
     def policy(self, command: Message) -> RetryPolicy | None:
         """The sender's wish over the pivot's over the settings; None: these alone."""
-        theirs, ours = command.header.get("retry"), self.catalogue.retry(command)
+        theirs = command.header.get("retry")
+        if not theirs and not self.catalogue.has_retries:
+            return None
+        ours = self.catalogue.retry(command)
         return self._retry.over({**ours, **(theirs or {})}) if theirs or ours else None
 
     def check(self, command: Message, now: Instant) -> Refusal | None:

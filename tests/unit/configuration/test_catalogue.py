@@ -130,4 +130,6 @@ def test_the_retry_of_a_product_connector_goes_over_that_of_the_pivot_key_by_key
     assert catalogue.retry(command) == {"attempts": 9, "first": 7}
     assert catalogue.retry(command.with_fields(major=1)) == {"attempts": 9, "first": 7}
     assert catalogue.retry(command.with_fields(major=2)) == {}
+    assert catalogue.has_retries
+    assert not CATALOGUE.has_retries
     assert catalogue.retry(command.with_fields(command="PULL")) == {}
