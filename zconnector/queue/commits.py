@@ -61,8 +61,9 @@ class Commits:
 
         def refused(now: Instant, error: StorageError) -> Actions:
             self.failed()
-            self._settled(writes)
-            for write in self._settled(riders):
+            again = [write for write in riders if under_way.get((write.space, write.key)) is write]
+            self._settled(everything)
+            for write in again:
                 self._riders.setdefault((write.space, write.key), write)
             if self._riders:
                 self._retry_at = now.mono + RETRY
@@ -130,16 +131,13 @@ class Commits:
             return None
         return 0.0 if self._retry_at is None else self._retry_at
 
-    def _settled(self, writes: Sequence[Write]) -> list[Write]:
-        """The outcome of these is known. Those of them that were the last ones for their rows."""
-        last: list[Write] = []
+    def _settled(self, writes: Sequence[Write]) -> None:
+        """The outcome of these is known."""
         under_way = self._under_way
         for write in writes:
             space = write.space
             row = space, write.key
             if under_way.get(row) is write:
                 del under_way[row]
-                last.append(write)
                 if space is DEAD:
                     self.agenda.doubt()  # of letters that are stored there may be one too many now
-        return last

@@ -32,15 +32,18 @@ class Entry:
     """Monotonic time of the next sending; 0: it is among the due."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Homecoming:
-    """A reply that is for this connector itself: an event here, and a record for the journal."""
+    """A reply that is for this connector itself: an event here, and a record for the journal.
+
+    Never changed, nor is a Draft. (Frozen they would take three times as long to make.)
+    """
 
     event: Event
     record: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draft:
     """An entry whose commit is still to come: commit `write`, then `accept` or `abandon`."""
 

@@ -235,6 +235,8 @@ class Handing:
             return []  # told again when that one has ended
         line = self._register.line(line_key(command))
         line.push(command.major, rank(command))
+        if not line.waiting:
+            return []
         sorting = line.sorting
         waiter = line.first(command.major) if sorting is None else sorting.first(command)
         return [] if waiter is None else self._serve(waiter, now)

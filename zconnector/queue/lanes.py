@@ -7,6 +7,7 @@ two with that reference. A wait looks at one lane only.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from typing import NamedTuple
 
 IndexKey = tuple[str, str | None, str]
@@ -61,3 +62,51 @@ class Lane:
                 self._start = 0
         else:
             del self._keys[index]
+
+
+class Lanes:
+    """All lanes in which anything stands.
+
+    Invariant: a lane has a key, or a Lane with one at least. Those of a reference mostly stay with one,
+    that of the reply, and there are as many of them as there are replies.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: dict[IndexKey, int | Lane] = {}
+
+    def __contains__(self, lane: IndexKey) -> bool:
+        return lane in self._lanes
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def append(self, lanes: Iterable[IndexKey], key: int) -> None:
+        """A new key, greater than all before, stands in these."""
+        of = self._lanes
+        for lane in lanes:
+            keys = of.get(lane)
+            if keys is None:
+                of[lane] = key
+            elif isinstance(keys, int):
+                of[lane] = Lane(keys, key)
+            else:
+                keys.append(key)
+
+    def after(self, lane: IndexKey, position: int) -> int | None:
+        """The first key of a lane beyond a position."""
+        keys = self._lanes.get(lane)
+        if keys is None:
+            return None
+        if isinstance(keys, int):
+            return keys if keys > position else None
+        return keys.after(position)
+
+    def remove(self, lanes: Iterable[IndexKey], key: int) -> None:
+        """Take a key out of the lanes that it stands in."""
+        for lane in lanes:
+            keys = self._lanes[lane]
+            if not isinstance(keys, int):
+                keys.remove(key)
+                if keys:
+                    continue
+            del self._lanes[lane]

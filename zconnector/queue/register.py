@@ -191,7 +191,8 @@ class Register:
 
     def end(self, command: Command, step: Step, size: int, now: Instant) -> Actions:
         """COMPLETED or BURIED: from now on it is only remembered; `size` is that of its stored reply."""
-        self.unlease(command)
+        if command.lease is not None:
+            self.unlease(command)
         self.step(command, step, now)
         actions = self._leave(command, now)
         command.size, command.at = size, now.wall

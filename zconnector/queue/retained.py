@@ -19,7 +19,7 @@ from zconnector.errors import Reason
 from zconnector.messages import Message, Outcome, derived_uuid, is_completion
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
-from zconnector.queue.lanes import IndexKey, Lane, LaneKey, lanes_of
+from zconnector.queue.lanes import IndexKey, LaneKey, Lanes, lanes_of
 from zconnector.queue.outcomes import OnPublished
 from zconnector.queue.store import EVENTS, Delete
 from zconnector.settings import QueueSettings
@@ -86,7 +86,7 @@ class Retained:
         self._messages = messages
         self._events: dict[int, Event] = {}
         self._by_uuid: dict[str, Event] = {}
-        self._lanes: dict[IndexKey, Lane] = {}
+        self._lanes = Lanes()
         self._finals: dict[str, int] = {}
         """The first final reply of those visible, by the uuid that it answers."""
         self._broadcast: deque[int] = deque()
@@ -170,8 +170,7 @@ class Retained:
 
     def after(self, lane: IndexKey, position: int) -> Event | None:
         """The oldest event beyond a position that a lane leads to."""
-        keys = self._lanes.get(lane)
-        key = None if keys is None else keys.after(position)
+        key = self._lanes.after(lane, position)
         return None if key is None else self._events[key]
 
     def admit(self, message: Message, size: int, now: Instant, *, force: bool = False) -> Event | None:
@@ -223,11 +222,7 @@ class Retained:
         if self._events.pop(event.key, None) is None:
             del self._coming[event.key]
         else:
-            for lane in event.lanes:
-                keys = self._lanes[lane]
-                keys.remove(event.key)
-                if not keys:
-                    del self._lanes[lane]
+            self._lanes.remove(event.lanes, event.key)
             if self._finals.get(event.reference) == event.key:
                 self._next_final(event)
         if event.message is not None:
@@ -307,16 +302,11 @@ class Retained:
         return shown
 
     def _show(self, event: Event) -> None:
-        key, lanes = event.key, self._lanes
+        key = event.key
         self._events[key] = event
         self._first_is_known = False
         self._commits.agenda.by(event.expires)
-        for lane in event.lanes:
-            keys = lanes.get(lane)
-            if keys is None:
-                lanes[lane] = Lane(key)
-            else:
-                keys.append(key)
+        self._lanes.append(event.lanes, key)
         if event.is_final:
             known = self._finals.setdefault(event.reference, key)
             if known != key and self._events[known].is_unreceipted:

@@ -147,11 +147,17 @@ def _folded(writes: Sequence[Write]) -> dict[str, tuple[_Changes, _Changes]]:
 
 
 def _perform(transaction: Transaction, table: _Table, changes: _Changes) -> None:
-    rows = [(key, value) for key, value in changes.items() if value is not None]
-    for part in parts([row for row in rows if len(row[1]) <= LARGE], _AT_ONCE):
+    rows: list[tuple[Key, bytes]] = []
+    large: list[tuple[Key, bytes]] = []
+    gone: list[Key] = []
+    for key, value in changes.items():
+        if value is None:
+            gone.append(key)
+        else:
+            (rows if len(value) <= LARGE else large).append((key, value))
+    for part in parts(rows, _AT_ONCE):
         transaction.execute(table.put[len(part)], [each for row in part for each in row])
-    for row in rows:
-        if len(row[1]) > LARGE:
-            transaction.execute(table.put[1], row)
-    for keys in parts([key for key, value in changes.items() if value is None], _AT_ONCE):
+    for row in large:
+        transaction.execute(table.put[1], row)
+    for keys in parts(gone, _AT_ONCE):
         transaction.execute(table.drop[len(keys)], keys)

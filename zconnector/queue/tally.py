@@ -38,7 +38,8 @@ class Tally:
             counts = self._kinds[kind] = _Counts()
         counts.known += by
         counts.states[command.state] += by
-        self._tidy(kind, counts)
+        if by < 0:
+            self._tidy(kind, counts)
 
     def move(self, command: Command, before: State, after: State) -> None:
         """It went from one state to another."""
@@ -51,7 +52,8 @@ class Tally:
         kind = command.name, command.major
         counts = self._kinds[kind]
         counts.bytes += by
-        self._tidy(kind, counts)
+        if not counts.known:
+            self._tidy(kind, counts)
 
     def _tidy(self, kind: Kind, counts: _Counts) -> None:
         if not counts.known and not counts.bytes:

@@ -153,7 +153,7 @@ class Driver:
 
     def calls(self, calls: Iterable[Call]) -> None:
         """Calls at the door that came together: one step."""
-        self._enter(lambda: self._called(calls, self.now()))
+        self._enter(self._called, calls, self.now())
 
     def _called(self, calls: Iterable[Call], now: Instant) -> Actions:
         call = self.machine.call

@@ -28,13 +28,16 @@ Bindings = Sequence[Any]
 Rows = list[tuple[Any, ...]]
 
 
+_ERRORS = (apsw.Error, OverflowError)
+"""What the library raises; the latter for an int beyond SQLite's 64 bits."""
+
+
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
+    """Around what is done rarely: to enter such a context costs as much as a small statement."""
     try:
         yield
-    except apsw.Error as error:
-        raise StorageError(f"{what}: {error}") from error
-    except OverflowError as error:  # an int beyond SQLite's 64 bits
+    except _ERRORS as error:
         raise StorageError(f"{what}: {error}") from error
 
 
@@ -46,8 +49,10 @@ class Transaction:
 
     def execute(self, sql: str, bindings: Bindings = ()) -> Rows:
         """Run a statement and return all its rows. Raises StorageError."""
-        with _translated("write"):
+        try:
             return self._connection.execute(sql, bindings).fetchall()
+        except _ERRORS as error:
+            raise StorageError(f"write: {error}") from error
 
     def execute_many(self, sql: str, rows: Iterable[Bindings]) -> None:
         """Run a statement once for each row of bindings. Raises StorageError."""
@@ -126,12 +131,16 @@ class Database:
 
         Raises StorageError when the disk refuses; then nothing of it is stored.
         """
-        with _translated("begin"):
+        try:
             self._writer.execute("BEGIN IMMEDIATE")
+        except _ERRORS as error:
+            raise StorageError(f"begin: {error}") from error
         try:
             yield Transaction(self._writer)
-            with _translated("commit"):
+            try:
                 self._writer.execute("COMMIT")
+            except _ERRORS as error:
+                raise StorageError(f"commit: {error}") from error
         except BaseException:
             # SQLite itself ends the transaction on some errors (a full disk, an I/O error).
             if self._writer.in_transaction:
@@ -141,8 +150,10 @@ class Database:
 
     def read(self, sql: str, bindings: Bindings = ()) -> Rows:
         """All rows of a query over what is committed. Not for the writer's thread. Raises StorageError."""
-        with _translated("read"):
+        try:
             return self._reader.execute(sql, bindings).fetchall()
+        except _ERRORS as error:
+            raise StorageError(f"read: {error}") from error
 
     def each(self, sql: str, bindings: Bindings = ()) -> Iterator[tuple[Any, ...]]:
         """Like `read`, row by row, for results that do not fit in memory. Raises StorageError."""

@@ -111,7 +111,8 @@ class Tokens(RuleBasedStateMachine):
             assert valid, f"{uuid}: the token of no lease that lasts had an effect"
             assert uuid not in self.ended, "settled twice"
             if outcome == "progress":
-                self.held[uuid] = (token, self.bench.mono + LEASE)
+                lasts, _ = self.held[uuid]
+                assert lasts == token, "told that a lease lasts which is over"
                 return []
             self.held.pop(uuid, None)
             if outcome != "nak" or self.counted[uuid] >= ATTEMPTS:
@@ -165,6 +166,8 @@ class Tokens(RuleBasedStateMachine):
         valid = self.held.get(uuid, ("", 0.0))[0] == token
         delay = data.draw(st.sampled_from([None, 0, 1_000])) if outcome == "nak" else None
         settlement = Settlement(uuid, token, outcome, delay)  # type: ignore[arg-type]
+        if valid and outcome == "progress" and self.find(uuid).state is State.LEASED:
+            self.held[uuid] = (token, self.bench.mono + LEASE)
         done = self.settled(uuid, token, outcome, valid=valid)
         self.bench.do(self.bench.queue.settle([settlement], self.bench.now, done))
 
