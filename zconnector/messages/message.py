@@ -30,6 +30,8 @@ class Message:
     header: Header
     payload: bytes = b""
     flags: Flag = field(default=Flag.NONE)
+    digest: str = field(default="", init=False, repr=False, compare=False)
+    """Of a command's body, once `body_digest` has made it."""
 
     def with_fields(self, **fields: Any) -> Message:
         """The same message with some routing fields set anew; unknown ones are kept."""
@@ -78,15 +80,15 @@ _SHA256 = hashlib.sha256()
 
 def body_digest(command: Message) -> str:
     """What must be equal for two commands of one uuid to be the same (DESIGN section 3, promise 3)."""
-    header = command.header
-    parts = (
-        f"{command.text('type')}\0{command.text('command')}\0{header.get('major', 0)}\0"
-        f"{'admin' if header.get('admin') else ''}\0"
-    )
-    digest = _SHA256.copy()
-    digest.update(parts.encode())
-    digest.update(command.payload)
-    return digest.hexdigest()
+    if not command.digest:
+        of = command.header.get
+        admin = "admin" if of("admin") else ""
+        parts = f"{of('type', '')}\0{of('command', '')}\0{of('major', 0)}\0{admin}\0"
+        digest = _SHA256.copy()
+        digest.update(parts.encode())
+        digest.update(command.payload)
+        command.digest = digest.hexdigest()
+    return command.digest
 
 
 _RECEIPTS = hashlib.sha1(

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from zconnector.actions import Actions, Link, Transmit
+import pytest
+
+from zconnector.actions import Actions, Caller, Link, Respond, Stop, Transmit
 from zconnector.clock import Instant, SystemClock
 from zconnector.messages import Kind, Message
 from zconnector.messages.codec import Frames, decode
@@ -15,6 +17,10 @@ from zconnector.runtime.performer import Args, Performer
 
 def event(name: str) -> Message:
     return Message(Kind.EVENT, {"uuid": name, "topic": "t", "event": "e"})
+
+
+def answer(call: int) -> Respond:
+    return Respond(Caller(b"", call))
 
 
 class Wire:
@@ -85,6 +91,40 @@ async def test_what_is_refused_at_the_end_of_a_wake_takes_its_other_way() -> Non
     wire.performer.end_wake()
     await asyncio.sleep(0)
     assert wire.sent == [(2, ["a"])]
+
+
+async def test_what_follows_from_an_action_comes_after_what_was_asked_before() -> None:
+    wire = Wire()
+    answered: list[int] = []
+
+    def respond(action: Respond) -> None:
+        answered.append(action.caller.call)
+        if action.caller.call == 1:
+            wire.performer.perform([answer(3)])
+
+    wire.performer.respond = respond
+    wire.performer.perform([answer(1), answer(2)])
+    assert answered == [1, 2, 3]
+    wire.performer.perform([answer(4)])
+    assert answered == [1, 2, 3, 4], "nothing is performed twice"
+
+
+async def test_nothing_follows_a_stop() -> None:
+    wire = Wire()
+    answered: list[int] = []
+    wire.performer.respond = lambda action: answered.append(action.caller.call)
+    wire.performer.perform([answer(1), Stop(), answer(2)])
+    assert answered == [1]
+
+
+async def test_what_comes_after_an_action_that_raised_is_dropped() -> None:
+    wire = Wire()
+    with pytest.raises(RuntimeError, match="without a door"):
+        wire.performer.perform([answer(1), answer(2)])
+    answered: list[int] = []
+    wire.performer.respond = lambda action: answered.append(action.caller.call)
+    wire.performer.perform([answer(3)])
+    assert answered == [3]
 
 
 async def test_after_a_wake_turns_are_gathered_again() -> None:

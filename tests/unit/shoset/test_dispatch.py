@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zconnector.errors import Reason
-from zconnector.shoset.dispatch import SerialTry, Verdict
+from zconnector.shoset.dispatch import BURST, Burst, SerialTry, Verdict
 
 
 def a_try(routes: str = "abc", budget: float = 3.0, *, first: str | None = None) -> SerialTry[str]:
@@ -72,6 +72,27 @@ def test_the_orders_of_successive_commands_do_not_depend_on_each_other() -> None
     orders = ["".join(SerialTry.over("abc", 1.0, 0.0, rng).routes)[0] for _ in range(draws + 1)]
     pairs = Counter(pairwise(orders))
     assert chi_square(pairs, 9, draws) < 26.125  # 8 degrees of freedom, p = 0.001
+
+
+def test_a_burst_keeps_its_order_as_long_as_it_has_the_same_routes() -> None:
+    burst: Burst[str] = Burst(random.Random(3))
+    routes = list("abcdefgh")
+    first = burst.order(routes, 0.0)
+    assert sorted(first) == routes
+    assert burst.order(routes, BURST * 0.9) == first
+    assert burst.order(routes[::-1], BURST * 0.9) == first, "they are the same, however they are given"
+    assert burst.order(routes, BURST) != first
+
+
+def test_a_burst_notices_that_a_route_has_gone_also_from_the_list_it_was_given() -> None:
+    burst: Burst[str] = Burst(random.Random(3))
+    routes = list("abc")
+    order = burst.order(routes, 0.0)
+    order.clear()
+    assert sorted(burst.order(routes, 0.0)) == routes, "the order given is the caller's own"
+    routes.remove("b")
+    assert sorted(burst.order(routes, 0.0)) == ["a", "c"]
+    assert sorted(burst.order(["a", "d"], 0.0)) == ["a", "d"]
 
 
 def test_a_leading_route_that_is_none_of_them_changes_nothing() -> None:
