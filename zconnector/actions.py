@@ -80,6 +80,10 @@ class Caller(NamedTuple):
     call: int
 
 
+Call = tuple[Caller, str, Mapping[str, Any], bytes]
+"""A call at the door: who asks, operation, arguments, payload."""
+
+
 @dataclass(slots=True)
 class Respond:
     """Answer a call at the door: with a result, or with the refusal `error`."""

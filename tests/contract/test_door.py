@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 
-from zconnector.actions import Caller, Respond
+from zconnector.actions import Call, Caller, Respond
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.codec import decode, encode_one
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
+from zconnector.queue.asking import Answered
 from zconnector.queue.door import DoorClient, DoorServer
 from zconnector.queue.door_inner import InnerDoor
 
@@ -27,6 +28,8 @@ class Core:
 
     def __init__(self) -> None:
         self.waiting: dict[Caller, bytes] = {}
+        self.steps: list[int] = []
+        """How many calls came together, where the door tells them so."""
         self.cancelled: list[Caller] = []
         self.changed = asyncio.Condition()
         self.door: DoorServer | InnerDoor | None = None
@@ -42,6 +45,11 @@ class Core:
         else:
             self.door.respond(Respond(caller, {"op": op, **args}, payload))
         self._wake()
+
+    def calls(self, calls: Sequence[Call]) -> None:
+        self.steps.append(len(calls))
+        for call in calls:
+            self.call(*call)
 
     def cancel(self, caller: Caller) -> None:
         self.cancelled.append(caller)
@@ -89,7 +97,7 @@ async def core(context: Any, endpoint: str) -> AsyncIterator[Core]:
         made.door = DoorServer(context, endpoint, made.call, made.cancel)
         made.door.start()
     else:
-        made.door = InnerDoor(made.call, made.cancel)
+        made.door = InnerDoor(made.calls, made.cancel)
     yield made
     made.stop()
 
@@ -315,6 +323,113 @@ async def test_a_question_without_a_task_is_answered_refused_or_taken_back(
     with pytest.raises(Refusal) as caught:
         await client.ask("echo", {})
     assert caught.value.reason is Reason.SHUTTING_DOWN
+
+
+class Bunch:
+    """An asker of many at once."""
+
+    def __init__(self) -> None:
+        self.told: list[list[Answered]] = []
+        self.changed = asyncio.Event()
+
+    def hear(self, answers: list[Answered]) -> None:
+        self.told.append(answers)
+        self.changed.set()
+
+    @property
+    def answers(self) -> dict[int, Answered]:
+        return {answered.number: answered for answers in self.told for answered in answers}
+
+    async def until(self, count: int) -> dict[int, Answered]:
+        async with asyncio.timeout(10):
+            while len(self.answers) < count:
+                self.changed.clear()
+                await self.changed.wait()
+        return self.answers
+
+
+async def test_a_bunch_is_answered_each_by_its_number(client: DoorClient | InnerDoor, core: Core) -> None:
+    bunch = Bunch()
+    echo, refused, waits = client.ask_all(
+        [("echo", {"x": 1}, b"p"), ("refuse", {}, b""), ("wait", {}, b"w")], bunch.hear
+    )
+    assert bunch.told == []  # never before their numbers are known
+    answers = await bunch.until(2)
+    assert (answers[echo].args, answers[echo].payload) == ({"op": "echo", "x": 1}, b"p")
+    assert answers[echo].refusal is None
+    refusal = answers[refused].refusal
+    assert refusal is not None
+    assert (refusal.reason, refusal.detail, refusal.uuid) == (Reason.CONFLICT, "näin", "u-1")
+    await core.until(lambda: len(core.waiting) == 1)
+    (caller,) = core.waiting
+    assert core.door is not None
+    core.door.respond(Respond(caller, {"late": True}, b""))
+    assert (await bunch.until(3))[waits].args == {"late": True}
+
+
+async def test_calls_that_come_together_are_one_step_and_one_telling(core: Core) -> None:
+    if not isinstance(core.door, InnerDoor):
+        pytest.skip("a socket hands over one after the other")
+    bunch = Bunch()
+    core.door.ask_all([("echo", {}, b"")] * 20, bunch.hear)
+    core.door.ask_all([("echo", {}, b"")] * 3, bunch.hear)
+    await bunch.until(23)
+    assert core.steps == [20, 3]
+    assert [len(answers) for answers in bunch.told] == [23]
+
+
+async def test_one_of_a_bunch_is_taken_back_unless_it_is_answered(
+    client: DoorClient | InnerDoor, core: Core
+) -> None:
+    bunch = Bunch()
+    gone, answered = client.ask_all([("wait", {}, b"1"), ("wait", {}, b"2")], bunch.hear)
+    await core.until(lambda: len(core.waiting) == 2)
+    first, second = core.waiting
+    client.take_back(gone)
+    client.take_back(gone)
+    await core.until(lambda: core.cancelled == [first])
+    assert core.door is not None
+    core.door.respond(Respond(first, {}, b""))
+    core.door.respond(Respond(second, {}, b""))
+    assert set(await bunch.until(1)) == {answered}
+    client.take_back(answered)
+    assert await client.call("echo", {}) == ({"op": "echo"}, b"")  # whatever went before it has been heard
+    assert core.cancelled == [first]
+
+
+async def test_an_answer_on_its_way_to_the_asker_is_not_taken_back(core: Core) -> None:
+    if not isinstance(core.door, InnerDoor):
+        pytest.skip("only here is it known when it comes")
+    bunch = Bunch()
+    (number,) = core.door.ask_all([("echo", {}, b"")], bunch.hear)
+    core.door.take_back(number)
+    assert set(await bunch.until(1)) == {number}
+    assert core.cancelled == []
+
+
+async def test_a_closed_door_ends_a_bunch_and_refuses_the_next(
+    client: DoorClient | InnerDoor, core: Core
+) -> None:
+    bunch = Bunch()
+    client.ask_all([("wait", {}, b""), ("wait", {}, b"")], bunch.hear)
+    await core.until(lambda: len(core.waiting) == 2)
+    client.close()
+    client.ask_all([("echo", {}, b"")], bunch.hear)
+    answers = await bunch.until(3)
+    assert {each.refusal.reason for each in answers.values() if each.refusal} == {Reason.SHUTTING_DOWN}
+    assert all(each.refusal for each in answers.values())
+
+
+async def test_of_a_bunch_only_what_is_too_large_is_refused(client: DoorClient | InnerDoor) -> None:
+    if isinstance(client, InnerDoor):
+        pytest.skip("what is not encoded has no size here")
+    bunch = Bunch()
+    large, small = client.ask_all([("echo", {}, b"x" * 4_000_001), ("echo", {}, b"")], bunch.hear)
+    answers = await bunch.until(2)
+    refusal = answers[large].refusal
+    assert refusal is not None
+    assert refusal.reason is Reason.TOO_LARGE
+    assert answers[small].refusal is None
 
 
 async def test_a_burst_stays_in_order(client: DoorClient | InnerDoor, core: Core) -> None:

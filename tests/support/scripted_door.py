@@ -12,16 +12,18 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tests.support.bunches import Bunches
 from tests.support.scripted_queue import OPS, ScriptedQueue
 from zconnector.errors import Reason, Refusal
 
 Answer = tuple[dict[str, Any], bytes]
 
 
-class ScriptedDoor:
+class ScriptedDoor(Bunches):
     """A DoorPort. `calls` keeps what was asked, in order."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[tuple[str, dict[str, Any], bytes]] = []
         self.refusals: dict[str, list[Refusal]] = {}
         self.answers: dict[str, Callable[[Mapping[str, Any]], Any]] = {}

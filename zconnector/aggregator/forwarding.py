@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from zconnector.actions import Actions
@@ -16,6 +17,9 @@ from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
 
+_EVENT = Kind.EVENT
+"""A member of an enumeration costs as much as ten names (CPython 3.11)."""
+
 
 class Forwarding:
     """Sends over live sessions only. What finds none, or no room, is counted: the ends send it again."""
@@ -25,38 +29,41 @@ class Forwarding:
         self._identity = identity
         self._shoset = shoset
         self._burst: Burst[Peer] = Burst(rng)
+        self._receipt_dropped = self._counted("receipt_dropped")
+        self._delivery_dropped = self._counted("delivery_dropped")
+        self._event_dropped = self._counted("event_dropped")
         self.presence = 0
         """Number of the last PRESENCE."""
 
-    def members(self) -> list[Peer]:
+    def members(self) -> Sequence[Peer]:
         """The live sessions with cluster members."""
-        return self._shoset.peers(upward=True)
+        return self._shoset.above()
 
-    def connectors(self) -> list[Peer]:
+    def connectors(self) -> Sequence[Peer]:
         """The live sessions with connectors."""
-        return self._shoset.peers(upward=False)
+        return self._shoset.below()
 
     def connector(self, name: str) -> Peer | None:
         """The live session with the connector of that name."""
-        return next((peer for peer in self.connectors() if peer.name == name), None)
+        return self._shoset.below_named(name)
 
     def answer(
         self, peer: Peer, command: Message, event: str, reason: Reason, detail: str, now: Instant
     ) -> Actions:
         """Tell whoever a command came from what became of it."""
         message = receipt(command, event, reason=reason, detail=detail)
-        return self._shoset.send(peer, (message,), now, self._counted("receipt_dropped"))
+        return self._shoset.send(peer, (message,), now, self._receipt_dropped)
 
     def deliver(self, name: str, message: Message, now: Instant) -> Actions:
         """To the connector of that name."""
-        connector = self.connector(name)
+        connector = self._shoset.below_named(name)
         if connector is None:
             self.counters["recipient_away"] += 1
             return []
-        if message.kind is Kind.EVENT and "seq" in message.header and not connector.room_for_events:
+        if message.kind is _EVENT and "seq" in message.header and not connector.room_for_events:
             self.counters["event_dropped"] += 1  # it is FETCHed again
             return []
-        return self._shoset.send(connector, (message,), now, self._counted("delivery_dropped"))
+        return self._shoset.send(connector, (message,), now, self._delivery_dropped)
 
     def to_connectors(self, message: Message, now: Instant, *, but: str = "", of_type: str = "") -> Actions:
         """To every connector, or to those of a type; not to the one it came from (`but`)."""
@@ -64,10 +71,10 @@ class Forwarding:
         for connector in self.connectors():
             if connector.name == but or (of_type and connector.type != of_type):
                 continue
-            if message.kind is Kind.EVENT and not connector.room_for_events:
+            if message.kind is _EVENT and not connector.room_for_events:
                 self.counters["event_dropped"] += 1  # it is FETCHed
             else:
-                actions += self._shoset.send(connector, (message,), now, self._counted("event_dropped"))
+                actions += self._shoset.send(connector, (message,), now, self._event_dropped)
         return actions
 
     def to_a_member(
@@ -91,9 +98,8 @@ class Forwarding:
                 }
                 return self._shoset.send(peer, (Message(message.kind, answer, flags=Flag.ANSWER),), now)
             return []
-        rest = members[1:]
         return self._shoset.send(
-            members[0], (message,), now, lambda later: self._hand_on(peer, message, rest, later)
+            members[0], (message,), now, lambda later: self._hand_on(peer, message, members[1:], later)
         )
 
     def tell_presence(self, up: list[str], down: list[str], now: Instant) -> Actions:

@@ -18,14 +18,13 @@ A command under way is a flight:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from zconnector.actions import Actions, Reach, Then
 from zconnector.clock import Instant
-from zconnector.cluster.context import Context
+from zconnector.cluster.context import Context, of_tenant
 from zconnector.cluster.store import Reassign, Resolve, Resolved, entry_of
 from zconnector.errors import REASONS, Reason, Refusal, StorageError
 from zconnector.messages.kinds import Outcome
@@ -37,6 +36,10 @@ from zconnector.shoset.permissions import may_send
 
 ACCEPT_SLACK_MS = 30_000
 MAX_BUDGET_MS = 600_000
+_BEFORE_RESOLUTION, _AFTER_RESOLUTION = Reach("member.before_resolution"), Reach("member.after_resolution")
+_AFTER_FORWARD = Reach("member.after_forward")
+_ACCEPTED, _REJECTED, _TARGET_AWAY = Verdict.ACCEPTED, Verdict.REJECTED, Reason.TARGET_AWAY
+"""A member of an enumeration costs as much as ten names (CPython 3.11)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,11 +64,15 @@ class Flight:
     """Resolved by this flight: nobody before it can have handed a copy to the target."""
     declined: set[str] = field(default_factory=set)
     """Targets that certainly could not be reached."""
-    handed: Counter[Peer] = field(default_factory=Counter)
+    handed: dict[Peer, int] = field(default_factory=dict)
 
     @property
     def in_doubt(self) -> bool:
         return any(count > 0 for count in self.handed.values())
+
+    def took(self, peer: Peer, copies: int) -> None:
+        """An instance took a copy, or (-1) declined one."""
+        self.handed[peer] = self.handed.get(peer, 0) + copies
 
 
 class Commands:
@@ -84,14 +91,15 @@ class Commands:
 
     def received(self, origin: Peer, message: Message, now: Instant) -> Actions:
         """A copy of a command, from an aggregator instance."""
-        command = message.with_fields(tenant=origin.tenant)
+        command = of_tenant(message, origin.tenant)
         refusal = self._forbidden(command)
         if refusal is not None:
             return self._refuse(origin, command, refusal, now)
         key = _key(origin.tenant, command.uuid)
         digest = body_digest(command)
-        budget = min(max(command.number("budget", command.number("timeout")), 1), MAX_BUDGET_MS)
-        ends = now.mono + budget / 1000
+        header = command.header
+        budget: int = header["budget"] if "budget" in header else header["timeout"]
+        ends = now.mono + min(max(budget, 1), MAX_BUDGET_MS) / 1000
         flight = self._flights.get(key)
         if flight is not None:
             return self._join(flight, origin, command, digest, ends, now)
@@ -103,13 +111,14 @@ class Commands:
 
     def receipt(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """A receipt, from the instance that it came by."""
-        event = message.with_fields(tenant=peer.tenant)
+        event = of_tenant(message, peer.tenant)
+        name = event.text("event")
         key = _key(peer.tenant, event.reference)
         flight = self._flights.get(key)
-        if event.text("event") == Outcome.NO_ROUTE:
+        if name == Outcome.NO_ROUTE:
             if flight is None:
                 return []
-            flight.handed[peer] -= 1
+            flight.took(peer, -1)
             self._trace(event, peer, now)
             return self._tries.decline(key, peer, _reason(event), event.text("detail"), now)
         self._trace(event, peer, now)
@@ -120,8 +129,8 @@ class Commands:
         if event.text("source") != flight.target:
             self._context.counters["receipt_of_another"] += 1
             return []
-        rejected = event.text("event") == Outcome.REJECTED
-        return self._tries.settle(key, Verdict.REJECTED if rejected else Verdict.ACCEPTED, event, now)
+        verdict = _REJECTED if name == Outcome.REJECTED else _ACCEPTED
+        return self._tries.settle(key, verdict, event, now)
 
     def lost(self, peer: Peer, now: Instant) -> Actions:
         """An aggregator instance is gone."""
@@ -153,16 +162,18 @@ class Commands:
         return f"a receipt of connector {flight.target}{over}"
 
     def _trace(self, event: Message, peer: Peer, now: Instant) -> None:
-        reason = f" {event.text('reason')}" if "reason" in event.header else ""
-        source = f" of {event.text('source')}" if "source" in event.header else ""
-        about = (event.text("event"), reason, source, peer.instance)
-        what = "receipt {}{}{}, over instance {}"
-        self._context.traces.add(peer.tenant, event.reference, now.wall, what, *about)
+        header = event.header
+        reason = f" {header['reason']}" if "reason" in header else ""
+        source = f" of {header['source']}" if "source" in header else ""
+        what, name = "receipt {}{}{}, over instance {}", event.text("event")
+        traces = self._context.traces
+        traces.add(peer.tenant, event.reference, now.wall, what, name, reason, source, peer.instance)
 
     # ---- resolution
 
     def _forbidden(self, command: Message) -> Refusal | None:
-        source = self._context.components.connector(command.text("tenant"), command.text("source"))
+        header = command.header
+        source = self._context.components.connector(header["tenant"], header.get("source", ""))
         if source is None:
             return Refusal(Reason.NOT_PERMITTED, f"{command.text('source')!r} is not declared here")
         if not may_send(source.permissions, command):
@@ -186,9 +197,10 @@ class Commands:
             self._flights[flight.key] = flight
             return self._resolved(flight, known, now)
         self._flights[flight.key] = flight
-        entry = entry_of(command.with_fields(target=candidate), "COMMAND", now.wall)
+        flight.command = command = command.with_fields(target=candidate)
+        entry = entry_of(command, "COMMAND", now.wall)
         resolve = Resolve(flight.tenant, command.uuid, flight.digest, candidate, entry)
-        return [Reach("member.before_resolution"), *self._commit(flight, resolve)]
+        return [_BEFORE_RESOLUTION, *self._commit(flight, resolve)]
 
     def _candidate(self, flight: Flight, now: Instant) -> str | Refusal:
         """A connector that may have the command, or why there is none."""
@@ -212,7 +224,7 @@ class Commands:
         def committed(now: Instant, results: Sequence[Any]) -> Actions:
             if self._flights.get(flight.key) is not flight:
                 return []
-            return [Reach("member.after_resolution"), *self._resolved(flight, results[0], now)]
+            return [_AFTER_RESOLUTION, *self._resolved(flight, results[0], now)]
 
         def failed(now: Instant) -> Actions:
             if self._flights.pop(flight.key, None) is not flight:
@@ -244,15 +256,18 @@ class Commands:
     # ---- forwarding
 
     def _forward(self, flight: Flight, now: Instant) -> Actions:
+        command = flight.command
+        if command.header.get("target") != flight.target:
+            command = command.with_fields(target=flight.target)
         return self._tries.start(
             flight.key,
-            flight.command.with_fields(target=flight.target),
+            command,
             self._context.presence.routes(flight.tenant, flight.target),
             max(0.0, flight.ends - now.mono),
             flight,
             now,
             first=flight.origin,
-            without_routes=Reason.TARGET_AWAY,
+            without_routes=_TARGET_AWAY,
         )
 
     def _send(
@@ -260,16 +275,16 @@ class Commands:
     ) -> Actions:
         """Send one copy and keep count of it."""
         flight = self._flights[_key(peer.tenant, messages[0].uuid)]
-        flight.handed[peer] += 1
-        what, about = "forwarded to {} over instance {}", (flight.target, peer.instance)
-        self._context.traces.add(flight.tenant, flight.command.uuid, now.wall, what, *about)
+        flight.took(peer, 1)
+        uuid, what = flight.command.uuid, "forwarded to {} over instance {}"
+        self._context.traces.add(flight.tenant, uuid, now.wall, what, flight.target, peer.instance)
 
         def not_taken(later: Instant) -> Actions:
-            flight.handed[peer] -= 1
+            flight.took(peer, -1)
             return refused(later) if refused else []
 
         sent = self._context.sessions.send(peer, messages, now, not_taken)
-        return [*sent, Reach("member.after_forward")]
+        return [*sent, _AFTER_FORWARD]
 
     def _ended(self, dispatch: Dispatch[Flight], ending: Ending, now: Instant) -> Actions:
         flight = dispatch.context

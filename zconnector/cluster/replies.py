@@ -13,7 +13,7 @@ from typing import Any
 
 from zconnector.actions import Actions, Reach
 from zconnector.clock import Instant
-from zconnector.cluster.context import Context
+from zconnector.cluster.context import Context, of_tenant
 from zconnector.cluster.store import AppendReply, entry_of
 from zconnector.errors import StorageError
 from zconnector.messages.kinds import CONFIRMED_AT_ONCE, Kind
@@ -23,6 +23,8 @@ from zconnector.shoset.peers import Peer
 RECENT = 20_000
 """Journalled replies that are remembered without asking the store."""
 
+_EVENT = Kind.EVENT
+"""A member of an enumeration costs as much as ten names (CPython 3.11)."""
 _ReplyId = tuple[str, str]
 """Tenant and uuid."""
 
@@ -49,13 +51,12 @@ class Replies:
 
     def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """A reply, from the instance it came by. Journalled at the next `flush`."""
-        reply = message.with_fields(tenant=peer.tenant)
+        reply = of_tenant(message, peer.tenant)
         identity = (peer.tenant, reply.uuid)
-        known = identity in self._recent or identity in self._pending
-        if not known and len(self._pending) >= self._limit:
-            self._context.counters["reply_refused"] += 1
-            return []  # its outbox sends it again
-        if not known:
+        if identity not in self._pending and identity not in self._recent:
+            if len(self._pending) >= self._limit:
+                self._context.counters["reply_refused"] += 1
+                return []  # its outbox sends it again
             self._pending[identity] = _Held()
             self._batch.append(AppendReply(peer.tenant, entry_of(reply, "REPLY", now.wall)))
         recipient = reply.text("recipient")
@@ -63,7 +64,7 @@ class Replies:
 
     def confirmed(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """A CONFIRM of the connector that received replies, for the one that made them."""
-        confirm = message.with_fields(tenant=peer.tenant)
+        confirm = of_tenant(message, peer.tenant)
         ready: list[list[Any]] = []
         for uuid in _uuids(message):
             identity = (peer.tenant, uuid)
@@ -123,7 +124,7 @@ class Replies:
 
 def is_reply(event: Message) -> bool:
     """Whether an event is for one connector: a reply to a command or to an event."""
-    return event.kind is Kind.EVENT and bool(event.text("recipient"))
+    return event.kind is _EVENT and bool(event.header.get("recipient"))
 
 
 def _uuids(confirm: Message) -> Iterator[str]:

@@ -32,9 +32,13 @@ from zconnector.messages.message import Message
 from zconnector.storage.port import Store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """One line of the journal, before it has a number."""
+    """One line of the journal, before it has a number.
+
+    Nobody changes it, nor what appends it. They are not frozen all the same: each would take three times as
+    long to make, and every command makes four.
+    """
 
     kind: str
     """COMMAND, REPLY or EVENT."""
@@ -59,7 +63,7 @@ class Recorded(NamedTuple):
     damage: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resolve:
     """Which connector a command goes to: `candidate`, unless the uuid is known already.
 
@@ -92,7 +96,7 @@ class Resolved(NamedTuple):
     """Made (or moved) by this write."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendEvent:
     """A broadcast event: the next number of the tenant's sequence, unless its uuid has one."""
 
@@ -100,7 +104,7 @@ class AppendEvent:
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppendReply:
     """A reply, journalled beside the commands; once for each uuid."""
 

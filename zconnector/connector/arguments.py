@@ -14,6 +14,8 @@ _MAX_HEADER = 65_536
 def text(args: Args, name: str, *, limit: int = _MAX_HEADER) -> str:
     """A string of at most so many bytes; absent: empty. Raises Refusal (BAD_ARGUMENT)."""
     value = args.get(name, "")
+    if type(value) is str and len(value) <= limit and value.isascii():  # as most are
+        return value
     if not isinstance(value, str):
         raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be str, not {type(value).__name__}")
     if len(value.encode("utf-8", "replace")) > limit:

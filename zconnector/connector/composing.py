@@ -9,7 +9,7 @@ from typing import Any
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one
-from zconnector.messages.fields import WISHES, check_field
+from zconnector.messages.fields import WISHES, broken_rule_of
 from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Kind
 from zconnector.messages.message import Message
 from zconnector.settings import ConnectorSettings
@@ -58,9 +58,8 @@ class Composer:
                 value = args[name]
                 if value:  # what is not wished for is not said
                     header[name] = value
-        for name, value in header.items():
-            if name in args and (broken := check_field(name, value)):  # the others are our own
-                raise Refusal(Reason.BAD_ARGUMENT, broken, str(uuid)[:64])
+        if broken := broken_rule_of(header):
+            raise Refusal(Reason.BAD_ARGUMENT, broken, str(uuid)[:64])
         for name in ("type", "command"):
             if not header[name]:
                 raise Refusal(Reason.BAD_ARGUMENT, f"{name} is missing", uuid)

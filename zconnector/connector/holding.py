@@ -126,7 +126,8 @@ def _settlement(item: Args, payload: bytes) -> Settlement:
     if outcome not in _OUTCOMES:
         detail = f"outcome must be one of {', '.join(_OUTCOMES)} (got {str(outcome)[:40]!r})"
         raise Refusal(Reason.BAD_ARGUMENT, detail)
-    event = arguments.text(item, "event", limit=256)
+    # An `ack`, as most are, has neither event nor error, neither delay nor extension.
+    event = arguments.text(item, "event", limit=256) if "event" in item else ""
     if event in ("SUCCES", "FAIL"):
         raise Refusal(Reason.BAD_ARGUMENT, f"event must not be {event}: say ack or fail")
     return Settlement(
@@ -134,9 +135,9 @@ def _settlement(item: Args, payload: bytes) -> Settlement:
         token=arguments.text(item, "token", limit=64),
         outcome=cast(Verb, outcome),
         delay=arguments.number(item, "delay", 0, MAX_PAUSE_MS, 0) if "delay" in item else None,
-        error=clipped(arguments.text(item, "error", limit=65_536)),
+        error=clipped(arguments.text(item, "error", limit=65_536)) if "error" in item else "",
         event=event,
-        extend=arguments.number(item, "extend", 0, MAX_LEASE_MS, 0),
+        extend=arguments.number(item, "extend", 0, MAX_LEASE_MS, 0) if "extend" in item else 0,
         payload=payload,
     )
 

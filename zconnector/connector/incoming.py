@@ -31,6 +31,12 @@ ADMIN_COMMANDS = (
 )
 
 
+_EVENTS = {"REFUSED": Outcome.REJECTED, "FAILED": Outcome.NO_ROUTE}
+"""What the receipt says, unless the command is taken."""
+_AFTER_RECEIPT, _AFTER_CONFIRM = Reach("target.after_receipt"), Reach("source.reply_after_confirm")
+_CONFIRM = Kind.CONFIRM
+
+
 class Incoming:
     """Commands, events and replies that others sent to this connector."""
 
@@ -82,12 +88,13 @@ class Incoming:
 
     def check(self, command: Message, now: Instant) -> Refusal | None:
         """Why a command that is not known here must not be taken."""
-        late = now.wall - command.number("accept_until") - GRACE_MS
+        header = command.header
+        late = now.wall - header["accept_until"] - GRACE_MS
         if late > 0:
             detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"
             return Refusal(Reason.EXPIRED, detail, command.uuid)
-        name = command.text("command")
-        if command.header.get("admin"):
+        if header.get("admin"):
+            name = command.text("command")
             if name in ADMIN_COMMANDS:
                 return None
             detail = f"{name!r} is no admin command; there are {', '.join(ADMIN_COMMANDS)}"
@@ -97,20 +104,13 @@ class Incoming:
     def _answer(self, peer: Peer, command: Message, offered: Offered, now: Instant) -> Actions:
         """The receipt of a command, over the session it came by, else over any."""
         self.counters[f"commands.{offered.outcome}"] += 1
-        events = {"REFUSED": Outcome.REJECTED, "FAILED": Outcome.NO_ROUTE}
-        event = events.get(offered.outcome, Outcome.ON_GOING)
-        message = receipt(
-            command,
-            event,
-            source=self._identity.name,
-            reason=str(offered.reason or ""),
-            detail=offered.detail,
-        )
-        fields = {"uuid": command.uuid, "outcome": offered.outcome, "reason": message.text("reason")}
+        event, reason = _EVENTS.get(offered.outcome, Outcome.ON_GOING), str(offered.reason or "")
+        message = receipt(command, event, source=self._identity.name, reason=reason, detail=offered.detail)
+        fields = {"uuid": command.uuid, "outcome": offered.outcome, "reason": reason}
         actions: Actions = [Note("debug", "command received", fields)]
         actions += self.back(peer, message, now)
         if event == Outcome.ON_GOING:
-            actions.append(Reach("target.after_receipt"))
+            actions.append(_AFTER_RECEIPT)
         # A completed command that came again has put its reply into the outbox once more.
         return actions + self._flush(now) if offered.outcome == "DUPLICATE" else actions
 
@@ -122,12 +122,13 @@ class Incoming:
         def committed(later: Instant, published: Published) -> Actions:
             if published.outcome not in ("STORED", "DUPLICATE"):
                 return []  # not confirmed: its sender keeps it and sends it again
-            what = ("reply {} of {} stored", event.text("event"), event.text("source"))
-            self._traces.add(self._identity.tenant, event.reference, later.wall, *what)
-            forgotten = self._queue.forget_unknown(event.reference, later)
-            if not event.text("source"):
+            reference, name, source = event.reference, event.text("event"), event.text("source")
+            tenant, what = self._identity.tenant, "reply {} of {} stored"
+            self._traces.add(tenant, reference, later.wall, what, name, source)
+            forgotten = self._queue.forget_unknown(reference, later)
+            if not source:
                 return forgotten  # nobody to confirm it to: an aggregator always says whose it is
-            return forgotten + self.confirms.add(peer, event.text("source"), event.uuid, later)
+            return forgotten + self.confirms.add(peer, source, event.uuid, later)
 
         self.counters["replies"] += 1
         return self._queue.publish(event, now, outbox=False, done=committed)
@@ -135,8 +136,8 @@ class Incoming:
     def _confirm(self, peer: Peer, source: str, uuids: list[str], now: Instant) -> Actions:
         entries = [[uuid, 0] for uuid in uuids]
         header = {"entries": entries, "source": self._identity.name, "recipient": source}
-        sent = self.back(peer, Message(Kind.CONFIRM, header), now)
-        return [*sent, Reach("source.reply_after_confirm")]
+        sent = self.back(peer, Message(_CONFIRM, header), now)
+        return [*sent, _AFTER_CONFIRM]
 
     def event(self, event: Message, now: Instant) -> Actions:
         """A broadcast event; one that cannot be stored stays missing, and is fetched."""
@@ -153,8 +154,12 @@ class Incoming:
 
     def back(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """Send over the session that something came by; when it is gone or full, over another."""
-        others = [p for p in self._shoset.peers(upward=True) if p is not peer]
-        return self._over([peer, *others], message, now)
+
+        def refused(later: Instant) -> Actions:
+            others = [p for p in self._shoset.above() if p is not peer]
+            return self._over(others, message, later)
+
+        return self._shoset.send(peer, (message,), now, refused)
 
     def _over(self, peers: list[Peer], message: Message, now: Instant) -> Actions:
         if not peers:

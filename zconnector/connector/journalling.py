@@ -30,6 +30,7 @@ _BESIDE = 48
 _RECEIPTS_FIRST = 0.25
 """Share of an instance's credit that is left to receipts."""
 AGAIN_FIRST, AGAIN_LIMIT = 1.0, 30.0
+_COMMAND = Kind.COMMAND
 LINGER = 0.02
 """Seconds; a full JOURNAL goes at once."""
 
@@ -75,7 +76,7 @@ class Journalling:
         return self.flush(now)
 
     def _flush(self, now: Instant) -> Actions:
-        live = self._shoset.peers(upward=True)
+        live = self._shoset.above()
         peers = [peer for peer in live if peer.room > peer.credit * _RECEIPTS_FIRST]
         if not peers:
             for peer in live:
@@ -119,19 +120,22 @@ class Journalling:
         return self._due if self._uuid else self._gathered or 0.0
 
     def _send(self, peer: Peer, now: Instant) -> Actions:
-        records, notes = self._queue.journal.first(MAX_RECORDS)
+        journal = self._queue.journal
+        records, notes = journal.first(MAX_RECORDS)
         entries: list[dict[str, Any]] = []
         payloads: list[bytes] = []
         self._keys = []
-        headers = size = 0
+        headers = sizes = 0
         for key, message in records:
-            headers += self._queue.journal.header_size(key, message) + _BESIDE
-            size += len(message.payload)
-            if entries and (headers > MAX_HEADERS or size > MAX_PAYLOADS):
+            payload = message.payload
+            size = len(payload)
+            headers += journal.header_size(key, message) + _BESIDE
+            sizes += size
+            if entries and (headers > MAX_HEADERS or sizes > MAX_PAYLOADS):
                 break
-            kind = "COMMAND" if message.kind is Kind.COMMAND else "REPLY"
-            entries.append({**message.header, "kind": kind, "size": len(message.payload)})
-            payloads.append(message.payload)
+            kind = "COMMAND" if message.kind is _COMMAND else "REPLY"
+            entries.append({**message.header, "kind": kind, "size": size})
+            payloads.append(payload)
             self._keys.append(key)
         self._cut = len(self._keys) < len(self._queue.journal)
         self._uuid = fresh_uuid(self._rng)

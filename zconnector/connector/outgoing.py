@@ -33,6 +33,10 @@ from zconnector.shoset.shoset import Shoset
 from zconnector.shoset.traces import Traces
 
 _MAX_IN_FLIGHT = 10_000
+_BEFORE_SEND, _AFTER_SEND = Reach("source.before_send"), Reach("source.after_send")
+_AFTER_RECEIPT = Reach("source.after_receipt")
+_ACCEPTED, _NO_AGGREGATOR = Verdict.ACCEPTED, Reason.NO_AGGREGATOR
+"""A member of an enumeration costs as much as ten names (CPython 3.11)."""
 
 
 class Outgoing:
@@ -80,26 +84,27 @@ class Outgoing:
             Refusal: BAD_ARGUMENT, TOO_LARGE, BUSY; CONFLICT with one of the same uuid under way.
         """
         command = self.composer.command(args, payload, now)
-        under_way, waiting = self._tries.get(command.uuid), self._waiting.get(command.uuid)
+        uuid = command.uuid
+        under_way, waiting = self._tries.get(uuid), self._waiting.queued.get(uuid)
         if under_way is not None:
             return self._join(command, under_way.message, under_way.context.senders, caller)
         if waiting is not None:
             return self._join(command, waiting.command, waiting.senders, caller)
-        if len(self) >= _MAX_IN_FLIGHT:
-            raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", command.uuid)
-        doubt = self._queue.is_unknown(command.uuid)
+        in_flight = len(self._tries) + len(self._waiting.queued)
+        if in_flight >= _MAX_IN_FLIGHT:
+            raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", uuid)
+        doubt = self._queue.is_unknown(uuid)
         if not doubt:
-            self._queue.check_unknown_room(command.uuid, len(self))
+            self._queue.check_unknown_room(uuid, in_flight)
         self.counters["sent"] += 1
-        self._trace(command.uuid, now, "given by a worker{}", _by(command))
+        self._trace(uuid, now, "given by a worker{}", _by(command))
         ends = now.mono + (command.number("accept_until") - now.wall) / 1000
         queued = Queued(command, Senders([caller]), ends, doubt)
         self._senders[caller] = queued.senders
         if ends <= now.mono:
             return self._tell(queued, _ending_unread(), now)
         if not queued.doubt:
-            self._waiting.add(queued)
-            return self._let_in(now)
+            return self._begin(queued, now)
         # Before this copy can be stored anywhere it is on the disk that the FAIL waits for it too.
         self._waiting.hold(queued)
         return self._queue.remember_unknown(
@@ -130,21 +135,37 @@ class Outgoing:
         for caller in senders.callers:
             self._senders.pop(caller, None)
 
-    def _routes(self, spent: frozenset[Peer]) -> list[Peer]:
+    def _routes(self, spent: frozenset[Peer]) -> Sequence[Peer]:
         """The live instances without those spent; when all are, they may be asked again."""
-        live = self._shoset.peers(upward=True)
-        return [peer for peer in live if peer not in spent] or live
+        live = self._shoset.above()
+        return ([peer for peer in live if peer not in spent] or live) if spent else live
 
     def _may_go(self, line: Line) -> bool:
         """Without any instance all go: each hears of it at once."""
         name, spent = line
         routes = self._routes(spent)
-        return not routes or any(self._places.free_for(peer, name) for peer in routes)
+        for peer in routes:
+            if self._places.free_for(peer, name):
+                return True
+        return not routes
 
     def _any_place(self) -> bool:
         """False: nobody may go, however many wait."""
-        live = self._shoset.peers(upward=True)
+        live = self._shoset.above()
         return not live or any(self._places.free_for_some(peer) for peer in live)
+
+    def _begin(self, queued: Queued, now: Instant) -> Actions:
+        """At once, where nobody waits and there is a place: as if it had come to wait, and been let in."""
+        if self._waiting.queued or self._letting_in or not self._may_go(queued.line):
+            self._waiting.add(queued)
+            return self._let_in(now)
+        self._waiting.count(queued)
+        self._letting_in = True
+        try:
+            actions = self._start(queued, now)
+        finally:
+            self._letting_in = False
+        return actions + self._let_in(now) if self._waiting.queued else actions
 
     def _let_in(self, now: Instant) -> Actions:
         """Begin what waits, as far as there are places.
@@ -152,7 +173,7 @@ class Outgoing:
         One that ends as it begins (nobody took it) leaves its place to the next one in this same loop, not
         in one within: thousands may wait when the last session goes.
         """
-        if self._letting_in or not len(self._waiting):
+        if self._letting_in or not self._waiting.queued:
             return []
         self._letting_in = True
         actions: Actions = []
@@ -161,28 +182,21 @@ class Outgoing:
                 actions += self._start(queued, now)
         finally:
             self._letting_in = False
-        if len(self._waiting):
-            for peer in self._shoset.peers(upward=True):
+        if self._waiting.queued:
+            for peer in self._shoset.above():
                 if not peer.room:
                     self._shoset.await_room(peer)
         return actions
 
     def _start(self, queued: Queued, now: Instant) -> Actions:
         command = queued.command
-        note = Note("debug", "command sent", {"uuid": command.uuid, "type": command.text("type")})
+        uuid = command.uuid
+        routes, budget = self._routes(queued.spent), queued.ends - now.mono
         return [
-            note,
-            Reach("source.before_send"),
-            *self._tries.start(
-                command.uuid,
-                command,
-                self._routes(queued.spent),
-                queued.ends - now.mono,
-                queued,
-                now,
-                without_routes=Reason.NO_AGGREGATOR,
-            ),
-            Reach("source.after_send"),
+            Note("debug", "command sent", {"uuid": uuid, "type": command.text("type")}),
+            _BEFORE_SEND,
+            *self._tries.start(uuid, command, routes, budget, queued, now, without_routes=_NO_AGGREGATOR),
+            _AFTER_SEND,
         ]
 
     def cancel(self, caller: Caller) -> None:
@@ -193,20 +207,20 @@ class Outgoing:
 
     def receipt(self, event: Message, peer: Peer, now: Instant) -> Actions:
         """A receipt from the event queue, matched by the command's uuid."""
-        uuid, name = event.reference, event.text("event")
-        under_way, waiting, digest = self._tries.get(uuid), self._waiting.get(uuid), event.text("digest")
+        uuid, name, digest = event.reference, event.text("event"), event.text("digest")
+        under_way, waiting = self._tries.get(uuid), self._waiting.queued.get(uuid)
         ours = under_way.message if under_way else waiting.command if waiting else None
         if ours is not None and digest and digest != body_digest(ours):
             # A late one, of an earlier command with this uuid: it says nothing about the one that is here.
             self.counters["receipts_of_another_body"] += 1
             return []
-        about = (name, f" {event.text('reason')}" if "reason" in event.header else "", peer.instance)
-        self._trace(uuid, now, "receipt {}{}, over instance {}", *about)
+        why = f" {event.text('reason')}" if "reason" in event.header else ""
+        self._trace(uuid, now, "receipt {}{}, over instance {}", name, why, peer.instance)
         if name == Outcome.NO_ROUTE:
             reason = _known(event.text("reason"), Reason.TARGET_AWAY)
             return self._tries.decline(uuid, peer, reason, event.text("detail"), now) + self._let_in(now)
-        verdict = Verdict.REJECTED if name == Outcome.REJECTED else Verdict.ACCEPTED
-        if verdict is Verdict.ACCEPTED:
+        verdict = Verdict.REJECTED if name == Outcome.REJECTED else _ACCEPTED
+        if verdict is _ACCEPTED:
             self._queue.awaiting.accepted(uuid)
         if waiting is not None:  # of a copy sent before, whose outcome was unknown
             self._waiting.take(uuid)
@@ -266,15 +280,15 @@ class Outgoing:
     def _tell(self, queued: Queued, ending: Ending, now: Instant) -> Actions:
         uuid, senders, verdict = queued.command.uuid, queued.senders, ending.verdict
         self._let_go(senders)
-        if verdict is Verdict.NOT_SENT and queued.doubt:
+        if queued.doubt and verdict is Verdict.NOT_SENT:
             verdict = Verdict.UNKNOWN
         self.counters[str(verdict)] += 1
-        if verdict is not Verdict.ACCEPTED:  # then the receipt says so
+        if verdict is not _ACCEPTED:  # then the receipt says so
             self._trace(uuid, now, "its sender was told {}", verdict)
-        if verdict is Verdict.ACCEPTED:
+        if verdict is _ACCEPTED:
             told = [Respond(c, {"uuid": uuid, "outcome": "ACCEPTED"}) for c in senders.callers]
             # An earlier try of the same uuid may have ended UNKNOWN; no FAIL is to follow this one.
-            return [Reach("source.after_receipt"), *told, *self._queue.forget_unknown(uuid, now)]
+            return [_AFTER_RECEIPT, *told, *self._queue.forget_unknown(uuid, now)]
         if verdict is Verdict.UNKNOWN:
             return self._queue.remember_unknown(
                 queued.command, now, lambda _later, refusal: _unknown(senders, uuid, refusal)

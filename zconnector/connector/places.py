@@ -9,7 +9,6 @@ moment (its count and ours differ for a while, or the way behind it is busy), an
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from zconnector.agenda import Agenda
@@ -29,7 +28,8 @@ Name = tuple[str, str]
 
 
 def name_of(command: Message) -> Name:
-    return command.text("type"), command.text("command")
+    header = command.header
+    return header.get("type", ""), header.get("command", "")
 
 
 class InstancePlaces(Places):
@@ -38,33 +38,34 @@ class InstancePlaces(Places):
     def __init__(self, agenda: Agenda) -> None:
         """`agenda` is told when a pause is over."""
         self._agenda = agenda
-        self._at: Counter[Peer] = Counter()
-        self._of: Counter[tuple[Peer, Name]] = Counter()
+        self._at: dict[Peer, int] = {}
+        self._of: dict[tuple[Peer, Name], int] = {}
         self._fewer: dict[Peer, tuple[int, float]] = {}
         """Of an instance that was busy: how many places it has, and when it has one more."""
 
     def take(self, peer: Peer, command: Message) -> None:
-        self._at[peer] += 1
-        self._of[peer, name_of(command)] += 1
+        of = peer, name_of(command)
+        self._at[peer] = self._at.get(peer, 0) + 1
+        self._of[of] = self._of.get(of, 0) + 1
 
     def leave(self, peer: Peer, command: Message) -> None:
         _less(self._at, peer)
         _less(self._of, (peer, name_of(command)))
 
     def busy(self, peer: Peer, now: Instant) -> None:
-        self._fewer[peer] = min(self._at[peer], COMMANDS_IN_FLIGHT - 1), now.mono + PAUSE
+        self._fewer[peer] = min(self._at.get(peer, 0), COMMANDS_IN_FLIGHT - 1), now.mono + PAUSE
         self._agenda.by(now.mono + PAUSE)
 
     def free(self, peer: Peer, command: Message) -> bool:
         return self.free_for(peer, name_of(command))
 
     def free_for(self, peer: Peer, name: Name) -> bool:
-        return self.free_for_some(peer) and self._of[peer, name] < COMMANDS_OF_ONE_NAME
+        return self._of.get((peer, name), 0) < COMMANDS_OF_ONE_NAME and self.free_for_some(peer)
 
     def free_for_some(self, peer: Peer) -> bool:
         """Whether a command of a name that has less than its half may be tried there."""
-        count, _ = self._fewer.get(peer, (COMMANDS_IN_FLIGHT, 0.0))
-        return peer.room > 0 and self._at[peer] < count
+        count = self._fewer[peer][0] if peer in self._fewer else COMMANDS_IN_FLIGHT
+        return peer.room > 0 and self._at.get(peer, 0) < count
 
     def forget(self, peer: Peer) -> None:
         """Its session is over."""
@@ -87,7 +88,9 @@ class InstancePlaces(Places):
         return min(more_at for _, more_at in self._fewer.values())
 
 
-def _less(counts: Counter[Any], key: Any) -> None:
-    counts[key] -= 1
-    if not counts[key]:
+def _less(counts: dict[Any, int], key: Any) -> None:
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
         del counts[key]

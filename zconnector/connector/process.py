@@ -132,7 +132,7 @@ class _Workers:
         self._machine = machine
         self._settings = settings
         self._enrolment = enrolment
-        self._inner = InnerDoor(driver.call, driver.cancel)
+        self._inner = InnerDoor(driver.calls, driver.cancel)
         endpoint = f"ipc://{socket_path(settings.state_dir, DOOR_SOCKET)}"
         self._door = DoorServer(driver.context, endpoint, driver.call, driver.cancel)
         service = ServiceSettings(default_timeout_ms=settings.default_timeout_ms)

@@ -68,7 +68,7 @@ class Replication:
             now, broadcast=0 if paced else int(self._pace.level(now.mono)) + 1
         ):
             for entry in entries:
-                live = self._shoset.peers(upward=True)
+                live = self._shoset.above()
                 peers = [peer for peer in live if peer.room > peer.credit * _RECEIPTS_FIRST]
                 if not peers:  # what is left stays due until a session comes up or has room again
                     for peer in live:
@@ -130,7 +130,7 @@ class Replication:
 
         A FETCH without an answer is superseded: the queue names the same span again after a second.
         """
-        peers = self._shoset.peers(upward=True)
+        peers = self._shoset.above()
         span = self._queue.gap(self.latest, now) if peers and self._told else None
         if span is None:
             return []

@@ -112,7 +112,7 @@ class Requests:
         uuid = fresh_uuid(self._rng)
         header = {"uuid": uuid, "command": request.command, "timestamp": now.wall}
         message = Message(request.kind, header, request.payload)
-        routes = self._shoset.peers(upward=True)
+        routes = self._shoset.above()
         return self._tries.start(
             uuid, message, routes, _BUDGET, request, now, without_routes=Reason.NO_AGGREGATOR
         )

@@ -19,7 +19,7 @@ from zconnector.actions import Actions, Caller, Respond, Then
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one
-from zconnector.messages.fields import check_field
+from zconnector.messages.fields import broken_rule_of
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
 from zconnector.queue.local import Completed, LocalQueue, Published
@@ -93,10 +93,8 @@ class EventSending:
         for name in ("reference", "timeout", "token", "worker"):
             if args.get(name):
                 header[name] = args[name]
-        for name, value in header.items():
-            broken = check_field(name, value)
-            if broken:
-                raise Refusal(Reason.BAD_ARGUMENT, broken)
+        if broken := broken_rule_of(header):
+            raise Refusal(Reason.BAD_ARGUMENT, broken)
         if not header["topic"]:
             raise Refusal(Reason.BAD_ARGUMENT, "topic is missing", header["uuid"])
         if header["tenant"] != self._identity.tenant:

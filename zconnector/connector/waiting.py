@@ -56,33 +56,38 @@ class WaitingRoom:
     def __init__(self, agenda: Agenda) -> None:
         """`agenda` is told when times are over."""
         self._agenda = agenda
-        self._queued: dict[str, Queued] = {}
+        self.queued: dict[str, Queued] = {}
+        """By uuid; to be read only."""
         self._lines: dict[Line, list[tuple[int, str]]] = {}
         self._ends: list[tuple[float, str]] = []
         self._numbers = itertools.count(1)
 
     def __len__(self) -> int:
-        return len(self._queued)
+        return len(self.queued)
 
     def __iter__(self) -> Iterator[Queued]:
-        return iter(self._queued.values())
+        return iter(self.queued.values())
 
     def get(self, uuid: str) -> Queued | None:
-        return self._queued.get(uuid)
+        return self.queued.get(uuid)
 
     def add(self, queued: Queued) -> None:
         """At its place in the order: at the end, or where it was when it was taken out before."""
         self.hold(queued)
         self.release(queued)
 
+    def count(self, queued: Queued) -> None:
+        """Give it its place in the order of arrival, unless it has one. It may have to wait later."""
+        queued.number = queued.number or next(self._numbers)
+
     def hold(self, queued: Queued) -> None:
         """As `add`, but it may not go before it is released."""
         uuid = queued.command.uuid
-        queued.number = queued.number or next(self._numbers)
-        self._queued[uuid] = queued
+        self.count(queued)
+        self.queued[uuid] = queued
         heapq.heappush(self._ends, (queued.ends, uuid))
-        if len(self._ends) > 2 * len(self._queued) + _SLACK:
-            self._ends = [(each.ends, uuid) for uuid, each in self._queued.items()]
+        if len(self._ends) > 2 * len(self.queued) + _SLACK:
+            self._ends = [(each.ends, uuid) for uuid, each in self.queued.items()]
             heapq.heapify(self._ends)
         self._agenda.by(queued.ends)
 
@@ -100,29 +105,29 @@ class WaitingRoom:
                 del self._lines[line]
             elif (first is None or entries[0] < first) and may_go(line):
                 first = entries[0]
-        return self._queued.pop(first[1]) if first else None
+        return self.queued.pop(first[1]) if first else None
 
     def _stale(self, line: Line, number: int, uuid: str) -> bool:
         """Who came back has its old number, but for fewer instances stands in another line than before."""
-        queued = self._queued.get(uuid)
+        queued = self.queued.get(uuid)
         return queued is None or queued.number != number or queued.line != line
 
     def take(self, uuid: str) -> Queued | None:
         """Remove and return the one of this uuid."""
-        return self._queued.pop(uuid, None)
+        return self.queued.pop(uuid, None)
 
     def overdue(self, now: float) -> list[Queued]:
         """Remove and return those whose time is over."""
         over: list[Queued] = []
         while self._ends and self._ends[0][0] <= now:
             _, uuid = heapq.heappop(self._ends)
-            queued = self._queued.get(uuid)
+            queued = self.queued.get(uuid)
             if queued is not None and queued.ends <= now:
-                over.append(self._queued.pop(uuid))
+                over.append(self.queued.pop(uuid))
         return over
 
     def deadline(self) -> float | None:
         """When `overdue` is due; at times too early, never too late."""
-        while self._ends and self._ends[0][1] not in self._queued:
+        while self._ends and self._ends[0][1] not in self.queued:
             heapq.heappop(self._ends)
         return self._ends[0][0] if self._ends else None

@@ -28,7 +28,8 @@ from zconnector.messages.kinds import (
     Kind,
 )
 from zconnector.messages.message import Message
-from zconnector.messages.pack import may_be_packed, pack, unpack
+from zconnector.messages.pack import PREFIX as PACK_PREFIX
+from zconnector.messages.pack import all_may_be_packed, may_be_packed, pack, unpack
 
 _PREFIX = struct.Struct(">2sBBHH")
 _PREFIX_SIZE = _PREFIX.size
@@ -108,12 +109,20 @@ class Transmission(NamedTuple):
     messages: int
 
 
-def encode_packed(messages: Iterable[Message]) -> list[Transmission]:
+def encode_packed(messages: Sequence[Message]) -> list[Transmission]:
     """As `encode`, for a peer that reads PACKs: those that may stand next to one another are packed.
 
     Raises:
         WireError: as `encode_one`.
     """
+    if 1 < len(messages) <= SENT_AT_ONCE and all_may_be_packed(messages):  # as mostly they all may
+        packed = pack(messages)
+        if packed is not None:
+            return [Transmission(packed, len(messages))]
+    return _encode_packed(messages)
+
+
+def _encode_packed(messages: Iterable[Message]) -> list[Transmission]:
     transmissions: list[Transmission] = []
     frames: Frames = []
     count = size = 0
@@ -186,7 +195,7 @@ def decode(frames: Sequence[bytes]) -> list[Message]:
 
 def _is_pack(prefix: bytes) -> bool:
     """Of a version that this one reads; any other is refused as all of it is."""
-    return (
+    return prefix == PACK_PREFIX or (
         prefix[3:4] == _PACK
         and len(prefix) == _PREFIX.size
         and prefix[:2] == MAGIC

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -152,9 +153,30 @@ def is_unicode(text: str) -> bool:
 
 def check_field(name: str, value: object) -> str:
     """The rule that a known field breaks, in words; "" when it keeps them all."""
-    # As in `check_header`: most are told at once, and every argument of every call of a worker comes by here.
-    if type(value) is str and len(value) <= _TEXTS.get(name, -1) and value.isascii():
-        return ""
+    return broken_rule_of({name: value})
+
+
+def broken_rule_of(fields: Mapping[str, Any]) -> str:
+    """The first rule that any known field of these breaks, in words; "" when they keep them all."""
+    # One loop, since all that is sent and asked comes by here: what most fields are is told at once.
+    texts, names, ints = _TEXTS, _NAMES, _INTS
+    for name, value in fields.items():
+        form = type(value)
+        if form is str:
+            limit = texts.get(name)
+            if limit is not None:
+                if len(value) <= limit and value.isascii():
+                    continue
+            elif name in names and is_name(value):
+                continue
+        elif form is int and 0 <= value <= ints.get(name, -1):
+            continue
+        if broken := _broken_rule(name, value):
+            return broken
+    return ""
+
+
+def _broken_rule(name: str, value: object) -> str:
     rule = FIELDS.get(name)
     if rule is None:
         return ""
@@ -198,21 +220,8 @@ def check_header(kind: Kind, flags: Flag, header: dict[str, Any]) -> None:
     Raises:
         WireError: BAD_HEADER, naming the field and the rule.
     """
-    for name, value in header.items():
-        # What most fields are is told at once; `check_field` knows all the rest.
-        form = type(value)
-        if form is str:
-            limit = _TEXTS.get(name)
-            if limit is not None:
-                if len(value) <= limit and value.isascii():
-                    continue
-            elif name in _NAMES and is_name(value):
-                continue
-        elif form is int and 0 <= value <= _INTS.get(name, -1):
-            continue
-        broken = check_field(name, value)
-        if broken:
-            raise WireError(Reason.BAD_HEADER, broken, _readable_uuid(header))
+    if broken := broken_rule_of(header):
+        raise WireError(Reason.BAD_HEADER, broken, _readable_uuid(header))
     required = REQUIRED[kind]
     if kind in ANSWERED and flags & Flag.ANSWER:
         required = ("reference",)

@@ -12,10 +12,11 @@ from zconnector.messages.kinds import Flag, Kind, Outcome
 
 Header = Mapping[str, Any]
 
-_RECEIPT, _ANSWER = int(Flag.RECEIPT), int(Flag.ANSWER)
+_NONE, _RECEIPT, _ANSWER, _EVENT = Flag.NONE, Flag.RECEIPT, Flag.ANSWER, Kind.EVENT
+"""A member of an enumeration costs as much as ten names (CPython 3.11)."""
 
 
-def _has(flags: Flag, bit: int) -> bool:
+def _has(flags: Flag, bit: Flag) -> bool:
     # As plain integers: every `&` of two Flags makes a Flag, and this is asked of every message.
     return bool(int.__and__(flags, bit))
 
@@ -62,11 +63,13 @@ class Message:
 
     @property
     def is_receipt(self) -> bool:
-        return _has(self.flags, _RECEIPT)
+        flags = self.flags
+        return flags is _RECEIPT or (flags is not _NONE and _has(flags, _RECEIPT))
 
     @property
     def is_answer(self) -> bool:
-        return _has(self.flags, _ANSWER)
+        flags = self.flags
+        return flags is _ANSWER or (flags is not _NONE and _has(flags, _ANSWER))
 
 
 _SHA256 = hashlib.sha256()
@@ -112,24 +115,27 @@ def clipped(detail: str, limit: int = _MAX_DETAIL) -> str:
 
 def receipt(command: Message, event: str, *, source: str = "", reason: str = "", detail: str = "") -> Message:
     """The receipt of a command: ON_GOING, REJECTED or NO_ROUTE (WIRE.md section 6)."""
+    uuid, of = command.uuid, command.header
     header: dict[str, Any] = {
-        "uuid": derived_uuid(command.uuid, event),
+        "uuid": derived_uuid(uuid, event),
         "topic": command.text("command"),
         "event": event,
-        "reference": command.uuid,
+        "reference": uuid,
         "digest": body_digest(command),
     }
-    for name in ("tenant", "timestamp"):
-        if name in command.header:
-            header[name] = command.header[name]
-    if command.text("source"):
-        header["recipient"] = command.text("source")
+    if "tenant" in of:
+        header["tenant"] = of["tenant"]
+    if "timestamp" in of:
+        header["timestamp"] = of["timestamp"]
+    recipient = command.text("source")
+    if recipient:
+        header["recipient"] = recipient
     if source:
         header["source"] = source
     if reason:
         header["reason"] = reason
         header["detail"] = clipped(detail)
-    return Message(Kind.EVENT, header, b"", Flag.RECEIPT)
+    return Message(_EVENT, header, b"", _RECEIPT)
 
 
 def is_completion(event_name: str) -> bool:

@@ -7,7 +7,7 @@ small, and come in bunches.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -39,6 +39,14 @@ _OF_EACH = 2
 def may_be_packed(message: Message) -> bool:
     """Whether it may travel in a PACK."""
     return message.kind in _PACKED and len(message.payload) <= MAX_PACKED_PAYLOAD
+
+
+def all_may_be_packed(messages: Iterable[Message]) -> bool:
+    """Whether each of them may."""
+    for message in messages:
+        if message.kind not in _PACKED or len(message.payload) > MAX_PACKED_PAYLOAD:
+            return False
+    return True
 
 
 def pack(messages: Sequence[Message]) -> list[bytes] | None:

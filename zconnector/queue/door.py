@@ -22,7 +22,8 @@ from zconnector.errors import ConfigError, Reason, Refusal, WireError
 from zconnector.messages.codec import decode, encode_one
 from zconnector.messages.kinds import MAX_FRAME, Kind
 from zconnector.messages.message import Message, clipped
-from zconnector.queue.door_client import ALIVE, BEAT, MAX_PENDING, SILENCE, DoorClient
+from zconnector.queue.asking import MAX_PENDING
+from zconnector.queue.door_client import ALIVE, BEAT, SILENCE, DoorClient
 from zconnector.shoset.drain import Drain
 
 __all__ = ["DoorClient", "DoorServer"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -12,7 +12,7 @@ from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import decode, encode_one
 from zconnector.messages.kinds import MAX_FRAME, MAX_TRANSMISSION, Kind
 from zconnector.messages.message import Message
-from zconnector.queue.asking import Answer, Asking
+from zconnector.queue.asking import Answered, Asking, Question
 from zconnector.shoset.drain import Drain
 
 ALIVE = "alive"
@@ -21,8 +21,6 @@ BEAT = 1.0
 """Seconds between two of them."""
 SILENCE = 3.0
 """Seconds after which a client (or, for a client, the door) that said nothing is gone."""
-MAX_PENDING = 100_000
-"""Calls of one client that may wait at once."""
 MAX_TOGETHER = 32
 """Messages of one transmission: the door takes one at a go, so not as many as the protocol allows."""
 
@@ -49,7 +47,6 @@ class DoorClient(Asking):
         self._beat = beat
         self._silence = silence
         self._beats = not endpoint.startswith("inproc:")
-        self._calls = 0
         self._alive_call = 0
         self._boot = ""
         self._heard = 0.0
@@ -73,24 +70,25 @@ class DoorClient(Asking):
         """End what waits with SHUTTING_DOWN, and disconnect."""
         if self._beat_timer is not None:
             self._beat_timer.cancel()
-        self._end_pending("the client is closing")
+        self._end_all("the client is closing")
         self._shut()
 
-    def _begin(self, op: str, args: Mapping[str, Any], payload: bytes) -> tuple[int, Answer]:
-        if self._socket is None:
-            raise Refusal(Reason.SHUTTING_DOWN, "the queue's door is closed")
-        if len(self._pending) >= MAX_PENDING:
-            raise Refusal(Reason.BUSY, f"{MAX_PENDING} calls are waiting")
-        self._calls += 1
-        number = self._calls
-        frames = encode_one(Message(Kind.CALL, {"call": number, "op": op, "args": dict(args)}, payload))
-        future: Answer = self._loop.create_future()
-        self._pending[number] = future
-        self._send(frames)
-        return number, future
+    def _put(self, numbers: Sequence[int], questions: Sequence[Question]) -> None:
+        for number, (op, args, payload) in zip(numbers, questions, strict=True):
+            try:
+                frames = encode_one(
+                    Message(Kind.CALL, {"call": number, "op": op, "args": dict(args)}, payload)
+                )
+            except WireError as refusal:
+                self._answered(Answered(number, {}, b"", refusal))
+            else:
+                self._send(frames)
 
-    def _take_back(self, number: int) -> None:
+    def _withdraw(self, number: int) -> None:
         self._send(encode_one(Message(Kind.CANCEL, {"call": number})))
+
+    def _is_closed(self) -> bool:
+        return self._socket is None
 
     def _open(self) -> None:
         socket = self._context.socket(zmq.DEALER)
@@ -143,14 +141,9 @@ class DoorClient(Asking):
             if number == self._alive_call:
                 self._door_lives(str(message.header.get("args", {}).get("boot", "")))
                 continue
-            future = self._pending.get(number)
-            if future is None or future.done():
-                continue  # cancelled meanwhile
             error = message.header.get("error")
-            if error is None:
-                future.set_result((message.header.get("args", {}), message.payload))
-            else:
-                future.set_exception(_refusal(error))
+            refusal = None if error is None else _refusal(error)
+            self._answered(Answered(number, message.header.get("args", {}), message.payload, refusal))
 
     def _beat_due(self) -> None:
         now = self._loop.time()
@@ -176,15 +169,9 @@ class DoorClient(Asking):
             self._boot = boot
 
     def _lost(self, why: str) -> None:
-        self._end_pending(why)
+        self._end_all(why)
         self._shut()
         self._open()
-
-    def _end_pending(self, why: str) -> None:
-        for future in self._pending.values():
-            if not future.done():
-                future.set_exception(Refusal(Reason.SHUTTING_DOWN, why))
-        self._pending.clear()
 
 
 def _refusal(error: Mapping[str, Any]) -> Refusal:

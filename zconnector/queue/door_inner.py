@@ -6,23 +6,22 @@ process, which was a fifth of a connector's work. Front ends of their own proces
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from zconnector.actions import Caller, Respond
-from zconnector.errors import Reason, Refusal
+from zconnector.actions import Call, Caller, Respond
+from zconnector.errors import Refusal
 from zconnector.messages.message import clipped
-from zconnector.queue.asking import Answer, Asking
-from zconnector.queue.door import OnCall, OnCancel
-from zconnector.queue.door_client import MAX_PENDING
+from zconnector.queue.asking import Answered, Asking, Question
+from zconnector.queue.door import OnCancel
 
 INNER = b""
 """The `client` of every call that comes by here. ZeroMQ gives no peer an empty routing id."""
 
+OnCalls = Callable[[Sequence[Call]], None]
+
 
 class InnerDoor(Asking):
-    """Door and client in one: `call` asks the core, `respond` performs its Respond actions.
+    """Door and client in one: a call asks the core, `respond` performs its Respond actions.
 
     Sizes are not looked at: of what comes in `convert` and the core know the limits, and of what goes out the
     queue does (`envelope.unfit`).
@@ -30,42 +29,35 @@ class InnerDoor(Asking):
     Invariant: `close` leaves no call without its answer.
     """
 
-    def __init__(self, on_call: OnCall, on_cancel: OnCancel) -> None:
+    def __init__(self, on_calls: OnCalls, on_cancel: OnCancel) -> None:
+        """`on_calls`: calls that came together, for one step of the core."""
         super().__init__()
-        self._on_call = on_call
+        self._on_calls = on_calls
         self._on_cancel = on_cancel
-        self._calls = 0
         self._closed = False
 
-    def _begin(self, op: str, args: Mapping[str, Any], payload: bytes) -> tuple[int, Answer]:
-        if self._closed:
-            raise Refusal(Reason.SHUTTING_DOWN, "the queue's door is closed")
-        if len(self._pending) >= MAX_PENDING:
-            raise Refusal(Reason.BUSY, f"{MAX_PENDING} calls are waiting")
-        self._calls += 1
-        future: Answer = asyncio.get_running_loop().create_future()
-        self._pending[self._calls] = future
-        number = self._calls
-        self._on_call(Caller(INNER, number), op, args, payload)
-        return number, future
+    def _put(self, numbers: Sequence[int], questions: Sequence[Question]) -> None:
+        self._on_calls(
+            [
+                (Caller(INNER, number), op, args, payload)
+                for number, (op, args, payload) in zip(numbers, questions, strict=True)
+            ]
+        )
 
-    def _take_back(self, number: int) -> None:
+    def _withdraw(self, number: int) -> None:
         self._on_cancel(Caller(INNER, number))
+
+    def _is_closed(self) -> bool:
+        return self._closed
 
     def respond(self, action: Respond) -> None:
         """Answer one call. An answer to a call that was cancelled meanwhile goes nowhere."""
-        future = self._pending.get(action.caller.call)
-        if future is None or future.done():
-            return
-        if action.error is None:
-            future.set_result((dict(action.args), action.payload))
-        else:
-            error = action.error
-            future.set_exception(Refusal(error.reason, clipped(error.detail), error.uuid))
+        error = action.error
+        if error is not None:
+            error = Refusal(error.reason, clipped(error.detail), error.uuid)
+        self._answered(Answered(action.caller.call, action.args, action.payload, error))
 
     def close(self) -> None:
         """End what waits with SHUTTING_DOWN, and take nothing more."""
         self._closed = True
-        for future in self._pending.values():
-            if not future.done():
-                future.set_exception(Refusal(Reason.SHUTTING_DOWN, "the queue is closing"))
+        self._end_all("the queue is closing")

@@ -88,8 +88,7 @@ class Settling:
             return []
         lease = self._lease(command, settlement.token)
         if command is None or lease is None:
-            self.fenced += 1
-            return done(now, Refusal(Reason.FENCED, describe(command), settlement.uuid))
+            return self._fenced(command, settlement.uuid, now, done)
         if len(settlement.payload) > _FITS and (refusal := _too_large(command, lease, settlement)):
             return done(now, refusal)
         if settlement.outcome == "ack":
@@ -178,17 +177,28 @@ class Settling:
         if lease.length == length and settlement.extend:
             self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
         if not settlement.event:
-            return self._stored(command, now, done)
+            return self._stored(command, lease.token, now, done)
         uuid = str(uuids.UUID(int=self._rng.getrandbits(128), version=4))
         reply = _reply(command, lease, settlement.event, settlement.payload, uuid, now)
 
         def told(later: Instant, refusal: Refusal | None) -> Actions:
-            return done(later, refusal) if refusal is not None else self._stored(command, later, done)
+            if refusal is not None:
+                return done(later, refusal)
+            return self._stored(command, lease.token, later, done)
 
         return self._endings.tell(command, reply, now, told)
 
-    def _stored(self, command: Command, now: Instant, done: Done) -> Actions:
-        """`done` as soon as the lease is on the disk as it is: a hand-out did not wait for that."""
+    def _fenced(self, command: Command | None, uuid: str, now: Instant, done: Done) -> Actions:
+        self.fenced += 1
+        return done(now, Refusal(Reason.FENCED, describe(command), uuid))
+
+    def _stored(self, command: Command, token: str, now: Instant, done: Done) -> Actions:
+        """`done` as soon as the lease is on the disk as it is, for a hand-out did not wait for that.
+
+        FENCED if it is over before.
+        """
+        if self._lease(command, token) is None:
+            return self._fenced(command, command.uuid, now, done)
         if self._commits.is_settled(COMMANDS, command.key):
             return done(now, None)
 
@@ -197,7 +207,7 @@ class Settling:
 
         # It follows whatever of the row is under way, and takes along what rides. What it followed may have
         # failed, though, and rides now: then it has only shown that the disk takes a commit of nothing.
-        return [self._commits.commit((), lambda later: self._stored(command, later, done), failed)]
+        return [self._commits.commit((), lambda later: self._stored(command, token, later, done), failed)]
 
 
 def _too_large(command: Command, lease: Lease, settlement: Settlement) -> Refusal | None:

@@ -13,7 +13,7 @@ import orjson
 from google.protobuf.message import DecodeError, Message
 
 from zconnector.errors import Reason, Refusal
-from zconnector.messages.fields import check_field
+from zconnector.messages.fields import broken_rule_of, check_field
 from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE
 from zconnector.messages.uuids import new_uuid
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
@@ -153,6 +153,7 @@ def wait_command_args(request: Any, worker: str) -> Args:
         "major": version("Major", request.Major),
         "worker": worker or request.WorkerSource,
     }
+    _check("uuid", request.IteratorId)  # no field of a header is called iterator
     return checked(args, b"")[0]
 
 
@@ -164,6 +165,7 @@ def wait_event_args(request: Any, worker: str, *, any_event: bool) -> Args:
     Raises:
         Refusal: BAD_ARGUMENT.
     """
+    _check("uuid", request.IteratorId)
     args: Args = {
         "iterator": request.IteratorId,
         "topic": request.Topic,
@@ -247,13 +249,8 @@ def _decimal(text: str) -> int | None:
     return int(text)
 
 
-_FIELD = {"iterator": "uuid"}
-"""Arguments that are no header field, and the field whose rule they share."""
-
-
 def _check(name: str, value: object) -> None:
-    broken = check_field(_FIELD.get(name, name), value)
-    if broken:
+    if broken := check_field(name, value):
         raise Refusal(Reason.BAD_ARGUMENT, broken)
 
 
@@ -263,8 +260,8 @@ def checked(args: Args, payload: bytes) -> tuple[Args, bytes]:
     Raises:
         Refusal: BAD_ARGUMENT or TOO_LARGE.
     """
-    for name, value in args.items():
-        _check(name, value)
+    if broken := broken_rule_of(args):
+        raise Refusal(Reason.BAD_ARGUMENT, broken)
     header = len(orjson.dumps(args)) + HEADROOM
     if header > MAX_HEADER:
         raise Refusal(Reason.TOO_LARGE, f"fields of {header - HEADROOM} bytes, limit {MAX_HEADER - HEADROOM}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zconnector.errors import Reason, Refusal
 from zconnector.queue.lines import ADMIN_WORKER
-from zconnector.rpc.port import DoorPort
+from zconnector.rpc.port import DoorPort, Question, Told
 
 TAKING = frozenset({"register", "beat", "wait_command", "take", "adopt", "tidings"})
 """Calls by which one takes part as a worker."""
@@ -35,6 +35,13 @@ class OwnDoor:
     ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
         return self._door.ask(op, self._named(op, args), payload)
 
+    def ask_all(self, questions: Sequence[Question], told: Told) -> Sequence[int]:
+        named = [(op, self._named(op, args), payload) for op, args, payload in questions]
+        return self._door.ask_all(named, told)
+
+    def take_back(self, number: int) -> None:
+        self._door.take_back(number)
+
     def _named(self, op: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**args, "worker": self._worker, "own": True} if op in NAMED else args
 
@@ -56,6 +63,14 @@ class SharedDoor:
     ) -> asyncio.Future[tuple[dict[str, Any], bytes]]:
         _check(op, args)
         return self._door.ask(op, args, payload)
+
+    def ask_all(self, questions: Sequence[Question], told: Told) -> Sequence[int]:
+        for op, args, _ in questions:
+            _check(op, args)
+        return self._door.ask_all(questions, told)
+
+    def take_back(self, number: int) -> None:
+        self._door.take_back(number)
 
 
 def _check(op: str, args: Mapping[str, Any]) -> None:

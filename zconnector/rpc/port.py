@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+from zconnector.queue.asking import Answered, Question, Told
+
+__all__ = ["Answered", "DoorPort", "Question", "Told"]
 
 
 class DoorPort(Protocol):
@@ -27,4 +31,16 @@ class DoorPort(Protocol):
 
         Cancelling the future takes the call back, unless it has its answer: that is then the asker's.
         """
+        ...
+
+    def ask_all(self, questions: Sequence[Question], told: Told) -> Sequence[int]:
+        """As `ask` for a bunch of calls, without a future for any. Returns a number for each, in order.
+
+        `told` is called with the answers, all that come in one turn of the loop together, and never before
+        this has returned. A bunch that there is no room for is refused as a whole, each with BUSY.
+        """
+        ...
+
+    def take_back(self, number: int) -> None:
+        """Take back a call of a bunch, unless it has its answer: that is still told."""
         ...

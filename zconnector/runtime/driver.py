@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import zmq
 
-from zconnector.actions import Action, Actions, Caller, Link, Machine, Respond
+from zconnector.actions import Action, Actions, Call, Caller, Link, Machine, Respond
 from zconnector.clock import Clock, Instant, SystemClock
 from zconnector.errors import Reason, Refusal, ZConnectorError
 from zconnector.runtime.notify import say_ready
@@ -150,6 +150,17 @@ class Driver:
     def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes) -> None:
         """A call at the door."""
         self._enter(self.machine.call, caller, op, args, payload, self.now())
+
+    def calls(self, calls: Iterable[Call]) -> None:
+        """Calls at the door that came together: one step."""
+        self._enter(self._called, calls, self.now())
+
+    def _called(self, calls: Iterable[Call], now: Instant) -> Actions:
+        call = self.machine.call
+        actions: Actions = []
+        for caller, op, args, payload in calls:
+            actions += call(caller, op, args, payload, now)
+        return actions
 
     def cancel(self, caller: Caller) -> None:
         """A caller at the door has gone."""

@@ -89,6 +89,8 @@ class Outbox:
             if not self._send(link, frames):
                 break
             handed += count
+        else:
+            return  # all of it is taken
         start = 0
         for transmit in transmits:
             end = start + len(transmit.messages)
@@ -102,8 +104,8 @@ class Outbox:
 
 
 def _encode(transmits: list[Transmit]) -> list[Transmission]:
-    messages = (message for transmit in transmits for message in transmit.messages)
-    if any(transmit.packs for transmit in transmits):
+    messages = [message for transmit in transmits for message in transmit.messages]
+    if transmits[0].packs or any(transmit.packs for transmit in transmits):
         return encode_packed(messages)
     return [Transmission(frames, len(frames) // 3) for frames in encode(messages)]
 

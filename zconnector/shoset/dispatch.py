@@ -47,22 +47,29 @@ class Burst(Generic[Route]):
     hop as there are routes, and each costs more than a message. The load is spread over the bursts.
     """
 
-    __slots__ = ("_ends", "_order", "_rng")
+    __slots__ = ("_ends", "_of", "_order", "_rng")
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._order: list[Route] = []
+        self._of: list[Route] = []
+        """The same as they were given, which is how they mostly come again."""
         self._ends = 0.0
         """Monotonic seconds at which the burst is over, whatever comes."""
 
     def order(self, routes: Sequence[Route], now: float) -> list[Route]:
         """The routes in the order of this burst; a fresh one where they are not those of the burst."""
-        burst = self._order
-        if now >= self._ends or len(burst) != len(routes) or any(route not in burst for route in routes):
-            burst = self._order = list(routes)
-            self._rng.shuffle(burst)
+        if now >= self._ends or (routes != self._of and not self._has(routes)):
+            self._of = list(routes)
+            self._order = list(routes)
+            self._rng.shuffle(self._order)
             self._ends = now + BURST
-        return list(burst)
+        return self._order.copy()
+
+    def _has(self, routes: Sequence[Route]) -> bool:
+        """Whether these are the routes of the burst, in whatever order."""
+        burst = self._order
+        return len(burst) == len(routes) and all(route in burst for route in routes)
 
 
 @dataclass(slots=True)
@@ -108,23 +115,30 @@ class SerialTry(Generic[Route]):
             order.remove(first)
             order.insert(0, first)
         share = budget / len(order) if order else 0.0
-        return cls(routes=order, ends=now + budget, share=share)
+        return cls(order, now + budget, share)
 
-    def next(self, now: float, free: Callable[[Route], bool] = lambda _route: True) -> Route | None:
-        """Make the next route that is free current and return it; None when there is none."""
+    def next(self, now: float, free: Callable[[Route], bool] | None = None) -> Route | None:
+        """Make the next route that is free current and return it; None when there is none.
+
+        Without `free` all are.
+        """
+        routes = self.routes
         if now >= self.ends:
-            self.routes.clear()
-        route = next((route for route in self.routes if free(route)), None)
-        if route is None:
-            if self.routes:
+            routes.clear()
+        for route in routes:
+            if free is None or free(route):
+                break
+        else:
+            if routes:
                 self.last_reason, self.last_detail = Reason.BUSY, "no place is free"
-                self.busy += self.routes
-                self.routes.clear()
+                self.busy += routes
+                routes.clear()
             self.current = None
             return None
-        self.routes.remove(route)
+        routes.remove(route)
         self.current = route
-        self.current_ends = min(self.ends, now + self.share)
+        ends = now + self.share
+        self.current_ends = ends if ends < self.ends else self.ends
         self.tried.append(route)
         return route
 

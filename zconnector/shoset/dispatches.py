@@ -20,6 +20,8 @@ from zconnector.shoset.dispatch import Burst, SerialTry, Verdict
 from zconnector.shoset.peers import Peer
 
 Context = TypeVar("Context")
+_TIMED_OUT, _BUSY = Reason.TIMED_OUT, Reason.BUSY
+"""A member of an enumeration costs as much as ten names (CPython 3.11)."""
 _SLACK = 64
 """Ends of tries that are over: so many, and as many as there are tries, stay until their time comes."""
 
@@ -36,7 +38,7 @@ class Dispatch(Generic[Context]):
     """Where it has a place."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ending:
     """How a dispatch ended: the verdict, the answer that decided it, or the last reason heard."""
 
@@ -54,8 +56,8 @@ class SendOver(Protocol):
     ) -> Actions: ...
 
 
-class Places:
-    """How many messages each route has under way, and whether it takes one more. This one sets no bound."""
+class Places(Protocol):
+    """How many messages each route has under way, and whether it takes one more."""
 
     def take(self, peer: Peer, message: Message) -> None:
         """It is tried at this route now: it was `free`."""
@@ -65,7 +67,6 @@ class Places:
 
     def free(self, peer: Peer, message: Message) -> bool:
         """Whether it may be tried at this route."""
-        return True
 
     def busy(self, peer: Peer, now: Instant) -> None:
         """A route said BUSY of what has just left it."""
@@ -87,9 +88,9 @@ class Dispatches(Generic[Context]):
         places: Places | None = None,
         agenda: Agenda | None = None,
     ) -> None:
-        """`agenda` is told when shares end."""
+        """`agenda` is told when shares end. Without `places` there is no bound but `limit`."""
         self._agenda = agenda or Agenda()
-        self._places = places or Places()
+        self._places = places
         self._limit = limit
         self._burst: Burst[Peer] = Burst(rng)
         self._send = send
@@ -123,7 +124,7 @@ class Dispatches(Generic[Context]):
         now: Instant,
         *,
         first: Peer | None = None,
-        without_routes: Reason = Reason.TIMED_OUT,
+        without_routes: Reason = _TIMED_OUT,
     ) -> Actions:
         """Begin a try over routes within `budget` seconds; one of the same key is superseded."""
         order = self._burst.order(routes, now.mono)
@@ -132,8 +133,9 @@ class Dispatches(Generic[Context]):
             serial.last_reason = without_routes
             serial.last_detail = "no live session"
         dispatch = Dispatch(key, message, serial, context)
-        if key in self._table:
-            self._leave(self._table[key])
+        superseded = self._table.get(key)
+        if superseded is not None:
+            self._leave(superseded)
         self._table[key] = dispatch
         return self._advance(dispatch, now)
 
@@ -182,7 +184,7 @@ class Dispatches(Generic[Context]):
         heapq.heapify(self._ends)
 
     def _leave(self, dispatch: Dispatch[Context]) -> None:
-        if dispatch.at is not None:
+        if self._places is not None and dispatch.at is not None:
             self._places.leave(dispatch.at, dispatch.message)
             dispatch.at = None
 
@@ -192,30 +194,32 @@ class Dispatches(Generic[Context]):
         if not dispatch.serial.declined(route, reason, detail):
             return []
         self._leave(dispatch)
-        if reason is Reason.BUSY:
+        if self._places is not None and reason is _BUSY:
             self._places.busy(route, now)
         return self._advance(dispatch, now)
 
     def _advance(self, dispatch: Dispatch[Context], now: Instant) -> Actions:
-        route = dispatch.serial.next(now.mono, lambda peer: self._places.free(peer, dispatch.message))
+        serial, message, places, mono = dispatch.serial, dispatch.message, self._places, now.mono
+        free = None if places is None else lambda peer: places.free(peer, message)
+        route = serial.next(mono, free)
         if route is None:
             self._table.pop(dispatch.key, None)
-            serial = dispatch.serial
             ending = Ending(serial.exhausted, None, serial.last_reason, serial.last_detail)
             return self._ended(dispatch, ending, now)
-        self._places.take(route, dispatch.message)
-        dispatch.at = route
+        if places is not None:
+            places.take(route, message)
+            dispatch.at = route
+        ends = serial.current_ends
         self._pushes += 1
-        self._agenda.by(dispatch.serial.current_ends)
-        heapq.heappush(self._ends, (dispatch.serial.current_ends, self._pushes, dispatch.key))
+        self._agenda.by(ends)
+        heapq.heappush(self._ends, (ends, self._pushes, dispatch.key))
         if len(self._ends) > 2 * len(self._table) + _SLACK:
             self._forget_ends()
-        budget = max(1, int((dispatch.serial.current_ends - now.mono) * 1000))
-        message = dispatch.message.with_fields(budget=budget)
+        message = message.with_fields(budget=max(1, int((ends - mono) * 1000)))
 
         def not_taken(later: Instant) -> Actions:
             if self._table.get(dispatch.key) is not dispatch:
                 return []
-            return self._declined(dispatch, route, Reason.BUSY, f"{route} took no message", later)
+            return self._declined(dispatch, route, _BUSY, f"{route} took no message", later)
 
         return self._send(route, (message,), now, not_taken)

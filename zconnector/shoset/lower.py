@@ -16,6 +16,8 @@ class Lower:
         """By routing id, in the order in which their sessions began."""
         self._live: list[Peer] | None = []
         """What `live` last said; None: a validated one has come or gone since."""
+        self._named: dict[str, Peer] = {}
+        """Those of `_live` by name; of several of one name the first."""
 
     def __len__(self) -> int:
         return len(self.peers)
@@ -31,7 +33,14 @@ class Lower:
         """The validated ones. Asked for nearly every message, and changed by few."""
         if self._live is None:
             self._live = [peer for peer in self.peers.values() if peer.validated]
+            self._named = {peer.name: peer for peer in reversed(self._live)}
         return self._live
+
+    def named(self, name: str) -> Peer | None:
+        """The first of the live ones that has this name."""
+        if self._live is None:
+            self.live()
+        return self._named.get(name)
 
     def enter(self, peer: Peer) -> None:
         """It has said HELLO."""

@@ -101,6 +101,18 @@ class Shoset:
             actions += self._end_uplink(uplink, "no longer listed", now)
         return actions + ([] if self._leaving else self._uplinks.open_due(now))
 
+    def above(self) -> Sequence[Peer]:
+        """As `peers` of those above; the list is never changed, a new one comes in its place."""
+        return self._uplinks.live()
+
+    def below(self) -> Sequence[Peer]:
+        """The same of those below."""
+        return self._lower.live()
+
+    def below_named(self, name: str) -> Peer | None:
+        """The first of those below that has this name."""
+        return self._lower.named(name)
+
     def peers(self, kind: str | None = None, upward: bool | None = None) -> list[Peer]:
         """Live, validated peers in the order in which their sessions began."""
         found = list(self._uplinks.live()) if upward is not False else []
@@ -133,9 +145,9 @@ class Shoset:
             if message.kind not in _OF_THE_SESSION:
                 count += 1
         link = peer.link
-        sessions = self._below if type(link) is bytes else self._above
-        live = peer.validated and sessions.get(link) is peer  # as `is_live`, without a call
-        if not live or peer.room < count:
+        live = peer.validated and (self._above if peer.upward else self._below).get(link) is peer
+        # As `is_live` and `room`, without calls: every message that is sent comes by here.
+        if not live or (count and peer.credit - peer.sent + peer.acknowledged < count):
             if live:
                 self._busy.add(id(peer))
                 self.counters["busy"] += 1
@@ -231,19 +243,19 @@ class Shoset:
             more = len(messages) - count
             if not self._paces.draw(link, key, more, now):
                 return self._flooded(link, peer, more, now)
-        if peer is not None and len(messages) == 1:  # as most are
-            message = messages[0]
-            if message.kind is _BEAT:
-                return self._lone_beat(peer, message, now)
-            actions = self._heard(peer, message, now)
-        else:
-            actions = []
-            for message in messages:
-                peer = sessions.get(link)  # the message before may have begun or ended the session
-                if peer is None:
-                    actions += self._first(link, key, message, now)
-                else:
-                    actions += self._heard(peer, message, now)
+        if peer is not None and len(messages) == 1 and messages[0].kind is _BEAT:  # as most are, while idle
+            return self._lone_beat(peer, messages[0], now)
+        actions: Actions = []
+        for message in messages:
+            peer = sessions.get(link)  # the message before may have begun or ended the session
+            if peer is None:
+                actions += self._first(link, key, message, now)
+            elif peer.validated and message.kind not in _OF_THE_SESSION:
+                peer.heard = now.mono
+                peer.received += 1
+                actions += self._role.received(peer, message, now)
+            else:
+                actions += self._heard(peer, message, now)
         peer = sessions.get(link)
         if peer is None:
             return actions
@@ -251,13 +263,11 @@ class Shoset:
         return actions + granted if granted else actions
 
     def _heard(self, peer: Peer, message: Message, now: Instant) -> Actions:
-        """A message within a session."""
+        """A message within a session: about it, or of a peer that is not validated yet."""
         peer.heard = now.mono
         if message.kind in _OF_THE_SESSION:
             return self._about_session(peer, message, now)
         peer.received += 1
-        if peer.validated:
-            return self._role.received(peer, message, now)
         return [] if peer.upward else self._not_validated(peer, message, now)
 
     def _lone_beat(self, peer: Peer, beat: Message, now: Instant) -> Actions:

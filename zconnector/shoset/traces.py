@@ -24,12 +24,13 @@ class Traces:
 
     def add(self, tenant: str, uuid: str, wall: int, what: str, *about: object) -> None:
         """Something happened at `wall` (ms). `what` has a `{}` for each of `about`, filled in when asked."""
-        steps = self._steps.get((tenant, uuid))
+        about_it = tenant, uuid
+        steps = self._steps.get(about_it)
         if steps is None:
-            steps = self._steps[tenant, uuid] = []
+            self._steps[about_it] = [(wall, what, about)]
             if len(self._steps) > self._limit:
                 self._steps.popitem(last=False)
-        if len(steps) < _MAX_STEPS:
+        elif len(steps) < _MAX_STEPS:
             steps.append((wall, what, about))
 
     def of(self, tenant: str, uuid: str) -> list[tuple[int, str]]:

@@ -137,9 +137,14 @@ class Connection:
         for channel in self._channels:
             await channel.close(None)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the socket in use answers."""
+        return self._channels[self._current].get_state() is grpc.ChannelConnectivity.READY
+
     async def ready(self, seconds: float) -> bool:
         """Wait until a socket answers, at most so long; the one that does is used from now on."""
-        if self._channels[self._current].get_state() is grpc.ChannelConnectivity.READY:
+        if self.is_ready:
             return True
         channels = [self._current, *(i for i in range(len(self._channels)) if i != self._current)]
         watches = {asyncio.ensure_future(self._channels[index].channel_ready()): index for index in channels}

@@ -23,21 +23,36 @@ class Hold:
     """The lease of a running command, as its worker sees it."""
 
     attempt: int = 1
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    lost: bool = False
+    """Nobody takes the handler's result any more."""
     reason: str = ""
     """Why the lease is over."""
     progress: Progress | None = None
     """Tells the connector; None: the API that the message came by has no such thing."""
+    _gone: asyncio.Event | None = None
+    """For those who wait until it is lost: few commands have one."""
 
     def lose(self, reason: str) -> None:
-        """The lease is over: nobody takes the handler's result any more."""
+        """The lease is over."""
         self.reason = self.reason or reason
-        self.gone.set()
+        self.lost = True
+        if self._gone is not None:
+            self._gone.set()
+
+    async def until_lost(self) -> None:
+        if self.lost:
+            return
+        if self._gone is None:
+            self._gone = asyncio.Event()
+        await self._gone.wait()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
-    """The message, its lease, and a client of the same connector."""
+    """The message, its lease, and a client of the same connector.
+
+    To be read only. (Frozen, it would take three times as long to make, and there is one for every message.)
+    """
 
     uuid: str
     name: str
@@ -72,7 +87,7 @@ class Context:
     def cancelled(self) -> bool:
         """Nobody takes the result any more: the command was cancelled or has expired, or its lease was lost.
         Stop, and return anything. (The Gandalf API never says so.)"""
-        return self.hold.gone.is_set()
+        return self.hold.lost
 
     @property
     def cancel_reason(self) -> str:
@@ -81,7 +96,7 @@ class Context:
 
     async def until_cancelled(self) -> None:
         """Wait until `cancelled` is true; for handlers that run this beside their work."""
-        await self.hold.gone.wait()
+        await self.hold.until_lost()
 
     def json(self) -> Any:
         """The payload, parsed. Raises orjson.JSONDecodeError."""

@@ -37,6 +37,8 @@ class CommandHandler:
     retry_on: tuple[type[Exception], ...] = ()
     """Exceptions that ask for another attempt, as Retry does."""
     decode: Decode = text
+    is_coroutine: bool = False
+    """The function is a coroutine function: it runs on the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class EventHandler:
     subscription: str = ""
     """Name of the durable subscription that it shares; "": every worker hears every event."""
     decode: Decode = text
+    is_coroutine: bool = False
+    """As a CommandHandler's."""
 
 
 @dataclass(slots=True)
@@ -77,7 +81,9 @@ class Registry:
             raise ConfigError(f"command {name} has two handlers")
         _check_callable(function, f"command {name}")
         decode = decoder(function, f"command {name}")
-        self.commands[name] = CommandHandler(name, function, concurrency, retry_on, decode)
+        self.commands[name] = CommandHandler(
+            name, function, concurrency, retry_on, decode, inspect.iscoroutinefunction(function)
+        )
 
     def add_event(self, topic: str, event: str | None, function: Handler, subscription: str = "") -> None:
         """Raises:
@@ -90,7 +96,9 @@ class Registry:
             raise ConfigError(f"subscription {subscription} has two handlers")
         _check_callable(function, f"event of topic {topic}")
         decode = decoder(function, f"event of topic {topic}")
-        self.events[key] = EventHandler(topic, event, function, subscription, decode)
+        self.events[key] = EventHandler(
+            topic, event, function, subscription, decode, inspect.iscoroutinefunction(function)
+        )
 
 
 def _check_callable(function: Handler, what: str) -> None:
@@ -111,9 +119,9 @@ class Ending(StrEnum):
     AGAIN = "AGAIN"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
-    """What a handler's run came to."""
+    """What a handler's run came to. Nobody changes it."""
 
     ending: Ending
     payload: bytes = b""
@@ -133,7 +141,7 @@ async def run_handler(handler: CommandHandler | EventHandler, context: Context, 
     """
     try:
         payload = handler.decode(context.data)
-        if inspect.iscoroutinefunction(handler.function):
+        if handler.is_coroutine:
             result = await handler.function(context, payload)
         else:
             result = await context.loop.run_in_executor(threads, handler.function, context, payload)

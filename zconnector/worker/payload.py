@@ -49,13 +49,13 @@ def encode_bytes(value: object) -> bytes:
 
 
 def _bytes(value: object) -> bytes:
-    if value is None:
-        return b""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
     try:
         if isinstance(value, str):
             return value.encode()
+        if value is None:
+            return b""
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return bytes(value)
         return orjson.dumps(value, default=_model)
     except UnicodeEncodeError as error:
         raise PayloadError(f"a payload must be encodable in UTF-8: {error}") from None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,128 +42,188 @@ class RetryPolicy:
 class _Owed:
     """Receipts that will still come, of one uuid: a receipt names no more than that."""
 
-    body: bytes
+    first: Any
+    """The first of those submissions."""
     count: int = 0
 
 
+class _Awaited:
+    """One answer, and those who wait for it, each by a future of his own: none takes it from the others by
+    giving up."""
+
+    __slots__ = ("answer", "waiters")
+
+    def __init__(self) -> None:
+        self.answer: Any = None
+        self.waiters: list[asyncio.Future[Any]] = []
+
+    async def wait(self, deadline: float | None) -> Any:
+        """The answer; `deadline`: on the loop's clock, None: without limit.
+
+        Raises:
+            CallFailed: the stream was lost before it came.
+            TimeoutError: it has not come by then.
+        """
+        if self.answer is not None:
+            return self.answer
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self.waiters.append(waiter)
+        # Not asyncio.timeout, which costs as much as all the rest: there are two waits for each command.
+        timer = None if deadline is None else loop.call_at(deadline, _late, waiter)
+        try:
+            return await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.waiters.remove(waiter)
+
+    def answered(self, answer: Any) -> None:
+        """The first answer is the answer."""
+        if self.answer is not None:
+            return
+        self.answer = answer
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(answer)
+
+    def failed(self, failed: CallFailed) -> None:
+        if self.answer is not None:
+            return
+        for waiter in self.waiters:
+            _fail_one(waiter, failed)
+
+
+def _fail_one(waiter: asyncio.Future[Any], error: Exception) -> None:
+    if not waiter.done():
+        waiter.set_exception(error)
+        waiter.exception()  # seen, also where its task has just been cancelled
+
+
+def _late(waiter: asyncio.Future[Any]) -> None:
+    _fail_one(waiter, TimeoutError())
+
+
 class Sender:
-    """Invariants: a future in `_receipts`, `_replies` or `_published` has its answer on the way, or gets the
-    failure of the stream. One in `_receipts` or `_published` has somebody who waits for it: what comes after
-    the last one has given up answers nobody who asks later about something else: all submissions of one uuid
-    whose receipts are owed have one body."""
+    """Invariants: what is in `_receipts`, `_replies` or `_published` has its answer, or has it on the way, or
+    gets the failure of the stream. What is in `_receipts` or `_published` has somebody who waits for it: what
+    comes after the last one has given up answers nobody who asks later about something else: all submissions
+    of one uuid whose receipts are owed have one body."""
 
     def __init__(self, connection: Connection) -> None:
         self._submit = Exchange(connection, SUBMIT, _submissions, self._submitted, self._submit_lost)
         self._publish = Exchange(connection, PUBLISH, _publications, self._confirmed, self._publish_lost)
-        self._receipts: dict[str, asyncio.Future[Any]] = {}
+        self._receipts: dict[str, _Awaited] = {}
         self._owed: dict[str, _Owed] = {}
-        self._replies: dict[str, asyncio.Future[Any]] = {}
-        self._published: dict[str, asyncio.Future[Any]] = {}
-        self._askers: Counter[asyncio.Future[Any]] = Counter()
-        self._wanted: Counter[str] = Counter()
+        self._replies: dict[str, _Awaited] = {}
+        self._published: dict[str, _Awaited] = {}
+        self._wanted: dict[str, int] = {}
         """How many want the reply to a command."""
 
     async def close(self) -> None:
         await self._submit.close()
         await self._publish.close()
 
-    async def submit(self, submission: Any) -> Any:
+    async def submit(self, submission: Any, deadline: float | None = None) -> Any:
         """The Receipt of a command. Another body than what is on its way under that uuid is a CONFLICT.
 
         Raises:
             CallFailed: the stream was lost before it came.
+            TimeoutError: it has not come by the deadline (on the loop's clock).
         """
-        body = _body(submission)
-        owed = self._owed.setdefault(submission.uuid, _Owed(body))
-        if owed.body != body:
+        uuid = submission.uuid
+        owed = self._owed.get(uuid)
+        if owed is None:
+            owed = self._owed[uuid] = _Owed(submission)
+        elif not _are_same(owed.first, submission):
             conflict = pb.Refusal(reason=Reason.CONFLICT, detail="the uuid is in use for another command")
-            return pb.Receipt(uuid=submission.uuid, outcome=pb.Receipt.REJECTED, refusal=conflict)
+            return pb.Receipt(uuid=uuid, outcome=pb.Receipt.REJECTED, refusal=conflict)
         owed.count += 1
-        return await self._say(self._receipts, submission.uuid, self._submit, submission)
+        return await self._say(self._receipts, uuid, self._submit, submission, deadline)
 
-    async def reply(self, uuid: str) -> Any:
+    async def reply(self, uuid: str, deadline: float | None = None) -> Any:
         """The Reply to a command; it may have been asked for already, by `expect`.
 
         Raises:
             CallFailed: the stream was lost before it came; ask again.
+            TimeoutError: it has not come by the deadline (on the loop's clock).
         """
-        known = self._replies.get(uuid)
-        if known is None:
-            known = self._replies[uuid] = asyncio.get_running_loop().create_future()
+        awaited = self._replies.get(uuid)
+        if awaited is None:
+            awaited = self._replies[uuid] = _Awaited()
             self._submit.send(commands_pb2.AwaitRequest(uuid=uuid))
-        return await self._wait(self._replies, uuid, known)
+        try:
+            return await awaited.wait(deadline)
+        finally:
+            if awaited.answer is not None and self._replies.get(uuid) is awaited:
+                del self._replies[uuid]
 
     def expect(self, uuid: str) -> None:
         """The reply to a command that is about to be submitted with `reply` will be wanted."""
-        self._replies.setdefault(uuid, asyncio.get_running_loop().create_future())
+        if uuid not in self._replies:
+            self._replies[uuid] = _Awaited()
 
     def want(self, uuid: str) -> None:
         """One more wants the reply to that command, until it says `forget`."""
-        self._wanted[uuid] += 1
+        self._wanted[uuid] = self._wanted.get(uuid, 0) + 1
 
     def forget(self, uuid: str) -> None:
         """One of those who wanted that reply has it, or has given up; the last one gives it up."""
-        self._wanted[uuid] -= 1
-        if self._wanted[uuid] > 0:
+        left = self._wanted.pop(uuid) - 1
+        if left > 0:
+            self._wanted[uuid] = left
             return
-        del self._wanted[uuid]
-        if (future := self._replies.pop(uuid, None)) is not None:
-            if not future.done():
-                future.cancel()
-                if self._submit.is_open:
-                    self._submit.send(uuid)
-            elif not future.cancelled():
-                future.exception()
+        awaited = self._replies.pop(uuid, None)
+        if awaited is not None and awaited.answer is None and self._submit.is_open:
+            self._submit.send(uuid)
 
-    async def publish(self, publication: Any) -> Any:
+    async def publish(self, publication: Any, deadline: float | None = None) -> Any:
         """The Published of an event.
 
         Raises:
             CallFailed: the stream was lost before it came.
+            TimeoutError: it has not come by the deadline (on the loop's clock).
         """
-        return await self._say(self._published, publication.uuid, self._publish, publication)
+        return await self._say(self._published, publication.uuid, self._publish, publication, deadline)
 
     async def _say(
-        self, waiting: dict[str, asyncio.Future[Any]], uuid: str, exchange: Exchange, item: Any
+        self,
+        waiting: dict[str, _Awaited],
+        uuid: str,
+        exchange: Exchange,
+        item: Any,
+        deadline: float | None,
     ) -> Any:
         """Each is sent, also one whose uuid is under way: it may ask for more than that one does."""
-        known = waiting.get(uuid)
-        if known is None or known.done():
-            known = waiting[uuid] = asyncio.get_running_loop().create_future()
+        awaited = waiting.get(uuid)
+        if awaited is None or awaited.answer is not None:
+            awaited = waiting[uuid] = _Awaited()
         exchange.send(item)
-        self._askers[known] += 1
         try:
-            return await self._wait(waiting, uuid, known)
+            return await awaited.wait(deadline)
         finally:
-            self._askers[known] -= 1
-            if not self._askers[known]:
-                del self._askers[known]
-                if waiting.get(uuid) is known:
-                    del waiting[uuid]
-
-    async def _wait(self, waiting: dict[str, asyncio.Future[Any]], uuid: str, known: Any) -> Any:
-        """Several may wait for one answer: none of them takes it from the others by being cancelled."""
-        try:
-            return await asyncio.shield(known)
-        finally:
-            if known.done() and waiting.get(uuid) is known:
+            if (awaited.answer is not None or not awaited.waiters) and waiting.get(uuid) is awaited:
                 del waiting[uuid]
 
     def _submitted(self, raw: bytes) -> None:
         frame = commands_pb2.SubmitReply.FromString(raw)
         for receipt in frame.receipts:
-            owed = self._owed.get(receipt.uuid)
+            uuid = receipt.uuid
+            owed = self._owed.get(uuid)
             if owed is not None:
                 owed.count -= 1
                 if not owed.count:
-                    del self._owed[receipt.uuid]
-            _answer(self._receipts.get(receipt.uuid), receipt)
+                    del self._owed[uuid]
+            if (awaited := self._receipts.get(uuid)) is not None:
+                awaited.answered(receipt)
         for reply in frame.replies:
-            _answer(self._replies.get(reply.uuid), reply)
+            if (awaited := self._replies.get(reply.uuid)) is not None:
+                awaited.answered(reply)
 
     def _confirmed(self, raw: bytes) -> None:
         for published in events_pb2.PublishReply.FromString(raw).published:
-            _answer(self._published.get(published.uuid), published)
+            if (awaited := self._published.get(published.uuid)) is not None:
+                awaited.answered(published)
 
     def _submit_lost(self, failed: CallFailed) -> None:
         self._owed.clear()
@@ -176,17 +234,21 @@ class Sender:
         _fail(self._published, failed)
 
 
-def _answer(future: asyncio.Future[Any] | None, answer: Any) -> None:
-    if future is not None and not future.done():
-        future.set_result(answer)
-
-
-def _fail(waiting: dict[str, asyncio.Future[Any]], failed: CallFailed) -> None:
-    for future in waiting.values():
-        if not future.done():
-            future.set_exception(failed)
-            future.exception()  # seen, also where nobody waits any more
+def _fail(waiting: dict[str, _Awaited], failed: CallFailed) -> None:
+    for awaited in waiting.values():
+        awaited.failed(failed)
     waiting.clear()
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """What must be equal for two commands of one uuid to be the same."""
+    return one is other or (
+        one.type == other.type
+        and one.command == other.command
+        and one.major == other.major
+        and one.admin == other.admin
+        and one.payload == other.payload
+    )
 
 
 def _submissions(items: list[Any]) -> bytes:
@@ -209,13 +271,6 @@ def _submissions(items: list[Any]) -> bytes:
 
 def _publications(items: list[Any]) -> bytes:
     return events_pb2.PublishRequest(events=together(items, FRAME, _size)).SerializeToString()
-
-
-def _body(submission: Any) -> bytes:
-    """What must be equal for two commands of one uuid to be the same."""
-    admin = "admin" if submission.admin else ""
-    parts = (submission.type, submission.command, str(submission.major), admin)
-    return hashlib.sha256("\0".join(parts).encode() + b"\0" + submission.payload).digest()
 
 
 def _size(item: Any) -> int:

@@ -22,7 +22,9 @@ from zconnector.worker.results import Reply
 
 if TYPE_CHECKING:
     from zconnector.worker.client import Client, Handle
-    from zconnector.worker.sender import RetryPolicy
+    from zconnector.worker.sender import RetryPolicy, Sender
+
+_ACCEPTED = pb.Receipt.ACCEPTED
 
 
 async def send(
@@ -48,46 +50,62 @@ async def send(
 ) -> Reply | Handle:
     """As `Client.send`."""
     uuid = uuid or new_uuid()
-    wishes: dict[str, Any] = {
-        "target": target,
-        "ttl_ms": _ms(ttl),
-        "delay_ms": _ms(delay),
-        "priority": priority,
-        "order_key": order_key,
-        "lease_ms": _ms(lease),
-        "retry": None if retry is None else retry.message(),
-    }
-    wanted = sorted(name.removesuffix("_ms") for name, value in wishes.items() if value)
     if client._v1 is not False:
-        submission = pb.Submission(
-            uuid=uuid,
-            type=type,
-            command=command,
-            payload=encode_bytes(payload),
-            major=major,
-            context=context,
-            admin=admin,
-            sender=client.name,
-            reply=reply,
-            **wishes,
-        )
+        # Field by field, and only what is set: each costs as much as all of the rest of a small message.
+        submission = pb.Submission()
+        submission.uuid = uuid
+        submission.type = type
+        submission.command = command
+        submission.payload = encode_bytes(payload)
+        submission.sender = client.name
+        submission.reply = reply
+        if target:
+            submission.target = target
+        if major:
+            submission.major = major
+        if context:
+            submission.context = context
+        if admin:
+            submission.admin = admin
+        if priority:
+            submission.priority = priority
+        if order_key:
+            submission.order_key = order_key
+        if ttl is not None:
+            submission.ttl_ms = _ms(ttl)
+        if delay is not None:
+            submission.delay_ms = _ms(delay)
+        if lease is not None:
+            submission.lease_ms = _ms(lease)
+        if retry is not None:
+            submission.retry.CopyFrom(retry.message())
+        sender = client.sender
         try:
-            if reply:
-                client.sender.want(uuid)
-            try:
-                await _receipt(client, submission, timeout)
+            if not reply:
+                await _receipt(client, sender, submission, timeout)
                 client._v1 = True
-                if not reply:
-                    return client.handle(uuid, command)
+                return client.handle(uuid, command)
+            sender.want(uuid)
+            try:
+                await _receipt(client, sender, submission, timeout)
+                client._v1 = True
                 return await reply_to(client, uuid, reply_timeout)
             finally:
-                if reply:
-                    client.sender.forget(uuid)
+                sender.forget(uuid)
         except CallFailed as failed:
             if not failed.absent or client._v1:
                 raise
             client._v1 = False
-    if wanted:
+    wishes = {
+        "delay": _ms(delay),
+        "lease": _ms(lease),
+        "order_key": order_key,
+        "priority": priority,
+        "retry": retry,
+        "target": target,
+        "ttl": _ms(ttl),
+    }
+    if wanted := [name for name, value in wishes.items() if value]:
         raise Unsupported(f"a command with {', '.join(wanted)}")
     handle = await client.send_command(
         type, command, payload, timeout=timeout, major=major, uuid=uuid, context=context, admin=admin
@@ -95,21 +113,26 @@ async def send(
     return await handle.reply(reply_timeout) if reply else handle
 
 
-async def _receipt(client: Client, submission: Any, seconds: float) -> None:
+async def _receipt(client: Client, sender: Sender, submission: Any, seconds: float) -> None:
     """Submit until there is a definite answer, under one uuid; returns when it is accepted."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    backoff = Backoff(client._rng, limit=0.5)
+    clock = asyncio.get_running_loop().time
+    connection = client._connection
+    now = clock()
+    deadline = now + seconds
+    backoff: Backoff | None = None
     doubtful = False
     detail = "no connector answers"
-    while (left := deadline - loop.time()) > 0 and await client._connection.ready(left):
-        left = max(0.001, deadline - loop.time())
+    while now < deadline:
+        if not connection.is_ready:
+            if not await connection.ready(deadline - now):
+                break
+            now = clock()
+        left = max(0.001, deadline - now)
         submission.timeout_ms = max(1, round(left * 1000))
         if submission.reply:
-            client.sender.expect(submission.uuid)
+            sender.expect(submission.uuid)
         try:
-            async with asyncio.timeout(left + SPARE):
-                receipt = await client.sender.submit(submission)
+            receipt = await sender.submit(submission, now + left + SPARE)
         except TimeoutError:
             raise OutcomeUnknown(submission.uuid, "the connector did not say how it ended") from None
         except CallFailed as failed:
@@ -118,13 +141,15 @@ async def _receipt(client: Client, submission: Any, seconds: float) -> None:
             doubtful = True  # the stream that was lost may have carried it
             detail = failed.detail
         else:
-            if receipt.outcome == pb.Receipt.ACCEPTED:
+            if receipt.outcome == _ACCEPTED:
                 return
             again = _ended(submission.uuid, receipt, doubtful)
             doubtful = doubtful or again
             detail = receipt.refusal.detail
-        if await pause(client._closing, min(backoff.next(), max(0.0, deadline - loop.time()))):
+        backoff = backoff or Backoff(client._rng, limit=0.5)
+        if await pause(client._closing, min(backoff.next(), max(0.0, deadline - clock()))):
             break
+        now = clock()
     if doubtful:
         raise OutcomeUnknown(submission.uuid, detail)
     raise NotSent(submission.uuid, str(Reason.NOT_SENT), detail)
@@ -146,27 +171,33 @@ def _ended(uuid: str, receipt: Any, doubtful: bool) -> bool:
 
 async def reply_to(client: Client, uuid: str, seconds: float | None) -> Reply:
     """Wait for the reply, over one stream after another."""
-    backoff = Backoff(client._rng, limit=0.5)
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                try:
-                    found = await client.sender.reply(uuid)
-                except CallFailed as failed:
-                    if not failed.passing:
-                        raise
-                else:
-                    reason = found.refusal.reason
-                    if not reason:
-                        text = found.payload.decode(errors="replace")
-                        return Reply(found.ok, found.event, text, found.reason, found.detail, found.payload)
-                    if reason == Reason.TIMED_OUT:
-                        raise NoReply(uuid, seconds or 0.0)
-                    if reason not in REASONS or not REASONS[Reason(reason)].elsewhere:
-                        raise _refused(found.refusal, uuid)
-                await asyncio.sleep(backoff.next())
-    except TimeoutError:
-        raise NoReply(uuid, seconds or 0.0) from None
+    clock = asyncio.get_running_loop().time
+    deadline = None if seconds is None else clock() + seconds
+    backoff: Backoff | None = None
+    while True:
+        try:
+            found = await client.sender.reply(uuid, deadline)
+        except TimeoutError:
+            raise NoReply(uuid, seconds or 0.0) from None
+        except CallFailed as failed:
+            if not failed.passing:
+                raise
+        else:
+            reason = found.refusal.reason
+            if not reason:
+                data = found.payload
+                text = data.decode(errors="replace")
+                return Reply(found.ok, found.event, text, found.reason, found.detail, data)
+            if reason == Reason.TIMED_OUT:
+                raise NoReply(uuid, seconds or 0.0)
+            if reason not in REASONS or not REASONS[Reason(reason)].elsewhere:
+                raise _refused(found.refusal, uuid)
+        backoff = backoff or Backoff(client._rng, limit=0.5)
+        pausing = backoff.next()
+        if deadline is not None and clock() + pausing > deadline:
+            await asyncio.sleep(max(0.0, deadline - clock()))
+            raise NoReply(uuid, seconds or 0.0)
+        await asyncio.sleep(pausing)
 
 
 async def publish(
@@ -194,8 +225,7 @@ async def publish(
     )
     while client._v1 is not False:
         try:
-            async with asyncio.timeout(max(0.001, deadline - loop.time())):
-                told = await client.sender.publish(publication)
+            told = await client.sender.publish(publication, max(loop.time() + 0.001, deadline))
             client._v1 = True
             if not told.HasField("refusal"):
                 return uuid

@@ -226,7 +226,7 @@ class V1Run:
             for token, each in self._running.items()
         ]
         return held + [
-            pb.Holding(uuid=each.outcome.uuid, token=token, command=each.command)
+            pb.Holding(uuid=each.uuid, token=token, command=each.command)
             for token, each in self._outcomes.unsettled.items()
         ]
 
@@ -305,8 +305,10 @@ class V1Run:
     # ---- what the connector says
 
     def _take(self, reply: Any) -> None:
-        for command in reply.commands:
-            self._start(command)
+        if reply.commands:
+            loop = asyncio.get_running_loop()
+            for command in reply.commands:
+                self._start(command, loop)
         for settled in reply.settled:
             self._outcomes.settled(settled)
         for gone in reply.cancelled:
@@ -320,12 +322,13 @@ class V1Run:
         if reply.settled:
             self._look()
 
-    def _start(self, command: Any) -> None:
+    def _start(self, command: Any, loop: asyncio.AbstractEventLoop) -> None:
+        uuid, token, name = command.uuid, command.token, command.command
         hold = Hold(command.attempt)
-        hold.progress = partial(self._progress, command.uuid, command.token, hold)
+        hold.progress = partial(self._outcomes.progress, uuid, token, hold)
         context = Context(
-            uuid=command.uuid,
-            name=command.command,
+            uuid=uuid,
+            name=name,
             topic="",
             source=command.source,
             major=command.major,
@@ -334,14 +337,11 @@ class V1Run:
             reference="",
             data=command.payload,
             client=self._client,
-            loop=asyncio.get_running_loop(),
+            loop=loop,
             hold=hold,
         )
-        task = asyncio.create_task(self._handle(command.token, context))
-        self._running[command.token] = Running(command.uuid, command.command, hold, task)
-
-    async def _progress(self, uuid: str, token: str, hold: Hold, event: str, payload: bytes) -> None:
-        await self._outcomes.progress(uuid, token, hold, event, payload)
+        task = loop.create_task(self._handle(token, context))
+        self._running[token] = Running(uuid, name, hold, task)
 
     async def _handle(self, token: str, context: Context) -> None:
         handler = self._registry.commands.get(context.name)

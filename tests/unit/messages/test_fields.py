@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zconnector.errors import WireError
-from zconnector.messages.fields import BOUNDS, FIELDS, NAMES, WISHES, check_field, check_header, is_name
+from zconnector.messages.fields import (
+    BOUNDS,
+    FIELDS,
+    NAMES,
+    WISHES,
+    broken_rule_of,
+    check_field,
+    check_header,
+    is_name,
+)
 from zconnector.messages.kinds import Flag, Kind
 
 TEXTS = [name for name, rule in FIELDS.items() if rule.type is str]
@@ -96,3 +107,18 @@ def test_a_field_that_this_version_does_not_know_has_no_rule(value: object) -> N
 def test_bool_is_no_int_and_int_is_no_bool() -> None:
     assert check_field("seq", True) == "seq must be int, not bool"
     assert check_field("admin", 1) == "admin must be bool, not int"
+
+
+def _near(name: str) -> st.SearchStrategy[object]:
+    """Values of a field around its bounds, and some of other types."""
+    least, greatest = BOUNDS.get(name, (-(2**53), 2**53))
+    edges = (least - 1, least, -1, 0, 1, greatest, greatest + 1)
+    limit = FIELDS[name].limit
+    texts = ("", "a", "a b", "x" * limit, "x" * (limit + 1), "é" * (limit // 2 + 1))
+    return st.sampled_from([*edges, *texts, True, None, [], ["x"] * (limit + 1), {}, {"attempts": 0}])
+
+
+@given(st.fixed_dictionaries({}, optional={name: _near(name) for name in FIELDS}))
+def test_all_fields_at_once_are_held_to_the_rules_of_each(fields: dict[str, object]) -> None:
+    each = [check_field(name, value) for name, value in fields.items()]
+    assert broken_rule_of(fields) == next((broken for broken in each if broken), "")

@@ -346,8 +346,8 @@ def test_crash_points_are_reached_by_the_process_they_are_of() -> None:
 
 
 def operations() -> set[str]:
-    """Every operation that the router of a connector compares a call with."""
-    files = ("router.py", "steering.py")
+    """Every operation that a connector compares a call with."""
+    files = ("calls.py", "steering.py")
     trees = [ast.parse((ROOT / "zconnector/connector" / name).read_text(encoding="utf-8")) for name in files]
     return {
         str(right.value)

@@ -196,6 +196,18 @@ def test_progress_is_not_told_by_a_commit_that_does_not_have_the_lease(bench: Be
     assert bench.state() == {"LEASED": 1}
 
 
+def test_progress_is_fenced_if_its_lease_is_over_before_it_is_stored(bench: Bench) -> None:
+    bench.offer(bench.command("u1"))
+    bench.held = True
+    lease = bench.took()
+    assert bench.settles(lease, "progress") is None
+    heard = bench.heard_settled
+    _, actions = bench.queue.give_back([(lease["uuid"], lease["token"])], "back", bench.now, unseen=False)
+    bench.do(actions)
+    bench.settle()
+    assert [str(refusal.reason) for refusal in heard] == ["FENCED"]
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_settlement_that_cannot_be_stored_is_refused_and_the_lease_lasts(
     bench: Bench, outcome: str

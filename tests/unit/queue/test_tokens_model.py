@@ -28,7 +28,6 @@ from zconnector.errors import Refusal
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.leases import Command
 from zconnector.queue.local import Offered
-from zconnector.queue.register import Alarm
 from zconnector.queue.settling import Settlement
 from zconnector.queue.states import ENDED, State
 
@@ -46,21 +45,11 @@ class Tokens(RuleBasedStateMachine):
         self.sent: list[str] = []
         self.stored: dict[str, None] = {}
         self.held: dict[str, tuple[str, float]] = {}  # uuid -> token, when that lease ends
-        self.longer: dict[str, None] = {}  # whose holder said "progress"
         self.tokens: list[tuple[str, str]] = []  # every (uuid, token) that was ever handed out
         self.counted: dict[str, int] = {}  # uuid -> attempts that count
         self.ended: dict[str, str] = {}
         self.waiting: dict[Caller, tuple[str, ...]] = {}
         self.at_once = False  # several things happen at one moment: in which order is not told
-
-    def lasts(self, uuid: str) -> None:
-        """Its holder said that it goes on, which has no effect while a commit decides on its end."""
-        if uuid not in self.held:
-            return
-        token, _ = self.held[uuid]
-        at, _ = self.bench.queue._register.alarms._times[self.find(uuid).key, Alarm.LEASE]
-        assert at <= self.bench.mono + LEASE
-        self.held[uuid] = token, at
 
     def find(self, uuid: str) -> Command:
         command = self.bench.queue.find_command(uuid)
@@ -122,7 +111,9 @@ class Tokens(RuleBasedStateMachine):
             assert valid, f"{uuid}: the token of no lease that lasts had an effect"
             assert uuid not in self.ended, "settled twice"
             if outcome == "progress":
-                return []  # its lease was longer before this was told, and may be over by now
+                lasts, _ = self.held[uuid]
+                assert lasts == token, "told that a lease lasts which is over"
+                return []
             self.held.pop(uuid, None)
             if outcome != "nak" or self.counted[uuid] >= ATTEMPTS:
                 self.ended[uuid] = "DONE" if outcome == "ack" else "DEAD"
@@ -175,9 +166,9 @@ class Tokens(RuleBasedStateMachine):
         valid = self.held.get(uuid, ("", 0.0))[0] == token
         delay = data.draw(st.sampled_from([None, 0, 1_000])) if outcome == "nak" else None
         settlement = Settlement(uuid, token, outcome, delay)  # type: ignore[arg-type]
+        if valid and outcome == "progress" and self.find(uuid).state is State.LEASED:
+            self.held[uuid] = (token, self.bench.mono + LEASE)
         done = self.settled(uuid, token, outcome, valid=valid)
-        if outcome == "progress":
-            self.longer[uuid] = None
         self.bench.do(self.bench.queue.settle([settlement], self.bench.now, done))
 
     @precondition(lambda self: self.held)
@@ -194,8 +185,6 @@ class Tokens(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 6.0]))
     def time_goes_by(self, seconds: float) -> None:
-        for uuid in self.longer:
-            self.lasts(uuid)
         self.bench._to(self.bench.mono + seconds)
         for uuid, (_, end) in list(self.held.items()):
             if end <= self.bench.mono:
@@ -222,7 +211,6 @@ class Tokens(RuleBasedStateMachine):
         if unheard and self.bench.pending:
             self.bench.store.commit(self.bench.pending[0].writes)
         self.waiting.clear()
-        self.longer.clear()
         self.bench.restart()
         for uuid in self.sent:
             command = self.bench.queue.find_command(uuid)

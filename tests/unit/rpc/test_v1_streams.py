@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.bunches import Bunches
 from zconnector.errors import Reason, Refusal
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2 as c
 from zconnector.rpc._gen.zconnector.v1 import events_pb2 as e
@@ -25,10 +26,11 @@ CLIENTS_TAKE = 4 << 20
 LEASE = {"uuid": "c1", "token": "t1", "command": "A", "size": 0}
 
 
-class Door:
+class Door(Bunches):
     """Answers what opens a stream, and refuses every acknowledgement; the rest waits for the test."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.log: list[str] = []
         self.replies = b""
         """Payload of every reply; empty: the test answers."""

@@ -21,11 +21,14 @@ AT_ONCE = 4
 """Calls under way; a commit takes what has come meanwhile."""
 
 Waiting = tuple[Args, bytes]
-Told = Callable[[Args, Refusal | None], None]
+Settled = tuple[Args, Refusal | None]
+Told = Callable[[list[Settled]], None]
 
 
 def batch(waiting: Sequence[Waiting]) -> int:
     """How many of these fit into one call; at least one."""
+    if len(waiting) <= MOST and _is_small(waiting):
+        return len(waiting)
     header = size = 0
     for count, (args, payload) in enumerate(waiting):
         header += weight(args)
@@ -35,16 +38,24 @@ def batch(waiting: Sequence[Waiting]) -> int:
     return len(waiting)
 
 
+def _is_small(waiting: Sequence[Waiting]) -> bool:
+    """Whether all fit: encoded once, where one after the other costs each a call."""
+    header = weight([args for args, _ in waiting])
+    return header <= HEADER and sum([len(p) for _, p in waiting]) + header <= MAX_MESSAGE - HEADROOM
+
+
 def read(result: dict[str, Any], asked: Sequence[Waiting]) -> list[Refusal | None]:
     """What became of each outcome; a queue that does not say is at fault."""
     results = result.get("results", [])
     told: list[Refusal | None] = []
     for number, (args, _) in enumerate(asked):
-        uuid = str(args.get("uuid", ""))
         if number >= len(results):
-            told.append(WireError(Reason.BAD_HEADER, "the queue did not say what became of it", uuid))
-            continue
-        told.append(refusal_of(results[number].get("error"), uuid))
+            why = "the queue did not say what became of it"
+            told.append(WireError(Reason.BAD_HEADER, why, str(args.get("uuid", ""))))
+        elif error := results[number].get("error"):
+            told.append(refusal_of(error, str(args.get("uuid", ""))))
+        else:
+            told.append(None)
     return told
 
 
@@ -60,7 +71,7 @@ def refusal_of(error: Any, uuid: str) -> Refusal | None:
 
 
 class Settling:
-    """Calls `told` once for every outcome that was added, after the queue's answer."""
+    """Tells of every outcome that was added, once, after the queue's answer: those of one call together."""
 
     def __init__(self, door: DoorPort, holder: str, told: Told) -> None:
         self._door = door
@@ -97,5 +108,4 @@ class Settling:
         else:
             told = read(asked.result()[0], sent)
         self._flush()
-        for (args, _), refusal in zip(sent, told, strict=True):
-            self._told(args, refusal)
+        self._told([(args, refusal) for (args, _), refusal in zip(sent, told, strict=True)])

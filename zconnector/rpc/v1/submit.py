@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.fields import check_field
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2 as pb
+from zconnector.rpc._gen.zconnector.v1 import types_pb2 as types
 from zconnector.rpc.convert import parse
-from zconnector.rpc.port import DoorPort
+from zconnector.rpc.port import Answered, DoorPort, Question
 from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.v1 import convert
 from zconnector.rpc.v1.stream import ANSWERS, FRAME, MUCH, Context, Stream
@@ -21,40 +22,43 @@ MOST = 10_000
 AGAIN = 8
 """Replies that are asked for again at once, when there is room."""
 
-Asked = asyncio.Future[tuple[dict[str, Any], bytes]]
-
 
 async def send(door: DoorPort, request: Any, settings: ServiceSettings) -> Any:
     """One command with its receipt, and its reply if that is asked for."""
     began = asyncio.get_running_loop().time()
+    answer = pb.SendReply()
     try:
         between_reply(request.reply_timeout_ms)
         args, payload = convert.submission_args(request, settings.default_timeout_ms)
     except Refusal as refusal:
-        return pb.SendReply(receipt=convert.refused_receipt(request.uuid, refusal))
+        convert.fill_refused_receipt(answer.receipt, request.uuid, refusal)
+        return answer
     uuid = str(args["uuid"])
     args["began"] = int(began * 1000)
     try:
         result, _ = await door.call("send_command", args, payload)
     except Refusal as refusal:
-        return pb.SendReply(receipt=convert.refused_receipt(uuid, refusal))
-    receipt = convert.receipt(uuid, result)
-    if not request.reply:
-        return pb.SendReply(receipt=receipt)
-    reply = await wait(door, uuid, request.reply_timeout_ms)
-    return pb.SendReply(receipt=receipt, reply=reply)
+        convert.fill_refused_receipt(answer.receipt, uuid, refusal)
+        return answer
+    convert.fill_receipt(answer.receipt, uuid, result)
+    if request.reply:
+        answer.reply.CopyFrom(await wait(door, uuid, request.reply_timeout_ms))
+    return answer
 
 
 async def wait(door: DoorPort, uuid: str, timeout_ms: int) -> Any:
     """The Reply to a command; one with a refusal when there is none."""
+    answer = types.Reply()
     try:
         args = await_args(uuid, timeout_ms)
         header, payload = await door.call("await_reply", args)
     except Refusal as refusal:
         if refusal.reason is Reason.SHUTTING_DOWN:
             raise
-        return convert.no_reply(uuid, refusal)
-    return convert.reply(uuid, header, payload)
+        convert.fill_no_reply(answer, uuid, refusal)
+    else:
+        convert.fill_reply(answer, uuid, header, payload)
+    return answer
 
 
 def await_args(uuid: str, timeout_ms: int) -> dict[str, Any]:
@@ -71,22 +75,36 @@ def between_reply(timeout_ms: int) -> int:
     return convert.between("reply timeout", timeout_ms, 0, convert.DAYS_30)
 
 
+class _Answer(NamedTuple):
+    """A receipt or a reply that the client is yet to get."""
+
+    uuid: str
+    args: Mapping[str, Any] = {}
+    payload: bytes = b""
+    refusal: Refusal | None = None
+
+
 class SubmitStream(Stream):
-    """Many commands, without a task for any.
+    """Many commands, without a task or a future for any: a frame's go to the queue as one bunch, and so do
+    the waits for their replies.
 
     Replies beyond `MUCH` unread bytes stay at the queue, which keeps them: they are asked for again.
 
-    Invariant: `_sending` and `_waiting` hold exactly the calls at the door that are not answered yet; no uuid
-    is both in `_waiting` and in `_put_off`; `_bytes` are those of the payloads of `_replies`.
+    Invariant: `_sending` and `_awaiting` hold exactly the calls at the door that are not answered yet;
+    `_waiting` has the number of each uuid's in the latter; no uuid is both there and in `_put_off`; `_bytes`
+    are those of the payloads of `_replies`.
     """
 
     def __init__(self, door: DoorPort, context: Context, settings: ServiceSettings) -> None:
         super().__init__(context, settings)
         self._door = door
-        self._sending: set[Asked] = set()
-        self._waiting: dict[str, Asked] = {}
-        self._receipts: list[Any] = []
-        self._replies: list[Any] = []
+        self._sending: dict[int, tuple[str, int | None]] = {}
+        """By the call's number: uuid, and the timeout of the reply; None: that is not asked for."""
+        self._awaiting: dict[int, tuple[str, int]] = {}
+        """By the call's number: uuid and timeout."""
+        self._waiting: dict[str, int] = {}
+        self._receipts: list[_Answer] = []
+        self._replies: list[_Answer] = []
         self._bytes = 0
         self._put_off: dict[str, int] = {}
         """Timeouts of replies that came when there was no room."""
@@ -103,86 +121,105 @@ class SubmitStream(Stream):
         request = parse(pb.SubmitRequest, raw)
         for uuid in request.forget:
             self._put_off.pop(uuid, None)
-            if (asked := self._waiting.pop(uuid, None)) is not None:
-                asked.cancel()
-        for command in request.commands:
-            self._submit(command)
-        for each in request.awaits:
-            self._await(each.uuid, each.timeout_ms)
+            if (number := self._waiting.pop(uuid, None)) is not None:
+                del self._awaiting[number]
+                self._door.take_back(number)
+        if request.commands:
+            self._submit(request.commands)
+        if request.awaits:
+            self._await_checked(request.awaits)
         self._measure()
 
-    def _submit(self, command: Any) -> None:
-        try:
-            between_reply(command.reply_timeout_ms)
-            args, payload = convert.submission_args(command, self._settings.default_timeout_ms)
-        except Refusal as refusal:
-            self._receipts.append(convert.refused_receipt(command.uuid, refusal))
-            self.put()
-            return
-        args["began"] = int(asyncio.get_running_loop().time() * 1000)
-        asked = self._door.ask("send_command", args, payload)
-        self._sending.add(asked)
-        reply = command.reply_timeout_ms if command.reply else None
-        asked.add_done_callback(partial(self._sent, str(args["uuid"]), reply))
+    def _submit(self, commands: Any) -> None:
+        """All of a frame: one bunch of calls."""
+        questions: list[Question] = []
+        sent: list[tuple[str, int | None]] = []
+        began = int(self._loop.time() * 1000)
+        for command in commands:
+            timeout = command.reply_timeout_ms
+            try:
+                if timeout:
+                    between_reply(timeout)
+                args, payload = convert.submission_args(command, self._settings.default_timeout_ms)
+            except Refusal as refusal:
+                self._receipts.append(_Answer(command.uuid, refusal=refusal))
+                self.put()
+                continue
+            args["began"] = began
+            questions.append(("send_command", args, payload))
+            sent.append((args["uuid"], timeout if command.reply else None))
+        if questions:
+            self._sending.update(zip(self._door.ask_all(questions, self._told), sent, strict=True))
 
-    def _sent(self, uuid: str, reply: int | None, asked: Asked) -> None:
-        self._sending.discard(asked)
-        if asked.cancelled():
-            return
-        error = asked.exception()
-        if isinstance(error, Refusal):
-            self._receipts.append(convert.refused_receipt(uuid, error))
-        elif error is not None:
-            raise error
-        else:
-            self._receipts.append(convert.receipt(uuid, asked.result()[0]))
-            if reply is not None and not self.over:
-                self._await(uuid, reply)
-        self._answered()
+    def _await_checked(self, requests: Any) -> None:
+        """What the client waits for that it may have submitted long ago, or never."""
+        wanted: list[tuple[str, int]] = []
+        for each in requests:
+            try:
+                await_args(each.uuid, each.timeout_ms)
+            except Refusal as refusal:
+                self._replies.append(_Answer(each.uuid, refusal=refusal))
+                self.put()
+            else:
+                wanted.append((each.uuid, each.timeout_ms))
+        self._await(wanted)
 
-    def _await(self, uuid: str, timeout_ms: int) -> None:
-        if uuid in self._waiting or uuid in self._put_off:
+    def _await(self, wanted: Iterable[tuple[str, int]]) -> None:
+        """The replies to commands, (uuid, timeout), both within their bounds: one bunch of calls."""
+        questions: list[Question] = []
+        asked: list[tuple[str, int]] = []
+        waiting = self._waiting
+        for each in wanted:
+            uuid, timeout_ms = each
+            if uuid in waiting or uuid in self._put_off:
+                continue
+            waiting[uuid] = 0  # its number follows
+            questions.append(("await_reply", {"uuid": uuid, "timeout": timeout_ms}, b""))
+            asked.append(each)
+        if not questions:
             return
-        try:
-            args = await_args(uuid, timeout_ms)
-        except Refusal as refusal:
-            self._replies.append(convert.no_reply(uuid, refusal))
-            self.put()
-            return
-        asked = self._door.ask("await_reply", args)
-        self._waiting[uuid] = asked
-        asked.add_done_callback(partial(self._replied, uuid, timeout_ms))
+        for number, each in zip(self._door.ask_all(questions, self._told), asked, strict=True):
+            waiting[each[0]] = number
+            self._awaiting[number] = each
 
-    def _replied(self, uuid: str, timeout_ms: int, asked: Asked) -> None:
-        if self._waiting.get(uuid) is asked:
-            del self._waiting[uuid]
-        if asked.cancelled():
-            self._answered()
-            return
-        error = asked.exception()
-        if isinstance(error, Refusal):
-            self._replies.append(convert.no_reply(uuid, error))
-        elif error is not None:
-            raise error
-        elif self._bytes > MUCH:
-            self._put_off[uuid] = timeout_ms
-        else:
-            reply = convert.reply(uuid, *asked.result())
-            self._bytes += len(reply.payload)
-            self._replies.append(reply)
+    def _told(self, answers: list[Answered]) -> None:
+        """What the queue has answered in one turn of the loop."""
+        wanted: list[tuple[str, int]] = []
+        for answered in answers:
+            sent = self._sending.pop(answered.number, None)
+            if sent is None:
+                self._replied(answered)
+                continue
+            uuid, timeout = sent
+            self._receipts.append(_Answer(uuid, answered.args, b"", answered.refusal))
+            if timeout is not None and answered.refusal is None:
+                wanted.append((uuid, timeout))
+        if wanted and not self.over:
+            self._await(wanted)
         self._ask_again()
-        self._answered()
-
-    def _ask_again(self) -> None:
-        """For some of those that there was no room for."""
-        if self._bytes <= MUCH and not self.over:
-            for uuid in list(islice(self._put_off, AGAIN)):
-                self._await(uuid, self._put_off.pop(uuid))
-
-    def _answered(self) -> None:
         self._measure()
         self.put()
         self.looked()
+
+    def _replied(self, answered: Answered) -> None:
+        waited = self._awaiting.pop(answered.number, None)
+        if waited is None:
+            return  # forgotten, while its answer was on its way
+        uuid, timeout_ms = waited
+        del self._waiting[uuid]
+        if answered.refusal is None and self._bytes > MUCH:
+            self._put_off[uuid] = timeout_ms
+            return
+        self._bytes += len(answered.payload)
+        self._replies.append(_Answer(uuid, answered.args, answered.payload, answered.refusal))
+
+    def _ask_again(self) -> None:
+        """For some of those that there was no room for."""
+        if self._put_off and self._bytes <= MUCH and not self.over:
+            again = list(islice(self._put_off.items(), AGAIN))
+            for uuid, _ in again:
+                del self._put_off[uuid]
+            self._await(again)
 
     def _measure(self) -> None:
         """No more than can be held are under way, or unread by the client."""
@@ -200,27 +237,43 @@ class SubmitStream(Stream):
     def frame(self) -> bytes | None:
         if not (self._receipts or self._replies):
             return None
-        reply = pb.SubmitReply(receipts=self._receipts[:ANSWERS])
+        reply = pb.SubmitReply()
+        receipts = self._receipts[:ANSWERS]
         del self._receipts[:ANSWERS]
-        if self._receipts:
-            return bytes(reply.SerializeToString())
-        size, taken = 200 * len(reply.receipts), 0
+        add = reply.receipts.add
+        for each in receipts:
+            if each.refusal is None:
+                convert.fill_receipt(add(), each.uuid, each.args)
+            else:
+                convert.fill_refused_receipt(add(), each.uuid, each.refusal)
+        if not self._receipts:
+            self._fill_replies(reply, 200 * len(receipts))
+        encoded: bytes = reply.SerializeToString()
+        return encoded
+
+    def _fill_replies(self, reply: Any, size: int) -> None:
+        """As many as there is room for beside so many bytes, but one at least in a frame of its own."""
+        taken, alone = 0, not size
+        add = reply.replies.add
         for each in self._replies:
             size += len(each.payload) + 200
-            if (taken or reply.receipts) and size > FRAME:
+            if not alone and size > FRAME:
                 break
-            reply.replies.append(each)
+            alone = False
+            if each.refusal is None:
+                convert.fill_reply(add(), each.uuid, each.args, each.payload)
+            else:
+                convert.fill_no_reply(add(), each.uuid, each.refusal)
             self._bytes -= len(each.payload)
             taken += 1
         del self._replies[:taken]
         self._ask_again()
         self._measure()
-        encoded: bytes = reply.SerializeToString()
-        return encoded
 
     def released(self, closing: bool) -> None:
-        for asked in [*self._sending, *self._waiting.values()]:
-            asked.cancel()
+        for number in [*self._sending, *self._awaiting]:
+            self._door.take_back(number)
         self._sending.clear()
+        self._awaiting.clear()
         self._waiting.clear()
         self._put_off.clear()

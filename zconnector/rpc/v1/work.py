@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 
 from zconnector.errors import Reason, Refusal
-from zconnector.rpc._gen.zconnector.v1 import types_pb2 as types
 from zconnector.rpc._gen.zconnector.v1 import worker_pb2 as pb
 from zconnector.rpc.convert import Args, parse
 from zconnector.rpc.port import DoorPort
@@ -18,7 +17,7 @@ from zconnector.rpc.settings import ServiceSettings
 from zconnector.rpc.v1.convert import lease
 from zconnector.rpc.v1.feed import Feed, Item
 from zconnector.rpc.v1.reading import Reader
-from zconnector.rpc.v1.settling import Settling
+from zconnector.rpc.v1.settling import Settled, Settling
 from zconnector.rpc.v1.status import item_refusal
 from zconnector.rpc.v1.stream import ANSWERS, FRAME, MANY, MUCH, Context, Stream
 from zconnector.rpc.v1.tidings import Tidings, ignore
@@ -71,7 +70,8 @@ class WorkStream(Stream):
         self._readers: dict[str, Reader] = {}
         self._held: dict[tuple[str, str], Feed] = {}
         self._commands: list[Item] = []
-        self._answers: list[Any] = []
+        self._answers: list[tuple[str, Any, Refusal | None]] = []
+        """uuid, kind and refusal of outcomes that the worker is yet to hear of."""
         self._bytes = 0
         self._rest = pb.WorkReply()
         """What is to be written beside commands and events."""
@@ -201,7 +201,8 @@ class WorkStream(Stream):
             try:
                 good.append((outcome_args(outcome), outcome.payload))
             except Refusal as refusal:
-                self._settled(outcome.uuid, outcome.kind, refusal)
+                self._answers.append((outcome.uuid, outcome.kind, refusal))
+                self.put()
                 continue
             if outcome.kind != PROGRESS:
                 feed = self._held.pop((outcome.uuid, outcome.token), None)
@@ -219,22 +220,14 @@ class WorkStream(Stream):
         unread = sum(reader.unread for reader in self._readers.values())
         self.hold(len(self._settling) + len(self._answers) + unread > MANY)
 
-    def _told(self, args: Args, refusal: Refusal | None) -> None:
-        """The queue has settled an outcome, or refused it."""
+    def _told(self, settled: list[Settled]) -> None:
+        """The queue has settled outcomes, or refused them."""
         if self.over:
             return
-        self._settled(str(args["uuid"]), _KINDS[args["outcome"]], refusal)
+        self._answers += [(args["uuid"], _KINDS[args["outcome"]], refusal) for args, refusal in settled]
         self._measure()
-        self.looked()
-
-    def _settled(self, uuid: str, kind: Any, refusal: Refusal | None) -> None:
-        settled = types.Settled(uuid=uuid)
-        if kind in _KINDS.values():
-            settled.kind = kind
-        if refusal is not None:
-            settled.refusal.CopyFrom(item_refusal(refusal))
-        self._answers.append(settled)
         self.put()
+        self.looked()
 
     def _acks(self, acks: Any) -> None:
         of: dict[str, list[Any]] = {}
@@ -309,9 +302,7 @@ class WorkStream(Stream):
             reply, self._rest, self._has_rest = self._rest, pb.WorkReply(), False
         elif not (self.blank or self._commands or self._answers or self._readers):
             return None
-        reply.settled.extend(self._answers[:ANSWERS])
-        del self._answers[:ANSWERS]
-        settled = len(reply.settled)
+        settled = self._fill_settled(reply)
         size, taken = 200 * settled, 0
         for item, payload in self._commands:
             size += len(payload) + 300
@@ -335,6 +326,20 @@ class WorkStream(Stream):
             return None
         self.blank = False
         return encoded
+
+    def _fill_settled(self, reply: Any) -> int:
+        """Answers to outcomes, as many as a frame may have; how many."""
+        answers = self._answers[:ANSWERS]
+        del self._answers[:ANSWERS]
+        add = reply.settled.add
+        for of, kind, refusal in answers:
+            settled = add()
+            settled.uuid = of
+            if kind in _NAMED:
+                settled.kind = kind
+            if refusal is not None:
+                settled.refusal.CopyFrom(item_refusal(refusal))
+        return len(answers)
 
     # ---- the end
 
@@ -362,3 +367,4 @@ class WorkStream(Stream):
 
 
 _KINDS = {"ack": 1, "fail": 2, "nak": 3, "progress": 4}
+_NAMED = frozenset(_KINDS.values())
