@@ -16,7 +16,7 @@ from zconnector.errors import Reason, Refusal
 from zconnector.messages.codec import decode, encode_one
 from zconnector.messages.kinds import Kind
 from zconnector.messages.message import Message
-from zconnector.queue.asking import Answered
+from zconnector.queue.asking import MAX_PENDING, Answered
 from zconnector.queue.door import DoorClient, DoorServer
 from zconnector.queue.door_inner import InnerDoor
 
@@ -418,6 +418,21 @@ async def test_a_closed_door_ends_a_bunch_and_refuses_the_next(
     answers = await bunch.until(3)
     assert {each.refusal.reason for each in answers.values() if each.refusal} == {Reason.SHUTTING_DOWN}
     assert all(each.refusal for each in answers.values())
+
+
+async def test_of_a_bunch_what_there_is_no_room_for_is_refused() -> None:
+    asked: list[Call] = []
+    door, bunch = InnerDoor(asked.extend, lambda _: None), Bunch()
+    numbers = door.ask_all([("wait", {}, b"")] * (MAX_PENDING + 2), bunch.hear)
+    assert len(asked) == MAX_PENDING
+    answers = await bunch.until(2)
+    assert list(answers) == list(numbers[-2:])
+    assert {each.refusal.reason for each in answers.values() if each.refusal} == {Reason.BUSY}
+    with pytest.raises(Refusal, match="calls are waiting"):
+        await door.call("wait", {})
+    door.take_back(numbers[0])
+    (last,) = door.ask_all([("wait", {}, b"")], bunch.hear)
+    assert asked[-1][0] == Caller(b"", last)
 
 
 async def test_of_a_bunch_only_what_is_too_large_is_refused(client: DoorClient | InnerDoor) -> None:

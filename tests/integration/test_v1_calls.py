@@ -204,7 +204,6 @@ async def test_a_command_with_all_its_wishes(door: ScriptedDoor, v1: V1) -> None
         "command_type": "ct",
         "token": "tok",
         "worker": "me",
-        "definite": True,
         "target": "self",
         "ttl": 1_000,
         "delay": 2_000,

@@ -140,6 +140,9 @@ def receipt(command: Message, event: str, *, source: str = "", reason: str = "",
     return Message(_EVENT, header, b"", _RECEIPT)
 
 
+_COMPLETIONS = (Outcome.SUCCESS, Outcome.FAIL)
+
+
 def is_completion(event_name: str) -> bool:
     """Whether an event with this name and a reference ends the command it refers to."""
-    return event_name in (Outcome.SUCCESS, Outcome.FAIL)
+    return event_name in _COMPLETIONS

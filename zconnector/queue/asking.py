@@ -84,20 +84,19 @@ class Asking(ABC):
         """As `ask` for a bunch of calls, without a future for any. Returns a number for each, in order.
 
         `told` is called with the answers, all that come in one turn of the loop together, and never before
-        this has returned. A bunch that there is no room for is refused as a whole, each with BUSY.
+        this has returned. Calls that there is no room for are refused: BUSY.
         """
         # A frame of a stream brings twenty commands, and a commit their answers: what is done once for all of
         # them here, a future, two callbacks and a step of the core would be done twenty times.
         numbers = range(self._calls + 1, self._calls + 1 + len(questions))
         self._calls += len(questions)
-        try:
-            self._admit(len(questions))
-        except Refusal as refusal:
-            for number in numbers:
-                self._tell(told, Answered(number, {}, b"", refusal))
-            return numbers
-        self._bunched.update(dict.fromkeys(numbers, told))
-        self._put(numbers, questions)
+        room = self._room()
+        admitted, refused = numbers[:room], numbers[room:]
+        if admitted:
+            self._bunched.update(dict.fromkeys(admitted, told))
+            self._put(admitted, questions[:room])
+        for number in refused:
+            self._tell(told, Answered(number, {}, b"", self._refusal()))
         return numbers
 
     def take_back(self, number: int) -> None:
@@ -119,7 +118,8 @@ class Asking(ABC):
 
     def _begin(self, op: str, args: Mapping[str, Any], payload: bytes) -> tuple[int, Answer]:
         """Put a call into `_pending` and on its way. Raises Refusal: SHUTTING_DOWN, BUSY."""
-        self._admit(1)
+        if not self._room():
+            raise self._refusal()
         self._calls += 1
         number = self._calls
         future: Answer = asyncio.get_running_loop().create_future()
@@ -127,12 +127,15 @@ class Asking(ABC):
         self._put((number,), ((op, args, payload),))
         return number, future
 
-    def _admit(self, count: int) -> None:
-        """Whether there may be so many more calls. Raises Refusal: SHUTTING_DOWN, BUSY."""
+    def _room(self) -> int:
+        """How many more calls there may be."""
+        return 0 if self._is_closed() else max(0, MAX_PENDING - len(self._pending) - len(self._bunched))
+
+    def _refusal(self) -> Refusal:
+        """Why there is no room."""
         if self._is_closed():
-            raise Refusal(Reason.SHUTTING_DOWN, "the queue's door is closed")
-        if len(self._pending) + len(self._bunched) + count > MAX_PENDING:
-            raise Refusal(Reason.BUSY, f"{MAX_PENDING} calls are waiting")
+            return Refusal(Reason.SHUTTING_DOWN, "the queue's door is closed")
+        return Refusal(Reason.BUSY, f"{MAX_PENDING} calls are waiting")
 
     def _answered(self, answered: Answered) -> None:
         """A call has its answer. One that was taken back meanwhile is no more."""

@@ -15,7 +15,7 @@ from zconnector.queue.leases import Command
 from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import Completed, Done, OnCompleted
 from zconnector.queue.register import Register
-from zconnector.queue.states import ENDED, State, Step
+from zconnector.queue.states import COMPLETING, DONE, ENDED, READY, State, Step
 from zconnector.queue.store import COMMANDS, Put
 
 _BEFORE_COMMIT = Reach("target.completion_before_commit")
@@ -52,10 +52,10 @@ class Endings:
             if reply.uuid in self._outbox:
                 return done(now, Completed("PROGRESS"))
             return self.tell(command, reply, now, _told("PROGRESS", done))
-        if command.state is State.COMPLETING:
+        if command.state is COMPLETING:
             command.after += (lambda now: self.complete(reply, now, done),)
             return []
-        return self.end(command, reply, now, _told("COMPLETED", done), why=str(State.DONE))
+        return self.end(command, reply, now, _told("COMPLETED", done), why=str(DONE))
 
     def end(self, command: Command, reply: Message, now: Instant, done: Done, *, why: str = "") -> Actions:
         """A worker has done it (or says FAIL): DONE with that reply, in one commit.
@@ -67,7 +67,7 @@ class Endings:
             return done(now, Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", command.uuid))
         self._register.step(command, Step.ANSWERED)
         command.reply = draft.entry.uuid
-        meta = command.as_meta(State.DONE)
+        meta = command.as_meta(DONE)
         meta["at"] = now.wall
         put = Put(COMMANDS, command.key, meta, draft.write.body)
 
@@ -79,7 +79,7 @@ class Endings:
         def failed(now: Instant, error: StorageError) -> Actions:
             refusal = Refusal(Reason.STORAGE_FAILED, str(error), command.uuid)
             actions = done(now, refusal) + self._finish.undo(command, draft, now)
-            return actions + (self._register.on_ready(command, now) if command.state is State.READY else [])
+            return actions + (self._register.on_ready(command, now) if command.state is READY else [])
 
         return [_BEFORE_COMMIT, self._commits.commit((put, draft.write), then, failed)]
 

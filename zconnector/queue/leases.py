@@ -11,7 +11,7 @@ from zconnector.actions import Actions, Caller
 from zconnector.clock import Instant
 from zconnector.configuration.pivot import Version
 from zconnector.messages.retry import RetryPolicy
-from zconnector.queue.states import ENDED, State
+from zconnector.queue.states import ENDED, LEASED, State
 
 MAX_CONTEXT = 128
 """Bytes of an application context that is kept in memory: a longer one can be pinned to nothing."""
@@ -161,7 +161,7 @@ class Command:
                     meta[name] = value
         if self.policy is not None:
             meta["policy"] = list(self.policy)
-        if self.lease is not None and state is State.LEASED:
+        if self.lease is not None and state is LEASED:
             meta["lease"] = self.lease.as_meta()
         return meta
 

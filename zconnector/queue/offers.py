@@ -20,7 +20,7 @@ from zconnector.queue.leases import MAX_CONTEXT, Command
 from zconnector.queue.outcomes import Offered, OnOffered
 from zconnector.queue.overflow import Overflow
 from zconnector.queue.register import Alarm, Register
-from zconnector.queue.states import ENDED, State, Step
+from zconnector.queue.states import ENDED, READY, State, Step
 from zconnector.queue.store import COMMANDS, Put, Write
 from zconnector.queue.unknowns import GRACE_MS
 
@@ -84,7 +84,7 @@ class Offers:
             actions: Actions = [_AFTER_COMMIT, *done(later, _STORED)]
             if command.after:
                 actions += ask_again(command, later)
-            if command.state is State.READY:
+            if command.state is READY:
                 actions += self._register.on_ready(command, later)
             return actions
 
@@ -93,7 +93,7 @@ class Offers:
             actions += done(later, Offered("FAILED", Reason.STORAGE_FAILED, str(error)))
             return actions + ask_again(command, later)
 
-        state = State.DELAYED if command.delay else State.READY
+        state = State.DELAYED if command.delay else READY
         put = Put(COMMANDS, command.key, command.as_meta(state), body)
         return [*room, _BEFORE_COMMIT, self._commits.commit((put, *along), then, failed)]
 

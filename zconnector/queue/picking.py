@@ -21,7 +21,7 @@ from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Waiter
 from zconnector.queue.register import LineKey, Register, line_key, rank
 from zconnector.queue.returns import Returns
-from zconnector.queue.states import State
+from zconnector.queue.states import LEASED
 from zconnector.queue.store import COMMANDS, Put
 
 
@@ -113,7 +113,7 @@ class Picking:
             holder=waiter.holder,
         )
         self._register.lease(command, lease, waiter.caller, now)
-        self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
+        self._commits.ride(Put(COMMANDS, command.key, command.as_meta(LEASED)))
         return lease
 
     def readable_again(self, now: Instant) -> list[LineKey]:

@@ -28,7 +28,7 @@ from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Line
 from zconnector.queue.room import Room
 from zconnector.queue.routing import Routing
-from zconnector.queue.states import ENDED, TRANSITIONS, WAITING, State, Step
+from zconnector.queue.states import ENDED, READY, TRANSITIONS, WAITING, State, Step
 from zconnector.queue.tally import Tally
 from zconnector.settings import QueueSettings
 
@@ -47,6 +47,9 @@ class Alarm(IntEnum):
     DUE = 0
     LEASE = 1
     TTL = 2
+
+
+_LEASE_OVER, _LEASE = Alarm.LEASE, Step.LEASE
 
 
 def line_key(command: Command) -> LineKey:
@@ -113,9 +116,9 @@ class Register:
             if command.ttl:
                 left = min(command.ttl, max(0, command.expires - now.wall))
                 self.set_time_to_live(command, now.mono + left / 1000)
-            if command.state is State.READY and self._is_used_up(command):
+            if command.state is READY and self._is_used_up(command):
                 self.set_alarm(command, Alarm.DUE, now.mono)  # its burial failed before the restart
-            elif command.state is State.READY and command.before is None:
+            elif command.state is READY and command.before is None:
                 self.line(line_key(command)).push(command.major, rank(command))
 
     def restore_floor(self, source: str, floor: int) -> None:
@@ -143,12 +146,12 @@ class Register:
     def is_ready(self, number: int) -> bool:
         """Whether a rank (or key) in a line still stands for a command that may be handed out."""
         command = self._live.get(number & _KEY)
-        return command is not None and command.state is State.READY
+        return command is not None and command.state is READY
 
     def ready(self, number: int) -> Command | None:
         """The command that a rank (or key) in a line stands for, if it may still be handed out."""
         command = self._live.get(number & _KEY)
-        return command if command is not None and command.state is State.READY else None
+        return command if command is not None and command.state is READY else None
 
     def no_room(self, size: int, uuid: str, spare: int = 0) -> Refusal | None:
         """Why a further command of so many bytes cannot be taken, `spare` of which may exceed the bounds."""
@@ -200,12 +203,12 @@ class Register:
         return actions
 
     def lease(self, command: Command, lease: Lease, caller: Caller, now: Instant) -> None:
-        self.step(command, Step.LEASE, now)
+        self.step(command, _LEASE, now)
         command.lease = lease
         command.caller = caller
         self._handed.setdefault(caller, []).append(command)
         self._hold(command, lease)
-        self.set_alarm(command, Alarm.LEASE, now.mono + lease.length)
+        self.set_alarm(command, _LEASE_OVER, now.mono + lease.length)
 
     def renew(self, command: Command, lease: Lease, now: Instant, length: float | None = None) -> None:
         """The same lease, with another holder or length. It lasts `length` (else its own) from now on."""
@@ -224,7 +227,7 @@ class Register:
             self.on_unlease(lease.worker)
         self._let_go(command)
         command.lease = None
-        self.alarms.cancel((command.key, Alarm.LEASE))
+        self.alarms.cancel((command.key, _LEASE_OVER))
         caller, command.caller = command.caller, None
         if caller is not None:
             handed = self._handed[caller]
@@ -254,7 +257,7 @@ class Register:
         self.set_alarm(command, Alarm.TTL, over_at)
 
     def set_alarm(self, command: Command, alarm: Alarm, at: float) -> None:
-        if alarm is not Alarm.LEASE:
+        if alarm is not _LEASE_OVER:
             command.timed = True
         self.alarms.set((command.key, alarm), at)
 
@@ -318,7 +321,7 @@ class Register:
         if not command.order_key:
             return []
         first = self._chains.remove(command)
-        return [] if first is None or first.state is not State.READY else self.on_ready(first, now)
+        return [] if first is None or first.state is not READY else self.on_ready(first, now)
 
     def _hold(self, command: Command, lease: Lease) -> None:
         self._leased[command.key] = command

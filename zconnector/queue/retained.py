@@ -24,6 +24,7 @@ from zconnector.queue.outcomes import OnPublished
 from zconnector.queue.store import EVENTS, Delete
 from zconnector.settings import QueueSettings
 
+_FAIL = Outcome.FAIL
 MAX_ANNOUNCED = 10_000
 ANNOUNCED_FOR = 660.0
 """Seconds: longer than a copy of a command may be in doubt (600 s and 30 s), so that a receipt is known
@@ -58,7 +59,7 @@ class Event:
     @property
     def is_unreceipted(self) -> bool:
         """Whether it is the FAIL made here of a command that nobody receipted in time."""
-        return self.event == Outcome.FAIL and self.uuid == derived_uuid(self.reference, Reason.UNRECEIPTED)
+        return self.event == _FAIL and self.uuid == derived_uuid(self.reference, Reason.UNRECEIPTED)
 
     @property
     def is_final(self) -> bool:

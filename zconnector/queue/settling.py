@@ -27,9 +27,10 @@ from zconnector.queue.leases import Command, Lease
 from zconnector.queue.outcomes import Done
 from zconnector.queue.register import Alarm, Register
 from zconnector.queue.returns import Returns
-from zconnector.queue.states import State, Step
+from zconnector.queue.states import COMPLETING, LEASED, READY, State, Step
 from zconnector.queue.store import COMMANDS, Put
 
+_SUCCESS = Outcome.SUCCESS
 Verb = Literal["ack", "fail", "nak", "progress"]
 _FITS = MAX_MESSAGE - 16_384
 """Bytes of a payload that fits into a reply whatever its header: none exceeds the difference."""
@@ -83,7 +84,7 @@ class Settling:
     def settle(self, settlement: Settlement, now: Instant, done: Done) -> Actions:
         """`done` hears None when it is committed; FENCED, QUEUE_FULL or STORAGE_FAILED."""
         command = self._register.find(settlement.uuid)
-        if command is not None and command.state is State.COMPLETING:
+        if command is not None and command.state is COMPLETING:
             command.after += (lambda later: self.settle(settlement, later, done),)
             return []
         lease = self._lease(command, settlement.token)
@@ -92,8 +93,8 @@ class Settling:
         if len(settlement.payload) > _FITS and (refusal := _too_large(command, lease, settlement)):
             return done(now, refusal)
         if settlement.outcome == "ack":
-            uuid = derived_uuid(command.uuid, Outcome.SUCCESS)
-            reply = _reply(command, lease, Outcome.SUCCESS, settlement.payload, uuid, now)
+            uuid = derived_uuid(command.uuid, _SUCCESS)
+            reply = _reply(command, lease, _SUCCESS, settlement.payload, uuid, now)
             return self._endings.end(command, reply, now, done)
         if settlement.outcome == "fail":
             command.error = clipped(settlement.error)
@@ -113,8 +114,8 @@ class Settling:
             return False
         taken = replace(lease, holder=holder, worker=worker, client=client)
         self._register.renew(command, taken, now)
-        if command.state is State.LEASED:
-            self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
+        if command.state is LEASED:
+            self._commits.ride(Put(COMMANDS, command.key, command.as_meta(LEASED)))
         return True
 
     def give_back(
@@ -162,7 +163,7 @@ class Settling:
             command.error, command.delay, command.due = before, 0, 0
             refusal = Refusal(Reason.STORAGE_FAILED, str(error), command.uuid)
             actions = done(later, refusal) + self._finish.undo(command, None, later)
-            return actions + (self._register.on_ready(command, later) if command.state is State.READY else [])
+            return actions + (self._register.on_ready(command, later) if command.state is READY else [])
 
         return [self._commits.commit([put], then, failed)]
 
@@ -175,7 +176,7 @@ class Settling:
             lease = replace(lease, length=length)
         self._register.renew(command, lease, now, length)
         if lease.length == length and settlement.extend:
-            self._commits.ride(Put(COMMANDS, command.key, command.as_meta(State.LEASED)))
+            self._commits.ride(Put(COMMANDS, command.key, command.as_meta(LEASED)))
         if not settlement.event:
             return self._stored(command, lease.token, now, done)
         uuid = str(uuids.UUID(int=self._rng.getrandbits(128), version=4))

@@ -37,7 +37,7 @@ class DoorPort(Protocol):
         """As `ask` for a bunch of calls, without a future for any. Returns a number for each, in order.
 
         `told` is called with the answers, all that come in one turn of the loop together, and never before
-        this has returned. A bunch that there is no room for is refused as a whole, each with BUSY.
+        this has returned. Calls that there is no room for are refused: BUSY.
         """
         ...
 

@@ -252,20 +252,27 @@ def _are_same(one: Any, other: Any) -> bool:
 
 
 def _submissions(items: list[Any]) -> bytes:
+    """A frame's `forget` is looked at first: one that was said after something else begins the next frame."""
     frame = commands_pb2.SubmitRequest()
-    # A frame's `forget` is looked at first: one that was said after something else begins the next frame.
-    said = next((place for place, item in enumerate(items) if not isinstance(item, str)), len(items))
-    after = next((place for place in range(said, len(items)) if isinstance(items[place], str)), len(items))
-    rest, items[after:] = items[after:], []
-    first = together(items, FRAME, _size)
-    items += rest
-    for item in first:
-        if isinstance(item, str):
+    commands, awaits = frame.commands, frame.awaits
+    taken = size = 0
+    said = False
+    for item in items:
+        size += _size(item)
+        if taken and size > FRAME:
+            break
+        if isinstance(item, pb.Submission):
+            said = True
+            commands.append(item)
+        elif isinstance(item, str):
+            if said:
+                break
             frame.forget.append(item)
-        elif isinstance(item, pb.Submission):
-            frame.commands.append(item)
         else:
-            frame.awaits.append(item)
+            said = True
+            awaits.append(item)
+        taken += 1
+    del items[:taken]
     return frame.SerializeToString()
 
 

@@ -50,33 +50,28 @@ async def send(
 ) -> Reply | Handle:
     """As `Client.send`."""
     uuid = uuid or new_uuid()
+    wishes: dict[str, Any] = {
+        "delay_ms": _ms(delay),
+        "lease_ms": _ms(lease),
+        "order_key": order_key,
+        "priority": priority,
+        "target": target,
+        "ttl_ms": _ms(ttl),
+    }
     if client._v1 is not False:
-        # Field by field, and only what is set: each costs as much as all of the rest of a small message.
         submission = pb.Submission()
         submission.uuid = uuid
         submission.type = type
         submission.command = command
         submission.payload = encode_bytes(payload)
+        submission.major = major
+        submission.context = context
+        submission.admin = admin
         submission.sender = client.name
         submission.reply = reply
-        if target:
-            submission.target = target
-        if major:
-            submission.major = major
-        if context:
-            submission.context = context
-        if admin:
-            submission.admin = admin
-        if priority:
-            submission.priority = priority
-        if order_key:
-            submission.order_key = order_key
-        if ttl is not None:
-            submission.ttl_ms = _ms(ttl)
-        if delay is not None:
-            submission.delay_ms = _ms(delay)
-        if lease is not None:
-            submission.lease_ms = _ms(lease)
+        for name, value in wishes.items():
+            if value:
+                setattr(submission, name, value)
         if retry is not None:
             submission.retry.CopyFrom(retry.message())
         sender = client.sender
@@ -96,17 +91,11 @@ async def send(
             if not failed.absent or client._v1:
                 raise
             client._v1 = False
-    wishes = {
-        "delay": _ms(delay),
-        "lease": _ms(lease),
-        "order_key": order_key,
-        "priority": priority,
-        "retry": retry,
-        "target": target,
-        "ttl": _ms(ttl),
-    }
-    if wanted := [name for name, value in wishes.items() if value]:
-        raise Unsupported(f"a command with {', '.join(wanted)}")
+    wanted = [name.removesuffix("_ms") for name, value in wishes.items() if value]
+    if retry is not None:
+        wanted.append("retry")
+    if wanted:
+        raise Unsupported(f"a command with {', '.join(sorted(wanted))}")
     handle = await client.send_command(
         type, command, payload, timeout=timeout, major=major, uuid=uuid, context=context, admin=admin
     )

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from tests.support.bunches import Bunches
 from tests.support.connector import Connector, command
 from tests.support.operator import NOT_UTF8, kill
 from zconnector.errors import ConfigError
@@ -22,10 +23,11 @@ from zconnector.rpc.v1.operate import METHODS, SERVICE
 from zconnector.rpc.v1.status import info_of
 
 
-class CoreDoor:
+class CoreDoor(Bunches):
     """The door of a connector's core, as a port."""
 
     def __init__(self, con: Connector) -> None:
+        super().__init__()
         self._con = con
 
     async def call(

@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from tests.support.bunches import Bunches
 from zconnector.errors import Reason, Refusal
 from zconnector.rpc.v1.feed import Feed, Item
 
 Answer = tuple[dict[str, Any], bytes]
 
 
-class Door:
+class Door(Bunches):
     """Keeps what was asked, and answers when the test says so."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[tuple[Mapping[str, Any], asyncio.Future[Answer]]] = []
 
     async def call(self, op: str, args: Mapping[str, Any], payload: bytes = b"") -> Answer:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from tests.support.bunches import Bunches
 from zconnector.errors import Refusal
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as t
 from zconnector.rpc.v1.reading import Reader
@@ -13,10 +14,11 @@ from zconnector.rpc.v1.reading import Reader
 Answer = tuple[dict[str, Any], bytes]
 
 
-class Door:
+class Door(Bunches):
     """Keeps what was asked; takes are answered by the test, acknowledgements at once."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.takes: list[tuple[int, asyncio.Future[Answer]]] = []
         self.said: list[dict[str, Any]] = []
 

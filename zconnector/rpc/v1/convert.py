@@ -52,7 +52,6 @@ def submission_args(request: Any, default_timeout: int) -> tuple[Args, bytes]:
         "uuid": uuid,
         "command": request.command,
         "timeout": between("timeout_ms", timeout, 0, MAX_TIMEOUT, uuid) if timeout else default_timeout,
-        "definite": True,
     }
     # What is not set is not said: each argument is checked here and at the other end, and most are not set.
     if request.major:
