@@ -196,10 +196,13 @@ class Settling:
     def _stored(self, command: Command, token: str, now: Instant, done: Done) -> Actions:
         """`done` as soon as the lease is on the disk as it is, for a hand-out did not wait for that.
 
-        FENCED if it is over before.
+        FENCED if it is somebody else's to have before. Where the worker itself has ended it meanwhile,
+        nothing is left to wait for.
         """
         if self._lease(command, token) is None:
-            return self._fenced(command, command.uuid, now, done)
+            if command.state in (State.READY, State.LEASED):
+                return self._fenced(command, command.uuid, now, done)
+            return done(now, None)
         if self._commits.is_settled(COMMANDS, command.key):
             return done(now, None)
 

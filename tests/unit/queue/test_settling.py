@@ -208,6 +208,18 @@ def test_progress_is_fenced_if_its_lease_is_over_before_it_is_stored(bench: Benc
     assert [str(refusal.reason) for refusal in heard] == ["FENCED"]
 
 
+@pytest.mark.parametrize("outcome", ["ack", "fail", "nak"])
+def test_progress_right_before_the_end_is_progress(bench: Bench, outcome: str) -> None:
+    bench.offer(bench.command("u1"))
+    bench.held = True
+    lease = bench.took()
+    assert bench.settles(lease, "progress") is None
+    progress = bench.heard_settled
+    assert bench.settles(lease, outcome) is None
+    bench.settle()
+    assert (progress, bench.heard_settled) == ([None], [None])
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_settlement_that_cannot_be_stored_is_refused_and_the_lease_lasts(
     bench: Bench, outcome: str
