@@ -125,7 +125,7 @@ async def memory(results: Results, state: Path, idle: int, seconds: float) -> No
         await stack.enter_async_context(topology)
         driver = await stack.enter_async_context(drivers.load("gandalf").opened(topology))
         pid = topology.pid(B)
-        rest = await _waiting(topology)
+        rest = await _at_rest(topology)
         await _others(results, driver, 0, seconds, "before")
         before = resident(pid)
         pollers = await poll(stack, topology.grpc(B), idle, state / "pollers.log")
@@ -168,6 +168,17 @@ async def _waiting(topology: Topology) -> int:
     directory = topology.state_dir / topology.stage.component(B).directory
     status = await asyncio.to_thread(request, directory, "status", {}, 10.0)
     return int(status["queue"]["commands"]["waiting"])
+
+
+async def _at_rest(topology: Topology) -> int:
+    """Waits pending at connector B once nothing is under way: a slot that has just answered waits again."""
+    same, before = 0, -1
+    async with asyncio.timeout(MANY_SECONDS):
+        while same < 3:
+            await asyncio.sleep(PAUSE * 5)
+            pending = await _waiting(topology)
+            same, before = same + 1 if pending == before else 0, pending
+    return before
 
 
 async def _until(topology: Topology, count: int) -> None:
