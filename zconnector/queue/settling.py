@@ -200,7 +200,7 @@ class Settling:
         nothing is left to wait for.
         """
         if self._lease(command, token) is None:
-            if command.state in (State.READY, State.LEASED):
+            if command.state in (READY, LEASED):
                 return self._fenced(command, command.uuid, now, done)
             return done(now, None)
         if self._commits.is_settled(COMMANDS, command.key):

@@ -37,8 +37,11 @@ class CommandHandler:
     retry_on: tuple[type[Exception], ...] = ()
     """Exceptions that ask for another attempt, as Retry does."""
     decode: Decode = text
-    is_coroutine: bool = False
+    is_coroutine: bool = field(init=False)
     """The function is a coroutine function: it runs on the loop."""
+
+    def __post_init__(self) -> None:
+        _look_at(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,11 @@ class EventHandler:
     subscription: str = ""
     """Name of the durable subscription that it shares; "": every worker hears every event."""
     decode: Decode = text
-    is_coroutine: bool = False
+    is_coroutine: bool = field(init=False)
     """As a CommandHandler's."""
+
+    def __post_init__(self) -> None:
+        _look_at(self)
 
 
 @dataclass(slots=True)
@@ -81,9 +87,7 @@ class Registry:
             raise ConfigError(f"command {name} has two handlers")
         _check_callable(function, f"command {name}")
         decode = decoder(function, f"command {name}")
-        self.commands[name] = CommandHandler(
-            name, function, concurrency, retry_on, decode, inspect.iscoroutinefunction(function)
-        )
+        self.commands[name] = CommandHandler(name, function, concurrency, retry_on, decode)
 
     def add_event(self, topic: str, event: str | None, function: Handler, subscription: str = "") -> None:
         """Raises:
@@ -96,9 +100,12 @@ class Registry:
             raise ConfigError(f"subscription {subscription} has two handlers")
         _check_callable(function, f"event of topic {topic}")
         decode = decoder(function, f"event of topic {topic}")
-        self.events[key] = EventHandler(
-            topic, event, function, subscription, decode, inspect.iscoroutinefunction(function)
-        )
+        self.events[key] = EventHandler(topic, event, function, subscription, decode)
+
+
+def _look_at(handler: CommandHandler | EventHandler) -> None:
+    """What is the same for every message is found out once."""
+    object.__setattr__(handler, "is_coroutine", inspect.iscoroutinefunction(handler.function))
 
 
 def _check_callable(function: Handler, what: str) -> None:

@@ -115,7 +115,7 @@ class Reader:
         self._waiting = True
         try:
             raw = await self._stream.read()
-        except BaseException:
+        except BaseException:  # cancelled, too: `close` would wait for an end that nobody tells
             self._over.set()
             raise
         finally:
