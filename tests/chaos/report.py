@@ -185,10 +185,16 @@ class Report:
             f" longest stall {self.stalls['longest']:.3f} s, all {self.stalls['total']:.1f} s;"
             f" {self.stalls.get('void deadlines', 0):.0f} deadlines void",
         ]
-        lines += [f"BROKEN  {violation}" for violation in self.judgement.violations]
-        lines += [f"DIED    {death}" for death in self.deaths]
-        lines += [f"LOGGED  {complaint}" for complaint in self.complaints]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.faulty()])
+
+    def faulty(self) -> list[str]:
+        """What is not as it must be, a line each."""
+        return [
+            *(f"BROKEN  {violation}" for violation in self.judgement.violations),
+            *(f"DIED    {death}" for death in self.deaths),
+            *(f"LOGGED  {complaint}" for complaint in self.complaints),
+            *(["OPEN    something was, when the time for settling was over"] if self.settled is None else []),
+        ]
 
 
 def percentile(values: Sequence[float], percent: int) -> float | None:

@@ -17,9 +17,10 @@ SOAK_SECONDS = 300.0
 
 
 async def run(tmp_path: Path, seconds: float, seed: int) -> tuple[Report, str]:
+    """The report, and all that a failure shows: what is faulty first, since long output is cut at its end."""
     said: list[str] = []
     report = await Chaos(tmp_path / "chaos", seconds, seed, said.append).run()
-    return report, "\n".join([*said, report.table(), json.dumps(report.summary())])
+    return report, "\n".join([*report.faulty(), *said, report.table(), json.dumps(report.summary())])
 
 
 @pytest.mark.timeout(300)

@@ -299,6 +299,51 @@ class TestOtherProcess:
         second.door.stop()
 
 
+    async def test_what_was_said_to_a_door_that_died_is_not_done_by_the_next_one(
+        self, context: Any, endpoint: str
+    ) -> None:
+        """ZeroMQ keeps it for whoever binds the socket: that one would hand out a command to nobody."""
+        first = Core()
+        first.door = DoorServer(context, endpoint, first.call, first.cancel)
+        first.door.start()
+        client = DoorClient(context, endpoint, beat=0.05, silence=30)
+        client.start()
+        assert (await client.call("echo", {}, b"first"))[1] == b"first"
+        first.door.stop()  # as if killed: nothing waits there
+        calls = [asyncio.ensure_future(client.call("wait", {}, b"stale")) for _ in range(3)]
+        bunch: list[Answered] = []
+        client.ask_all([("wait", {}, b"stale")], bunch.extend)
+        await asyncio.sleep(0)  # the calls are on the socket
+        second = Core()
+        second.door = DoorServer(context, endpoint, second.call, second.cancel)
+        second.door.start()
+        assert [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)] == [Refusal] * 3
+        fresh = asyncio.ensure_future(client.call("wait", {}, b"fresh"))
+        await second.until(lambda: b"fresh" in second.waiting.values())
+        assert list(second.waiting.values()) == [b"fresh"]
+        assert [each.refusal is not None and each.refusal.reason for each in bunch] == [Reason.SHUTTING_DOWN]
+        fresh.cancel()
+        client.close()
+        second.door.stop()
+
+    async def test_calls_before_there_is_a_door_are_made_when_there_is_one(
+        self, context: Any, endpoint: str
+    ) -> None:
+        client = DoorClient(context, endpoint, beat=0.05, silence=30)
+        client.start()
+        calls = [asyncio.ensure_future(client.call("echo", {}, str(n).encode())) for n in range(3)]
+        given_up = asyncio.ensure_future(client.call("wait", {}, b"given up"))
+        await asyncio.sleep(0)  # they have been asked
+        given_up.cancel()
+        core = Core()
+        core.door = DoorServer(context, endpoint, core.call, core.cancel)
+        core.door.start()
+        assert [payload for _, payload in await asyncio.gather(*calls)] == [b"0", b"1", b"2"]
+        assert not core.waiting
+        client.close()
+        core.door.stop()
+
+
 async def _call_until_taken(client: DoorClient) -> tuple[dict[str, Any], bytes]:
     while True:
         try:
@@ -449,6 +494,7 @@ async def test_of_a_bunch_only_what_is_too_large_is_refused(client: DoorClient |
 
 async def test_a_burst_stays_in_order(client: DoorClient | InnerDoor, core: Core) -> None:
     """What is said in one turn of the loop goes together, a CANCEL after its CALL too."""
+    await client.call("echo", {})  # before the door is known nothing is said that could be taken back
     asked = [client.ask("wait", {}, str(number).encode()) for number in range(200)]
     assert all(each.cancel() for each in asked[:100])
     await core.until(lambda: len(core.cancelled) == 100)

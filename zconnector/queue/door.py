@@ -3,8 +3,10 @@
 A client sends CALL and gets exactly one RESULT, unless it sends CANCEL. A CANCEL that crosses its
 RESULT is passed on too: the caller is gone without having used the answer, so what the answer carried
 must go back. A client over ipc says `alive` each second: ZeroMQ tells nobody that a ROUTER's peer
-has gone, so the calls of a client that was silent for `SILENCE` are cancelled. Over inproc client and
-door are one process, and nothing of that is needed; the connector's own clients use `door_inner` instead.
+has gone, so the calls of a client that was silent for `SILENCE` are cancelled. A CALL that was meant for
+another door than this one (its `boot`), which has died, is refused: its caller has been told so. Over
+inproc client and door are one process, and nothing of that is needed; the connector's own clients use
+`door_inner` instead.
 """
 
 from __future__ import annotations
@@ -167,6 +169,9 @@ class DoorServer:
         calls.add(caller.call)
         if op == ALIVE:
             self._alive(caller)
+        elif message.header.get("boot", self._boot) != self._boot:
+            refusal = Refusal(Reason.SHUTTING_DOWN, "the call was for the door before this one")
+            self.respond(Respond(caller, error=refusal))
         elif len(calls) > MAX_PENDING:
             self.respond(Respond(caller, error=Refusal(Reason.BUSY, f"{MAX_PENDING} calls are waiting")))
         else:

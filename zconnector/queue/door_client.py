@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -29,8 +30,12 @@ class DoorClient(Asking):
     """Calls a door: a DEALER on the event loop.
 
     Over ipc it says `alive` each second; a door that is silent for too long, or is another one than
-    before, ends all that waits with SHUTTING_DOWN, and the client dials anew on a fresh socket, so that
-    nothing said to the old door is heard by the new one.
+    before, ends all that waits with SHUTTING_DOWN, and the client dials anew on a fresh socket. ZeroMQ hands
+    what was said to a door that has died to the next one: so calls say which door they are for, and none is
+    made before that is known. Else the next one would give a command, or an event, to a caller who is gone.
+
+    Invariant: over ipc, while `_boot` is None nothing but `alive` was said on this socket, and the calls that
+    wait to be made are those of `_early`; then that is empty.
     """
 
     def __init__(
@@ -47,8 +52,11 @@ class DoorClient(Asking):
         self._beat = beat
         self._silence = silence
         self._beats = not endpoint.startswith("inproc:")
-        self._alive_call = 0
-        self._boot = ""
+        self._alive_calls: deque[int] = deque()
+        """Those on this socket that are not answered, nor are later ones."""
+        self._boot: str | None = None
+        """The door's boot id, once it has said it."""
+        self._early: dict[int, Question] = {}
         self._heard = 0.0
         self._beaten = 0.0
         self._beat_timer: asyncio.TimerHandle | None = None
@@ -70,22 +78,32 @@ class DoorClient(Asking):
         """End what waits with SHUTTING_DOWN, and disconnect."""
         if self._beat_timer is not None:
             self._beat_timer.cancel()
+        self._early.clear()
         self._end_all("the client is closing")
         self._shut()
 
     def _put(self, numbers: Sequence[int], questions: Sequence[Question]) -> None:
-        for number, (op, args, payload) in zip(numbers, questions, strict=True):
+        calls = zip(numbers, questions, strict=True)
+        if self._beats and self._boot is None:
+            self._early.update(calls)
+        else:
+            self._make(calls)
+
+    def _make(self, calls: Iterable[tuple[int, Question]]) -> None:
+        for number, (op, args, payload) in calls:
+            header: dict[str, Any] = {"call": number, "op": op, "args": dict(args)}
+            if self._boot:
+                header["boot"] = self._boot
             try:
-                frames = encode_one(
-                    Message(Kind.CALL, {"call": number, "op": op, "args": dict(args)}, payload)
-                )
+                frames = encode_one(Message(Kind.CALL, header, payload))
             except WireError as refusal:
                 self._answered(Answered(number, {}, b"", refusal))
             else:
                 self._send(frames)
 
     def _withdraw(self, number: int) -> None:
-        self._send(encode_one(Message(Kind.CANCEL, {"call": number})))
+        if self._early.pop(number, None) is None:
+            self._send(encode_one(Message(Kind.CANCEL, {"call": number})))
 
     def _is_closed(self) -> bool:
         return self._socket is None
@@ -100,7 +118,8 @@ class DoorClient(Asking):
         socket.connect(self._endpoint)
         self._socket = socket
         self._heard = self._loop.time()
-        self._boot = ""
+        self._alive_calls.clear()
+        self._boot = None
         self._drain = Drain(socket, self._received, self._loop)
         self._drain.start()
 
@@ -138,8 +157,8 @@ class DoorClient(Asking):
         self._heard = self._loop.time()
         for message in decode(frames):
             number = message.number("call")
-            if number == self._alive_call:
-                self._door_lives(str(message.header.get("args", {}).get("boot", "")))
+            if number in self._alive_calls:
+                self._door_lives(number, str(message.header.get("args", {}).get("boot", "")))
                 continue
             error = message.header.get("error")
             refusal = None if error is None else _refusal(error)
@@ -158,17 +177,22 @@ class DoorClient(Asking):
 
     def _say_alive(self) -> None:
         self._calls += 1
-        self._alive_call = self._calls
-        self._send(encode_one(Message(Kind.CALL, {"call": self._alive_call, "op": ALIVE})))
+        self._alive_calls.append(self._calls)
+        self._send(encode_one(Message(Kind.CALL, {"call": self._calls, "op": ALIVE})))
 
-    def _door_lives(self, boot: str) -> None:
-        if self._boot and boot != self._boot:
+    def _door_lives(self, number: int, boot: str) -> None:
+        while self._alive_calls and self._alive_calls[0] <= number:
+            self._alive_calls.popleft()
+        if self._boot is None:
+            self._boot = boot
+            calls, self._early = self._early, {}
+            self._make(calls.items())
+        elif boot != self._boot:
             self._lost("the queue's door was opened anew")
             self._say_alive()
-        else:
-            self._boot = boot
 
     def _lost(self, why: str) -> None:
+        self._early.clear()
         self._end_all(why)
         self._shut()
         self._open()

@@ -241,6 +241,11 @@ class Events:
             # Nothing yet; or a receipt, which may be forgotten, or announced anew behind a reply that was
             # lost: about one message there is little, and all of it is shown again.
             self._streams.resume(stream, stream.begin)
+        elif seen == stream.seen:
+            # A receipt that is forgotten. The wait before said the same: what it was handed was lost.
+            self._streams.resume(stream, stream.seen_from)
+        if not stream.lane.reference:
+            stream.seen, stream.seen_from = seen, stream.position
         return actions
 
     def cancel(self, caller: Caller, now: Instant) -> Actions:

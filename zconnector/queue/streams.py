@@ -34,7 +34,9 @@ HistoryKey = tuple[str, str, str | None]
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """Invariant: each event of the lane beyond `position`, and each in `again`, is still to be shown."""
+    """Invariants: each event of the lane beyond `position`, and each in `again`, is still to be shown. A
+    reader that says once more that `seen` is the last that reached it has nothing of what was handed to it
+    beyond `seen_from`."""
 
     iterator: str
     lane: LaneKey
@@ -42,6 +44,10 @@ class Stream:
     begin: int
     """Where it stood at its first wait."""
     position: int
+    seen: str = ""
+    """What its last wait said that had reached it last; "": nothing."""
+    seen_from: int = 0
+    """Where it stood when that wait began."""
     again: list[int] = field(default_factory=list)
     """Keys up to `position` whose hand-off was cancelled after a later one."""
     handed: deque[tuple[Caller, int, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
@@ -67,7 +73,9 @@ class Streams:
             case ["i", iterator, topic, event, reference] if exists(iterator):
                 lane = LaneKey(topic, event, reference)
                 begin = int(meta.get("begin", position))
-                stream = Stream(iterator, lane, meta["worker"], begin, position, list(meta["again"]))
+                seen, seen_from = str(meta.get("seen", "")), int(meta.get("seen_from", 0))
+                again = list(meta["again"])
+                stream = Stream(iterator, lane, meta["worker"], begin, position, seen, seen_from, again)
                 self._streams[iterator, lane] = stream
                 self._of_iterator.setdefault(iterator, {})[lane] = None
             case ["w", worker, topic, event]:
@@ -161,12 +169,14 @@ class Streams:
 
     def _store(self, stream: Stream) -> None:
         key = orjson.dumps(["i", stream.iterator, *stream.lane]).decode()
-        meta = {
+        meta: dict[str, Any] = {
             "at": stream.position,
             "begin": stream.begin,
             "worker": stream.worker,
             "again": list(stream.again),
         }
+        if stream.seen:
+            meta |= {"seen": stream.seen, "seen_from": stream.seen_from}
         self._commits.ride(Put(POSITIONS, key, meta))
 
     def _move_history(self, history: HistoryKey, position: int) -> None:

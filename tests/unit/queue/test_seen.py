@@ -177,3 +177,39 @@ def test_a_receipt_announced_anew_or_forgotten_hides_no_reply(bench: Bench, anew
     if anew:
         receipt()
     assert bench.got(bench.listen(iterator, "BUILD", None, "u1", seen="r")) == "done"
+
+
+@pytest.mark.parametrize("restarts", [(), (1,), (2,), (1, 2)])
+def test_what_is_lost_behind_a_forgotten_receipt_comes_again(bench: Bench, restarts: tuple[int, ...]) -> None:
+    """Of a whole topic, which cannot be shown from its beginning."""
+    iterator = bench.iterator("event")
+    first = bench.listen(iterator, "BUILD", None, seen="")
+    bench.publish(bench.event("e0", "BUILD", "SUCCES", reference="u0", recipient="git"))
+    assert bench.got(first) == "e0"
+    bench.do(bench.queue.announce(bench.event("r", "BUILD", "ON_GOING", reference="u1"), bench.now))
+    assert bench.got(bench.listen(iterator, "BUILD", None, seen="e0")) == "r"
+    if 1 in restarts:
+        bench.restart()
+    else:
+        bench.passes(1000)  # receipts are announced for a while only
+    for uuid in ("e1", "e2"):
+        bench.publish(bench.event(uuid, "BUILD", "SUCCES", reference="u1", recipient="git"))
+    assert bench.got(bench.listen(iterator, "BUILD", None, seen="r")) == "e1"  # and is lost on its way
+    if 2 in restarts:
+        bench.restart()
+    assert bench.got(bench.listen(iterator, "BUILD", None, seen="r")) == "e1"
+    assert bench.got(bench.listen(iterator, "BUILD", None, seen="e1")) == "e2"
+    assert bench.got(bench.listen(iterator, "BUILD", None, seen="e2")) is None
+
+
+def test_who_saw_a_receipt_that_is_forgotten_is_shown_nothing_twice(bench: Bench) -> None:
+    iterator = bench.iterator("event")
+    first = bench.listen(iterator, "BUILD", None, seen="")
+    bench.publish(bench.event("e0", "BUILD", "SUCCES", reference="u0", recipient="git"))
+    assert bench.got(first) == "e0"
+    bench.do(bench.queue.announce(bench.event("r", "BUILD", "ON_GOING", reference="u1"), bench.now))
+    assert bench.got(bench.listen(iterator, "BUILD", None, seen="e0")) == "r"
+    bench.restart()
+    waiting = bench.listen(iterator, "BUILD", None, seen="r")
+    assert bench.got(waiting) is None
+    assert bench.got(bench.listen(iterator, "BUILD", None, seen="r")) is None
