@@ -298,7 +298,6 @@ class TestOtherProcess:
         client.close()
         second.door.stop()
 
-
     async def test_what_was_said_to_a_door_that_died_is_not_done_by_the_next_one(
         self, context: Any, endpoint: str
     ) -> None:
