@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import grpc.aio
 
-from tests.benchmarks.floor_router import opened
+from tests.benchmarks.floor_parts import opened
 from tests.benchmarks.workload import OK
 from zconnector.rpc._gen.zconnector.v1 import types_pb2, worker_pb2
 from zconnector.runtime import loop

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc.aio
 
-from tests.benchmarks import floor_router
+from tests.benchmarks import floor_parts
 from tests.benchmarks.noop_worker import COMMAND
 from tests.benchmarks.topology import Process, Topology
 from tests.benchmarks.workload import Driver
@@ -58,6 +58,20 @@ class FloorDriver:
 
 
 @asynccontextmanager
+async def sending(socket: str, pids: dict[str, list[int]]) -> AsyncIterator[FloorDriver]:
+    """A driver over the stream of that socket."""
+    async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
+        driver = FloorDriver(floor_parts.opened(channel, "Submit"), pids)
+        tasks = [asyncio.ensure_future(driver.write()), asyncio.ensure_future(driver.read())]
+        try:
+            yield driver
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
 async def opened(topology: Topology) -> AsyncIterator[Driver]:
     folder = topology.stage.state_dir
     socket, log = str(folder / "floor.sock"), folder / "floor.log"
@@ -68,16 +82,9 @@ async def opened(topology: Topology) -> AsyncIterator[Driver]:
         await router.line()
         await worker.start()
         await worker.line()
-        async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
-            pids = {"connector A": [router.pid], "worker": [worker.pid], "client": [os.getpid()]}
-            driver = FloorDriver(floor_router.opened(channel, "Submit"), pids)
-            tasks = [asyncio.ensure_future(driver.write()), asyncio.ensure_future(driver.read())]
-            try:
-                yield driver
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        pids = {"connector A": [router.pid], "worker": [worker.pid], "client": [os.getpid()]}
+        async with sending(socket, pids) as driver:
+            yield driver
     finally:
         await worker.stop()
         await router.stop()
