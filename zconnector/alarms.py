@@ -20,10 +20,10 @@ AT_ONCE = 500
 
 
 class Alarms(Generic[K]):
-    """At most one alarm for each key; times are monotonic seconds. Of one time the first that was set is first.
+    """At most one alarm for each key, in monotonic seconds. Of one time the first that was set is first.
 
-    Invariant: `_times` has what rings, and each of it an entry in `_heap`. The heap's other entries are stale:
-    after `set` no more than there are that ring, and `_SLACK`.
+    Invariant: `_times` has what rings, and each of it an entry in `_heap`. Other entries there are stale, and
+    after `set` no more than those that ring, and `_SLACK`.
     """
 
     def __init__(self, agenda: Agenda | None = None) -> None:
