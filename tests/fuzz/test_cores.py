@@ -54,7 +54,7 @@ def strangers(batch: list[tuple[int, Frames]]) -> None:
     shoset = upper.shoset
     assert len(shoset._below) <= SMALL.max_sessions
     assert len(shoset._paces) <= 2 * SMALL.max_sessions + 1
-    assert len(shoset._complaints) <= SMALL.max_sessions
+    assert len(shoset._sessions.complaints) <= SMALL.max_sessions
 
 
 def test_a_stranger_that_goes_on_and_on_is_not_remembered() -> None:
@@ -80,7 +80,9 @@ def test_a_stranger_that_goes_on_and_on_is_not_remembered() -> None:
         upper.shoset.frames(b"%d" % number, "key", [b"rubbish"], upper.now)
         upper.shoset.frames(b"%d" % number, "key", frames, upper.now)
     shoset = upper.shoset
-    kept = len(shoset._below) + len(shoset._paces) + len(shoset._complaints) + len(shoset._paces.owing)
+    kept = (
+        len(shoset._below) + len(shoset._paces) + len(shoset._sessions.complaints) + len(shoset._paces.owing)
+    )
     assert kept < 8 * SMALL.max_sessions
     assert len(shoset._busy) <= SMALL.max_sessions
     assert len(shoset.counters) < 50

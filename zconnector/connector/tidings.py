@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Respond
+from zconnector.alarms import Alarms
 from zconnector.clock import Instant
 from zconnector.configuration.pivot import Version
 from zconnector.connector import arguments
 from zconnector.connector.arguments import Args
 from zconnector.connector.workers import Workers
 from zconnector.errors import Reason, Refusal
-from zconnector.queue.alarms import Alarms
 from zconnector.queue.leases import Command, Lease
 from zconnector.queue.local import LocalQueue
 

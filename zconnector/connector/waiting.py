@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 
 from zconnector.actions import Caller
 from zconnector.agenda import Agenda
+from zconnector.alarms import Alarms
 from zconnector.connector.places import Name, name_of
 from zconnector.messages.message import Message
 from zconnector.shoset.peers import Peer
 
 Line = tuple[Name, frozenset[Peer]]
 """Those of one name that are for the same instances (all but these): they may go or not, all alike."""
-
-_SLACK = 64
-"""Ends of those that went: so many, and as many as there are who wait, stay until their time comes."""
 
 
 @dataclass(slots=True)
@@ -49,17 +47,16 @@ class Queued:
 class WaitingRoom:
     """In order of arrival; each goes when it is taken, or when its time is over.
 
-    Invariant: who waits and is not held has an entry in the line of its name and spent instances; other
-    entries are stale.
+    Invariants: who waits has an alarm at its end, and nobody else has one; who waits and is not held has an
+    entry in the line of its name and spent instances, whose other entries are stale.
     """
 
     def __init__(self, agenda: Agenda) -> None:
         """`agenda` is told when times are over."""
-        self._agenda = agenda
         self.queued: dict[str, Queued] = {}
         """By uuid; to be read only."""
         self._lines: dict[Line, list[tuple[int, str]]] = {}
-        self._ends: list[tuple[float, str]] = []
+        self._ends: Alarms[str] = Alarms(agenda)
         self._numbers = itertools.count(1)
 
     def __len__(self) -> int:
@@ -85,11 +82,7 @@ class WaitingRoom:
         uuid = queued.command.uuid
         self.count(queued)
         self.queued[uuid] = queued
-        heapq.heappush(self._ends, (queued.ends, uuid))
-        if len(self._ends) > 2 * len(self.queued) + _SLACK:
-            self._ends = [(each.ends, uuid) for uuid, each in self.queued.items()]
-            heapq.heapify(self._ends)
-        self._agenda.by(queued.ends)
+        self._ends.set(uuid, queued.ends)
 
     def release(self, queued: Queued) -> None:
         """It may go now."""
@@ -105,7 +98,7 @@ class WaitingRoom:
                 del self._lines[line]
             elif (first is None or entries[0] < first) and may_go(line):
                 first = entries[0]
-        return self.queued.pop(first[1]) if first else None
+        return self.take(first[1]) if first else None
 
     def _stale(self, line: Line, number: int, uuid: str) -> bool:
         """Who came back has its old number, but for fewer instances stands in another line than before."""
@@ -114,20 +107,16 @@ class WaitingRoom:
 
     def take(self, uuid: str) -> Queued | None:
         """Remove and return the one of this uuid."""
+        self._ends.cancel(uuid)
         return self.queued.pop(uuid, None)
 
     def overdue(self, now: float) -> list[Queued]:
         """Remove and return those whose time is over."""
         over: list[Queued] = []
-        while self._ends and self._ends[0][0] <= now:
-            _, uuid = heapq.heappop(self._ends)
-            queued = self.queued.get(uuid)
-            if queued is not None and queued.ends <= now:
-                over.append(self.queued.pop(uuid))
+        while (uuid := self._ends.pop(now)) is not None:
+            over.append(self.queued.pop(uuid))
         return over
 
     def deadline(self) -> float | None:
-        """When `overdue` is due; at times too early, never too late."""
-        while self._ends and self._ends[0][1] not in self.queued:
-            heapq.heappop(self._ends)
-        return self._ends[0][0] if self._ends else None
+        """When `overdue` is due."""
+        return self._ends.deadline()

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from zconnector.actions import Actions, Caller, Respond
+from zconnector.alarms import Alarms
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
-from zconnector.queue.alarms import Alarms
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
 from zconnector.queue.envelope import unfit

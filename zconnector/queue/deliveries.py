@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from zconnector.actions import Actions, Caller, Note, Respond
+from zconnector.alarms import Alarms
 from zconnector.clock import Instant, earliest
 from zconnector.errors import DamagedError, Reason, StorageError
 from zconnector.messages import Kind, Message
-from zconnector.queue.alarms import Alarms
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.envelope import unfit, unpack

@@ -6,10 +6,10 @@ Nothing here walks the backlog: waiters and commands meet in the lines of their 
 from __future__ import annotations
 
 from zconnector.actions import Actions, Caller, Reach, Respond
+from zconnector.alarms import Alarms
 from zconnector.clock import Deadlines, Instant
 from zconnector.configuration.pivot import Version
 from zconnector.errors import Reason, Refusal
-from zconnector.queue.alarms import Alarms
 from zconnector.queue.commits import Commits
 from zconnector.queue.iterators import Iterators
 from zconnector.queue.leases import Command

@@ -16,9 +16,9 @@ from enum import IntEnum
 from typing import Any
 
 from zconnector.actions import Actions, Caller
+from zconnector.alarms import Alarms
 from zconnector.clock import Deadlines, Instant
 from zconnector.errors import Refusal
-from zconnector.queue.alarms import Alarms
 from zconnector.queue.bodies import Messages
 from zconnector.queue.chains import Chains
 from zconnector.queue.commits import Commits

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from zconnector.actions import Caller
 from zconnector.agenda import Agenda
-from zconnector.queue.alarms import Alarms
+from zconnector.alarms import Alarms
 from zconnector.queue.lanes import IndexKey
 from zconnector.queue.retained import Event
 from zconnector.queue.subscription import Subscription, Wait

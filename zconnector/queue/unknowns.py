@@ -5,11 +5,11 @@ The FAIL comes when the last copy of the uuid can no longer be stored: never whi
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from zconnector.actions import Actions
+from zconnector.alarms import Alarms
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Kind, Message, Outcome, derived_uuid
@@ -22,9 +22,6 @@ GRACE_MS = 30_000
 """A target never first stores a command later than `accept_until` + this."""
 LONGEST = 3_600.0
 """The same for what an older version stored, which did not say."""
-
-_SLACK = 64
-"""Due times that are out of date: so many, and as many as are held, stay until they come."""
 
 Remembered = Callable[[Instant, Refusal | None], Actions]
 
@@ -58,7 +55,7 @@ class _Unknown:
 class Unknowns:
     """Remembered on the disk before the sender hears UNKNOWN.
 
-    Invariants: each has a due time in `_due_at`, and that time an entry in `_due`; other entries are stale.
+    Invariant: each has a due time in `_due_at`, and an alarm then, unless its FAIL is being stored.
     Bounded by count, at the door: whatever may become unknown has its place here before it is sent
     (`has_room`). Then its sender can be refused; later it is told UNKNOWN, and has to hear how that ended.
     """
@@ -77,7 +74,7 @@ class Unknowns:
         self.limit = limit
         self._unknown: dict[str, _Unknown] = {}
         self._due_at: dict[str, float] = {}
-        self._due: list[tuple[float, str]] = []
+        self._due: Alarms[str] = Alarms(commits.agenda)
         self.failed = 0
         """Ended by a FAIL made here."""
 
@@ -132,19 +129,18 @@ class Unknowns:
         if self._unknown.pop(uuid, None) is None:
             return []
         self._due_at.pop(uuid, None)
+        self._due.cancel(uuid)
         self._commits.ride(Delete(DOCUMENTS, PREFIX + uuid))
         return self._commits.flush(now)
 
     def tick(self, now: Instant) -> Actions:
         actions: Actions = []
-        while self._due and self._due[0][0] <= now.mono:
-            due, uuid = heapq.heappop(self._due)
-            if self._due_at.get(uuid) == due:
-                actions += self._unreceipted(self._unknown[uuid], now)
+        while (uuid := self._due.pop(now.mono)) is not None:
+            actions += self._unreceipted(self._unknown[uuid], now)
         return actions
 
     def deadline(self) -> float | None:
-        return self._due[0][0] if self._due else None
+        return self._due.deadline()
 
     def _add(self, unknown: _Unknown, now: Instant) -> None:
         self._unknown[unknown.uuid] = unknown
@@ -154,11 +150,7 @@ class Unknowns:
 
     def _put_off(self, uuid: str, due: float) -> None:
         self._due_at[uuid] = due
-        self._commits.agenda.by(due)
-        heapq.heappush(self._due, (due, uuid))
-        if len(self._due) > 2 * len(self._due_at) + _SLACK:
-            self._due = [(due, uuid) for uuid, due in self._due_at.items()]
-            heapq.heapify(self._due)
+        self._due.set(uuid, due)
 
     def _unreceipted(self, unknown: _Unknown, now: Instant) -> Actions:
         if self._taken(unknown.name, unknown.uuid):

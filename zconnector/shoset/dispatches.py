@@ -5,7 +5,6 @@ The table owns time and order; the role says how to send and what an ending mean
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from zconnector.actions import Actions, Then
 from zconnector.agenda import Agenda
+from zconnector.alarms import Alarms
 from zconnector.clock import Instant
 from zconnector.errors import Reason
 from zconnector.messages.message import Message
@@ -22,8 +22,6 @@ from zconnector.shoset.peers import Peer
 Context = TypeVar("Context")
 _TIMED_OUT, _BUSY = Reason.TIMED_OUT, Reason.BUSY
 """A member of an enumeration costs as much as ten names (CPython 3.11)."""
-_SLACK = 64
-"""Ends of tries that are over: so many, and as many as there are tries, stay until their time comes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,8 +73,8 @@ class Places(Protocol):
 class Dispatches(Generic[Context]):
     """Tries under way, bounded by `limit`.
 
-    Invariant: every dispatch in the table has a current route, a place there, and an entry in the heap not
-    later than the end of that route's share.
+    Invariant: every dispatch in the table, and no other, has a current route, a place there, and an alarm at
+    the end of that route's share. (Not while it moves on: `_advance` is about to see to that.)
     """
 
     def __init__(
@@ -89,15 +87,13 @@ class Dispatches(Generic[Context]):
         agenda: Agenda | None = None,
     ) -> None:
         """`agenda` is told when shares end. Without `places` there is no bound but `limit`."""
-        self._agenda = agenda or Agenda()
         self._places = places
         self._limit = limit
         self._burst: Burst[Peer] = Burst(rng)
         self._send = send
         self._ended = ended
         self._table: dict[str, Dispatch[Context]] = {}
-        self._ends: list[tuple[float, int, str]] = []
-        self._pushes = 0
+        self._ends: Alarms[str] = Alarms(agenda)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -144,6 +140,7 @@ class Dispatches(Generic[Context]):
         dispatch = self._table.pop(key, None)
         if dispatch is None:
             return []
+        self._ends.cancel(key)
         self._leave(dispatch)
         reason, detail = dispatch.serial.last_reason, answer.text("detail")
         return self._ended(dispatch, Ending(verdict, answer, reason, detail), now)
@@ -158,30 +155,25 @@ class Dispatches(Generic[Context]):
         moving = [d for d in self._table.values() if d.serial.lost(peer)]
         for dispatch in moving:
             self._leave(dispatch)
-        return [action for d in moving for action in self._advance(d, now)]
+        actions: Actions = []
+        for dispatch in moving:
+            if self._table.get(dispatch.key) is dispatch:  # else the end of one before has superseded it
+                actions += self._advance(dispatch, now)
+        return actions
 
     def tick(self, now: Instant) -> Actions:
         """Move on from every route whose share is over."""
         actions: Actions = []
-        while self._ends and self._ends[0][0] <= now.mono:
-            _, _, key = heapq.heappop(self._ends)
-            dispatch = self._table.get(key)
-            if dispatch is not None and dispatch.serial.due(now.mono):
-                self._leave(dispatch)
-                actions += self._advance(dispatch, now)
+        while (key := self._ends.pop(now.mono)) is not None:
+            dispatch = self._table[key]
+            dispatch.serial.due(now.mono)  # it is: the route is in doubt from now on
+            self._leave(dispatch)
+            actions += self._advance(dispatch, now)
         return actions
 
     def deadline(self) -> float | None:
         """When the next share ends."""
-        return self._ends[0][0] if self._ends else None
-
-    def _forget_ends(self) -> None:
-        """Of tries that are over: a command's time may be ten minutes, and its try mostly takes some ms."""
-        table = self._table
-        self._ends = [
-            end for end in self._ends if end[2] in table and table[end[2]].serial.current_ends == end[0]
-        ]
-        heapq.heapify(self._ends)
+        return self._ends.deadline()
 
     def _leave(self, dispatch: Dispatch[Context]) -> None:
         if self._places is not None and dispatch.at is not None:
@@ -204,17 +196,14 @@ class Dispatches(Generic[Context]):
         route = serial.next(mono, free)
         if route is None:
             self._table.pop(dispatch.key, None)
+            self._ends.cancel(dispatch.key)
             ending = Ending(serial.exhausted, None, serial.last_reason, serial.last_detail)
             return self._ended(dispatch, ending, now)
         if places is not None:
             places.take(route, message)
             dispatch.at = route
         ends = serial.current_ends
-        self._pushes += 1
-        self._agenda.by(ends)
-        heapq.heappush(self._ends, (ends, self._pushes, dispatch.key))
-        if len(self._ends) > 2 * len(self._table) + _SLACK:
-            self._forget_ends()
+        self._ends.set(dispatch.key, ends)
         message = message.with_fields(budget=max(1, int((ends - mono) * 1000)))
 
         def not_taken(later: Instant) -> Actions:

@@ -249,6 +249,24 @@ def test_a_lost_route_moves_what_waits_on_it_at_once_and_nothing_else() -> None:
         assert table.a not in dispatch.serial.routes
 
 
+def test_what_the_end_of_one_begins_anew_is_not_moved_with_those_that_were_lost() -> None:
+    class Role(Table):
+        def end(self, dispatch: Dispatch[str], ending: Ending, now: Instant) -> Actions:
+            if dispatch.key == "c1":
+                self.start("c2", [self.b])
+            return super().end(dispatch, ending, now)
+
+    table = Role()
+    table.start("c1", [table.a])
+    table.start("c2", [table.a])
+    table.tries.lost(table.a, START)
+    assert [key for key, _, _ in table.ended] == ["c1"]
+    assert [(to, message.uuid) for to, message in table.sent[2:]] == [(table.b, "c2")]
+    assert table.tries.deadline() == START.mono + 3.0
+    table.tries.tick(at(3.0))
+    assert [key for key, _, _ in table.ended] == ["c1", "c2"]
+
+
 def test_all_routes_lost_is_unknown_at_once() -> None:
     table = Table()
     table.start()

@@ -435,7 +435,7 @@ def test_an_owing_peer_that_leaves_is_forgotten(how: str) -> None:
     elif how == "dropped":
         up.shoset.drop(peer, "REVOKED", "", up.now)  # type: ignore[arg-type]
     elif how == "unreachable":
-        up.shoset._vanished(peer, up.now)
+        up.shoset._sessions.vanished(peer, up.now)
     else:
         up.live(b"r2", "key-git", boot="boot-2", session="s2")
     assert not up.shoset.is_live(peer)

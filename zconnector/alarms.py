@@ -14,12 +14,17 @@ from zconnector.agenda import Agenda
 
 K = TypeVar("K", bound=Hashable)
 _SLACK = 64
+"""Stale entries that are not worth building the heap anew."""
 AT_ONCE = 500
 """Alarms at one tick: what a hundred thousand commands do at one moment must not stop everything else."""
 
 
 class Alarms(Generic[K]):
-    """At most one alarm for each key; times are monotonic seconds."""
+    """At most one alarm for each key, in monotonic seconds. Of one time the first that was set is first.
+
+    Invariant: `_times` has what rings, and each of it an entry in `_heap`. Other entries there are stale, and
+    after `set` no more than those that ring, and `_SLACK`.
+    """
 
     def __init__(self, agenda: Agenda | None = None) -> None:
         """`agenda` is told of each time."""
@@ -48,12 +53,21 @@ class Alarms(Generic[K]):
     def due(self, now: float, limit: int = AT_ONCE) -> list[K]:
         """Remove and return keys whose time has come, the earliest first. More may be due: ask again."""
         found: list[K] = []
-        while self._heap and self._heap[0][0] <= now and len(found) < limit:
+        while len(found) < limit and (key := self.pop(now)) is not None:
+            found.append(key)
+        return found
+
+    def pop(self, now: float) -> K | None:
+        """Remove and return the first key whose time has come; None: there is none (any more).
+
+        For who answers all that is due in one tick, and may set or call off others on the way.
+        """
+        while self._heap and self._heap[0][0] <= now:
             at, number, key = heapq.heappop(self._heap)
             if self._times.get(key) == (at, number):
                 del self._times[key]
-                found.append(key)
-        return found
+                return key
+        return None
 
     def deadline(self) -> float | None:
         """When the next one rings."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zconnector.queue.alarms import Alarms
+from zconnector.alarms import Alarms
 
 steps = st.lists(
     st.tuples(st.sampled_from(["set", "cancel", "due"]), st.integers(0, 5), st.integers(0, 20)), max_size=200
@@ -50,3 +50,28 @@ def test_many_that_are_due_at_once_come_in_parts() -> None:
     while (at := alarms.deadline()) is not None and at <= 2.0:
         parts.append(len(alarms.due(2.0)))
     assert parts == [500, 500, 200]
+
+
+def test_of_one_time_the_first_that_was_set_rings_first() -> None:
+    alarms: Alarms[str] = Alarms()
+    for key in ("c", "a", "b", "c"):
+        alarms.set(key, 1.0)
+    for number in range(100):  # the heap is built anew on the way
+        alarms.set("d", 1.0 + number)
+    alarms.set("d", 1.0)
+    assert alarms.due(1.0) == ["a", "b", "c", "d"]
+
+
+def test_one_by_one_what_is_set_or_called_off_on_the_way_counts() -> None:
+    alarms: Alarms[str] = Alarms()
+    for key in ("a", "b", "c"):
+        alarms.set(key, 1.0)
+    rung = []
+    while (first := alarms.pop(2.0)) is not None:
+        rung.append(first)
+        if first == "a":
+            alarms.cancel("b")
+            alarms.set("d", 1.5)
+            alarms.set("e", 2.5)
+    assert rung == ["a", "c", "d"]
+    assert alarms.deadline() == 2.5
