@@ -73,9 +73,9 @@ class Rollouts:
         """`gate` says what it is now; `values` what the configuration has new processes read."""
         self.going: Rollout | None = None
         self.states: dict[Edition, State] = {}
-        """Of each edition's process."""
+        """Of each edition's process; those of what nobody goes back to leave as the next rollout ends."""
         self.reasons: dict[Edition, str] = {}
-        """Why it last ended."""
+        """Why it last ended; the same."""
         self._commits = commits
         self._gate = gate
         self._attempts = attempts
@@ -221,10 +221,15 @@ class Rollouts:
         return "; ".join(f"version {v}, which stayed, has failed: {self.reasons.get(v, '')}" for v in failed)
 
     def _forgotten(self, plan: Plan, memory: Memory) -> Actions:
-        """Editions that nobody goes back to, of versions that stay: they are not to be seen any more."""
+        """Editions that nobody goes back to: they are not to be seen any more.
+
+        Of this rollout only those whose version stays: of the others it is shown how it went, until the next
+        one is over.
+        """
         stay = {*memory.running, *(memory.previous or ()), *(memory.trial.plan.old if memory.trial else ())}
-        gone = [v for v in ordered((*self.states, *plan.old, *plan.new)) if v not in stay]
-        gone = [v for v in gone if v.version in versions_of(stay)]
+        shown = {v for v in (*plan.old, *plan.new) if v.version not in versions_of(stay)}
+        known = ordered((*self.states, *self.reasons, *plan.old, *plan.new))
+        gone = [v for v in known if v not in stay and v not in shown]
         for edition in gone:
             self.states.pop(edition, None)
             self.reasons.pop(edition, None)

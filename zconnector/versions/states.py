@@ -281,7 +281,7 @@ class Clean:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Nobody goes back to an edition of a version that stays: its socket and its name may go."""
+    """Nobody goes back to an edition: its socket and its name may go."""
 
     edition: Edition
 

@@ -192,6 +192,26 @@ def test_what_nobody_goes_back_to_is_forgotten() -> None:
     assert all(stock.editions for stock in world.stocks)
 
 
+@pytest.mark.parametrize("wrong", [None, "crash"])
+def test_of_versions_that_came_and_went_few_are_remembered(wrong: str | None) -> None:
+    """Of each there was an entry, for as long as the router ran, in memory and in `worker ls`, and a bad one
+    had a socket until something else succeeded."""
+    world = running("1.0")
+    versions = [Edition(1, minor) for minor in range(1, 9)]
+    world.repository = [V10, *versions]
+    for version in versions:
+        if wrong:
+            world.broken[version] = wrong
+        world.ask(Verb.UPDATE, version)
+        world.settle()
+        shown = [row["version"] for row in world.manager.view()["versions"]]
+        assert str(version) in shown, "of the last one it can be seen how it went"
+        assert len(shown) <= 3
+    assert list(world.running) == [V10 if wrong else versions[-1]]
+    forgotten = [action.edition for action in world.said if isinstance(action, Forget)]
+    assert forgotten == (versions[:-1] if wrong else [V10, *versions[:-2]])
+
+
 def test_what_ran_before_there_were_editions_goes_on_with_the_values_in_force() -> None:
     world = running("1.0", keys={"token": "old"})
     assert world.disk is not None
