@@ -150,10 +150,22 @@ def add(
 @click.option(
     "--new-key", is_flag=True, help="Sign with another key than before: the new one has to be pinned."
 )
+@click.option(
+    "--redate",
+    is_flag=True,
+    help="Date it by this clock, also back: the clock by which it was signed before was ahead.",
+)
 @_expires_option("as many as the last time")
 @key_option
 @json_option
-def sign(folder: Path, new_key: bool, lifetime: int | None, secret_key: Path | None, as_json: bool) -> None:
+def sign(
+    folder: Path,
+    new_key: bool,
+    redate: bool,
+    lifetime: int | None,
+    secret_key: Path | None,
+    as_json: bool,
+) -> None:
     """Look at every file that lies in the repository, and sign them all with the next serial.
 
     Where no file has changed it puts off the date of expiry. A repository without one stays as it is.
@@ -162,7 +174,8 @@ def sign(folder: Path, new_key: bool, lifetime: int | None, secret_key: Path | N
     from zconnector.repository.publish import sign_again
 
     key = read_key(_key_path(folder, secret_key))
-    _tell(folder, sign_again(folder, key, _wall(), new_key=new_key, lifetime=lifetime), as_json)
+    signed = sign_again(folder, key, _wall(), new_key=new_key, redate=redate, lifetime=lifetime)
+    _tell(folder, signed, as_json)
 
 
 @command.command(
@@ -253,6 +266,7 @@ def verify(
 
 
 def _tell(folder: Path, published: Published, as_json: bool) -> None:
+    _warn_of_date(folder, published.manifest)
     if as_json:
         told = {"changed": published.changed, "removed": published.removed, "ignored": published.ignored}
         emit({**_facts(folder, published.manifest), **told})
@@ -264,6 +278,21 @@ def _tell(folder: Path, published: Published, as_json: bool) -> None:
         click.echo(f"zconnector: not of the layout, not signed: {folder / path}", err=True)
     nothing = "" if published.changed or published.removed else "; no file changed"
     click.echo(_title(published.manifest) + nothing)
+
+
+def _warn_of_date(folder: Path, manifest: Manifest) -> None:
+    """A date that is ahead goes on from manifest to manifest: the clock of one machine was wrong once."""
+    from zconnector.repository.accepting import MAX_AHEAD
+    from zconnector.repository.manifest import dated
+
+    now, date = _wall() // 1000, manifest.timestamp
+    if date > now + MAX_AHEAD:
+        click.echo(
+            f"zconnector: manifest of {folder} (serial {manifest.serial}) is dated {dated(date)}, "
+            f"now it is {dated(now)}: it is accepted from {MAX_AHEAD // 3600} h before its date on only. "
+            "Where this clock is right: zconnector repo sign --redate",
+            err=True,
+        )
 
 
 def _title(manifest: Manifest) -> str:
