@@ -11,9 +11,10 @@ from tests.unit.versions.test_manager import ALL, BAD, always_served, running
 from tests.unit.versions.world import V10, V11, V20, World
 from zconnector.errors import DamagedError
 from zconnector.supervision.states import State
+from zconnector.versions.actions import Forget, Install, Stop
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition, read_edition
-from zconnector.versions.states import Forget, Install, Memory, Outcome, Stop
+from zconnector.versions.states import Memory, Outcome
 from zconnector.versions.traffic import steering
 from zconnector.versions.wanted import Wanted
 
