@@ -21,12 +21,13 @@ from zconnector.queue.leases import Command
 from zconnector.queue.local import LocalQueue
 from zconnector.queue.offers import Offers
 from zconnector.repository.layout import WorkerName
+from zconnector.versions.actions import Actions, Advance, Answer, Start, Stop
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition
 from zconnector.versions.manager import Manager
 from zconnector.versions.rollout import Rollout
 from zconnector.versions.rollouts import Rollouts
-from zconnector.versions.states import Actions, Advance, Answer, Memory, Plan, Start, Step, Stop, numbers
+from zconnector.versions.states import Memory, Plan, Step, numbers
 from zconnector.versions.stock import Kept, Stock
 
 # ---- the rollout

@@ -11,11 +11,10 @@ import click
 from zconnector.cli.locate import CONTEXT
 from zconnector.cli.operate import lasting
 from zconnector.cli.output import emit, table
+from zconnector.cli.repo_view import facts, tell, title
 from zconnector.errors import ConfigError, RepositoryError, StaleError
 
 if TYPE_CHECKING:
-    from zconnector.repository.manifest import Manifest
-    from zconnector.repository.publish import Published
     from zconnector.repository.signing import PublicKey
 
 Command = Callable[..., Any]
@@ -87,7 +86,7 @@ def init(folder: Path, name: str, lifetime: int | None, secret_key: Path | None,
     key = create_key(path) if made else read_key(path)
     manifest = create(folder, called, key, _wall(), lifetime=LIFETIME if lifetime is None else lifetime)
     if as_json:
-        emit({**_facts(folder, manifest), "secret_key": str(path), "secret_key_made": made})
+        emit({**facts(folder, manifest), "secret_key": str(path), "secret_key_made": made})
     else:
         click.echo(
             f"repository {called} made in {folder}; secret key {'made in' if made else 'of'} {path}", err=True
@@ -137,7 +136,8 @@ def add(
 
     key = read_key(_key_path(folder, secret_key))
     read = [WorkerFolder.read(worker) for worker in workers]
-    _tell(folder, publish(folder, read, key, _wall(), again=again, lifetime=lifetime), as_json)
+    wall = _wall()
+    tell(folder, publish(folder, read, key, wall, again=again, lifetime=lifetime), wall, as_json)
 
 
 @command.command(
@@ -150,10 +150,22 @@ def add(
 @click.option(
     "--new-key", is_flag=True, help="Sign with another key than before: the new one has to be pinned."
 )
+@click.option(
+    "--redate",
+    is_flag=True,
+    help="Date it by this clock, also back: the clock by which it was signed before was ahead.",
+)
 @_expires_option("as many as the last time")
 @key_option
 @json_option
-def sign(folder: Path, new_key: bool, lifetime: int | None, secret_key: Path | None, as_json: bool) -> None:
+def sign(
+    folder: Path,
+    new_key: bool,
+    redate: bool,
+    lifetime: int | None,
+    secret_key: Path | None,
+    as_json: bool,
+) -> None:
     """Look at every file that lies in the repository, and sign them all with the next serial.
 
     Where no file has changed it puts off the date of expiry. A repository without one stays as it is.
@@ -161,8 +173,9 @@ def sign(folder: Path, new_key: bool, lifetime: int | None, secret_key: Path | N
     from zconnector.repository.keyfile import read_key
     from zconnector.repository.publish import sign_again
 
-    key = read_key(_key_path(folder, secret_key))
-    _tell(folder, sign_again(folder, key, _wall(), new_key=new_key, lifetime=lifetime), as_json)
+    key, wall = read_key(_key_path(folder, secret_key)), _wall()
+    signed = sign_again(folder, key, wall, new_key=new_key, redate=redate, lifetime=lifetime)
+    tell(folder, signed, wall, as_json)
 
 
 @command.command(
@@ -235,10 +248,10 @@ def verify(
             for finding in findings
         ]
         told = {"expired": expired, "expiring": soon, "valid": not errors, "files": files}
-        emit({**_facts(address, manifest), **told})
+        emit({**facts(address, manifest), **told})
     else:
         rows = [(f.file.path, str(f.file.size), "WRONG" if f.error else "as signed") for f in findings]
-        click.echo(_title(manifest))
+        click.echo(title(manifest))
         table(("path", "bytes", ""), rows)
         for error in errors:
             click.echo(f"zconnector: {error}", err=True)
@@ -250,41 +263,6 @@ def verify(
                 err=True,
             )
     return max((error.exit_code for error in errors), default=0)
-
-
-def _tell(folder: Path, published: Published, as_json: bool) -> None:
-    if as_json:
-        told = {"changed": published.changed, "removed": published.removed, "ignored": published.ignored}
-        emit({**_facts(folder, published.manifest), **told})
-        return
-    for word in ("changed", "removed"):
-        for path in getattr(published, word):
-            click.echo(f"{word}: {path}")
-    for path in published.ignored:
-        click.echo(f"zconnector: not of the layout, not signed: {folder / path}", err=True)
-    nothing = "" if published.changed or published.removed else "; no file changed"
-    click.echo(_title(published.manifest) + nothing)
-
-
-def _title(manifest: Manifest) -> str:
-    from zconnector.repository.manifest import dated
-
-    until = "never expires" if manifest.expires is None else f"expires {dated(manifest.expires)}"
-    return (
-        f"repository {manifest.repository}, serial {manifest.serial}, {len(manifest.files)} files, "
-        f"signed {dated(manifest.timestamp)}, {until}"
-    )
-
-
-def _facts(where: Path | str, manifest: Manifest) -> dict[str, Any]:
-    return {
-        "address": str(where),
-        "repository": manifest.repository,
-        "serial": manifest.serial,
-        "timestamp": manifest.timestamp,
-        "expires": manifest.expires,
-        "key": str(manifest.key),
-    }
 
 
 def _key_path(folder: Path, given: Path | None) -> Path:

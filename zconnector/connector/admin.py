@@ -23,10 +23,11 @@ from zconnector.connector.hands import Hands
 from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.connector.ports import Place, Ports, Server
 from zconnector.errors import ConfigError, DamagedError, Reason, Refusal
+from zconnector.versions.actions import Answer
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import versions_of
 from zconnector.versions.manager import Manager
-from zconnector.versions.states import Answer, Memory, Versions
+from zconnector.versions.states import Memory, Versions
 from zconnector.versions.wanted import Wanted
 
 _log = structlog.get_logger("zconnector.admin")

@@ -26,10 +26,7 @@ from zconnector.repository.layout import WorkerName
 from zconnector.supervision.launch import Launch
 from zconnector.supervision.shell import Supervision
 from zconnector.supervision.states import AT_REST, Moved, Policy, State
-from zconnector.versions.editions import Edition
-from zconnector.versions.expiry import Signed
-from zconnector.versions.manager import Manager
-from zconnector.versions.states import (
+from zconnector.versions.actions import (
     Action,
     Actions,
     Answer,
@@ -44,6 +41,9 @@ from zconnector.versions.states import (
     Steer,
     Stop,
 )
+from zconnector.versions.editions import Edition
+from zconnector.versions.expiry import Signed
+from zconnector.versions.manager import Manager
 from zconnector.versions.traffic import steering
 
 _log = structlog.get_logger("zconnector.versions")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zconnector.actions import Actions, Caller, Note, Reach, Respond, Then
@@ -73,6 +73,11 @@ class Outgoing:
     def __len__(self) -> int:
         return len(self._tries) + len(self._waiting)
 
+    def _uuids(self) -> Iterator[str]:
+        """Of all that are here."""
+        yield from (dispatch.key for dispatch in self._tries.all())
+        yield from self._waiting.queued
+
     def holds(self, uuid: str) -> bool:
         """Whether a command of that uuid is here, without an outcome yet."""
         return self._tries.get(uuid) is not None or self._waiting.get(uuid) is not None
@@ -95,7 +100,7 @@ class Outgoing:
             raise Refusal(Reason.BUSY, f"{_MAX_IN_FLIGHT} commands are in flight", uuid)
         doubt = self._queue.is_unknown(uuid)
         if not doubt:
-            self._queue.check_unknown_room(uuid, in_flight)
+            self._queue.check_unknown_room(uuid, in_flight, self._uuids)
         self.counters["sent"] += 1
         self._trace(uuid, now, "given by a worker{}", _by(command))
         ends = now.mono + (command.number("accept_until") - now.wall) / 1000

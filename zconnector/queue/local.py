@@ -374,9 +374,13 @@ class LocalQueue(CommandSide):
         """
         return self._unknowns.remember(command, now, done)
 
-    def check_unknown_room(self, uuid: str, under_way: int) -> None:
-        """A new command may be sent, and may end UNKNOWN, as those `under_way` may. Raises Refusal: BUSY."""
-        if not self._unknowns.has_room(under_way):
+    def check_unknown_room(self, uuid: str, under_way: int, uuids: Callable[[], Iterable[str]]) -> None:
+        """A new command may be sent, and end UNKNOWN, as those `under_way` may; `uuids` says which those are.
+
+        Raises:
+            Refusal: BUSY.
+        """
+        if not self._unknowns.has_room(under_way, uuids):
             detail = f"{self._unknowns.limit} commands are under way, or of unknown outcome"
             raise Refusal(Reason.BUSY, detail, uuid)
 

@@ -5,7 +5,7 @@ The FAIL comes when the last copy of the uuid can no longer be stored: never whi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 
 from zconnector.actions import Actions
@@ -112,9 +112,16 @@ class Unknowns:
 
         return [self._commits.commit([put], lambda now: done(now, None), failed)]
 
-    def has_room(self, under_way: int) -> bool:
-        """For one more, if those that are `under_way` become unknown too."""
-        return len(self._unknown) + under_way < self.limit
+    def has_room(self, under_way: int, uuids: Callable[[], Iterable[str]]) -> bool:
+        """For one more, if those that are `under_way` become unknown too.
+
+        `uuids` says which those are. It is asked only where there is no room unless some of them, sent again,
+        have their place already.
+        """
+        held = len(self._unknown)
+        if held + under_way < self.limit:
+            return True
+        return held < self.limit and held + sum(uuid not in self._unknown for uuid in uuids()) < self.limit
 
     def holds(self, uuid: str) -> bool:
         return uuid in self._unknown

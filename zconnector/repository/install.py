@@ -120,16 +120,27 @@ def install(
 def installed_versions(root: Path, worker: WorkerName) -> list[Installed]:
     """What is installed of a worker, newest version first, of one version the latest serial; asks nobody.
 
+    A folder that cannot be read is passed over: what lies in the others can be started all the same, also
+    while no repository answers. Whoever installs what is in that one is told.
+
     Raises:
-        StorageError, DamagedError: an installed folder cannot be read.
+        StorageError, DamagedError: no installed folder can be read, and this is what is wrong with one.
     """
     try:
-        places = [path for path in Root(root).installed(worker).iterdir() if path.is_dir()]
+        places = sorted(path for path in Root(root).installed(worker).iterdir() if path.is_dir())
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StorageError(f"cannot read {error.filename}: {error.strerror}") from None
-    found = [read_installed(place, worker) for place in places]
+    found: list[Installed] = []
+    damage: StorageError | None = None
+    for place in places:
+        try:
+            found.append(read_installed(place, worker))
+        except StorageError as error:
+            damage = error
+    if damage is not None and not found:
+        raise damage
     return sorted(found, key=lambda one: (one.version, one.serial, one.directory.name), reverse=True)
 
 

@@ -120,11 +120,18 @@ def add(
 
 
 def sign_again(
-    folder: Path, key: SecretKey, wall: int, *, new_key: bool = False, lifetime: int | None = None
+    folder: Path,
+    key: SecretKey,
+    wall: int,
+    *,
+    new_key: bool = False,
+    redate: bool = False,
+    lifetime: int | None = None,
 ) -> Published:
     """Sign whatever the folder holds, after looking at each file; a manifest that expires is renewed.
 
-    `new_key`: the key replaces another. `lifetime`: as for `add`.
+    `new_key`: the key replaces another. `redate`: the clock that dated it before was ahead, and this one
+    is right; else the date never goes back. `lifetime`: as for `add`.
 
     Raises:
         ConfigError: the repository is none, or of another key.
@@ -132,7 +139,8 @@ def sign_again(
         StorageError: the disk refuses.
     """
     with _held(folder):
-        return _sign(folder, _read(folder, None if new_key else key), key, wall, lifetime, renew=True)
+        before = _read(folder, None if new_key else key)
+        return _sign(folder, before, key, wall, lifetime, renew=True, redate=redate)
 
 
 def _expiry(timestamp: int, lifetime: int) -> int | None:
@@ -140,9 +148,17 @@ def _expiry(timestamp: int, lifetime: int) -> int | None:
 
 
 def _sign(
-    folder: Path, before: Manifest, key: SecretKey, wall: int, lifetime: int | None, *, renew: bool
+    folder: Path,
+    before: Manifest,
+    key: SecretKey,
+    wall: int,
+    lifetime: int | None,
+    *,
+    renew: bool,
+    redate: bool = False,
 ) -> Published:
-    """`renew`: also where no file has changed, if the manifest is to expire at another time."""
+    """`renew`: also where no file has changed, if the manifest is to expire at another time, or its date has
+    to go back (`redate`)."""
     files, ignored = [], []
     for path in _walk(folder):
         place = place_of(path)
@@ -162,11 +178,11 @@ def _sign(
     known = {file.path: replace(file, signature=b"") for file in before.files}
     changed = tuple(file.path for file in files if known.get(file.path) != file)
     removed = tuple(known.keys() - {file.path for file in files})
-    timestamp = max(wall // 1000, before.timestamp)
+    timestamp = wall // 1000 if redate else max(wall // 1000, before.timestamp)
     if lifetime is None:
         lifetime = NEVER if before.expires is None else before.expires - before.timestamp
     expires = _expiry(timestamp, lifetime)
-    renewed = renew and expires != before.expires
+    renewed = renew and (expires != before.expires or timestamp < before.timestamp)
     if not changed and not removed and not renewed and before.key == key.public:
         return Published(before, (), (), tuple(ignored))
     manifest = sign(

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from zconnector.clock import Instant
+from zconnector.versions.actions import Actions
 from zconnector.versions.commits import Commits
 from zconnector.versions.editions import Edition, Editions, Values, edition_of, ordered, versions_of
 from zconnector.versions.rollouts import Rollouts
-from zconnector.versions.states import CONFIGURATION, Actions, Outcome, Plan, Versions
+from zconnector.versions.states import CONFIGURATION, Outcome, Plan, Versions
 from zconnector.versions.wanted import Wanted
 
 AGAIN = 5.0

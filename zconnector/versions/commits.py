@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zconnector.clock import Instant
-from zconnector.versions.states import Actions, Keep, Memory
+from zconnector.versions.actions import Actions, Keep
+from zconnector.versions.states import Memory
 
 KEEP_AGAIN = 1.0
 """Seconds until a commit that failed is tried again."""

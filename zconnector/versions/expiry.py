@@ -13,9 +13,10 @@ from typing import Any
 from zconnector.actions import Note
 from zconnector.clock import Instant
 from zconnector.repository.manifest import dated, expiring
+from zconnector.versions.actions import Actions, Consult
 from zconnector.versions.commits import Commits
 from zconnector.versions.requests import Looks
-from zconnector.versions.states import Actions, Consult, Versions
+from zconnector.versions.states import Versions
 from zconnector.versions.wanted import Wanted
 
 DAY = 86_400

@@ -17,6 +17,7 @@ from zconnector.actions import Note
 from zconnector.clock import Instant, earliest
 from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import State
+from zconnector.versions.actions import Actions, Clean, Consult, Start, Steer
 from zconnector.versions.applying import Applying, values_of
 from zconnector.versions.asks import Verb
 from zconnector.versions.commits import Commits
@@ -26,18 +27,7 @@ from zconnector.versions.requests import Looks, Requests
 from zconnector.versions.rollout import Gate
 from zconnector.versions.rollouts import Attempts, Over, Rollouts
 from zconnector.versions.schedule import Schedule
-from zconnector.versions.states import (
-    CRASH_LOOP,
-    UPDATE,
-    Actions,
-    Clean,
-    Consult,
-    Memory,
-    Plan,
-    Start,
-    Steer,
-    Versions,
-)
+from zconnector.versions.states import CRASH_LOOP, UPDATE, Memory, Plan, Versions
 from zconnector.versions.stock import Stock
 from zconnector.versions.view import view
 from zconnector.versions.wanted import Wanted

@@ -9,23 +9,12 @@ from zconnector.clock import Instant
 from zconnector.configuration.pivot import Version
 from zconnector.errors import Reason
 from zconnector.supervision.states import AT_REST, State
+from zconnector.versions.actions import Actions, Answer, Install, Look, Start
 from zconnector.versions.asks import AskBook, Verb
 from zconnector.versions.commits import Commits
 from zconnector.versions.editions import Edition, edition_of, ordered, versions_of
 from zconnector.versions.rollouts import Attempts, Over, Rollouts
-from zconnector.versions.states import (
-    Actions,
-    Answer,
-    Ended,
-    Install,
-    Look,
-    Outcome,
-    Plan,
-    Start,
-    Step,
-    Versions,
-    numbers,
-)
+from zconnector.versions.states import Ended, Outcome, Plan, Step, Versions, numbers
 from zconnector.versions.wanted import Wanted
 
 Found = Callable[[Versions | None, str, Instant], Actions]

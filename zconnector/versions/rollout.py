@@ -10,20 +10,9 @@ from dataclasses import dataclass
 
 from zconnector.clock import Instant
 from zconnector.supervision.states import AT_REST, State
+from zconnector.versions.actions import Actions, Advance, Canary, Install, Start, Steer, Stop
 from zconnector.versions.editions import Edition, Editions
-from zconnector.versions.states import (
-    BEFORE_SHIFT,
-    Actions,
-    Advance,
-    Canary,
-    Install,
-    Plan,
-    Start,
-    Steer,
-    Step,
-    Stop,
-    listed,
-)
+from zconnector.versions.states import BEFORE_SHIFT, Plan, Step, listed
 
 GAP = 2.5
 """Seconds between two beats that are too many for the gate: workers beat each second."""

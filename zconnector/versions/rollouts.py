@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from zconnector.actions import Note
 from zconnector.clock import Instant
 from zconnector.supervision.states import State
+from zconnector.versions.actions import Actions, Advance, Forget, Steer
 from zconnector.versions.commits import Commits, Then
-from zconnector.versions.editions import Edition, Editions, Values, edition_of, ordered, versions_of
+from zconnector.versions.editions import Edition, Editions, Values, ordered, versions_of
+from zconnector.versions.remembering import pruned, settled, trial, waiting
 from zconnector.versions.rollout import Gate, Rollout
 from zconnector.versions.states import (
     BEFORE_SHIFT,
     CONFIGURATION,
-    CRASH_LOOP,
-    UPDATE,
-    Actions,
-    Advance,
     Ended,
-    Forget,
     Memory,
     Outcome,
     Plan,
-    Steer,
     Step,
-    Waits,
 )
 
 
@@ -73,9 +68,9 @@ class Rollouts:
         """`gate` says what it is now; `values` what the configuration has new processes read."""
         self.going: Rollout | None = None
         self.states: dict[Edition, State] = {}
-        """Of each edition's process."""
+        """Of each edition's process; those of what nobody goes back to leave as the next rollout ends."""
         self.reasons: dict[Edition, str] = {}
-        """Why it last ended."""
+        """Why it last ended; the same."""
         self._commits = commits
         self._gate = gate
         self._attempts = attempts
@@ -117,7 +112,7 @@ class Rollouts:
             given=max(memory.given, *_numbers(plan.new), 0),
         )
         if not plan.back:
-            memory, plan = _settled(memory, plan, before.contents)
+            memory, plan = settled(memory, plan, before.contents)
         memory = replace(memory, plan=plan)
         self._begin(plan)
         note = Note("info", "rollout begins", {"why": plan.why, "rollout": str(plan)})
@@ -199,14 +194,14 @@ class Rollouts:
             step=None,
             reason="",
             passing=False,
-            waits=_waiting(memory.waits, ended, passing),
+            waits=waiting(memory.waits, ended, passing),
             previous=memory.previous if back else plan.old,
             last=ended,
-            trial=_trial(memory.trial, ended),
+            trial=trial(memory.trial, ended),
             rejected=rejected,
             unfit=unfit,
         )
-        memory = _pruned(memory)
+        memory = pruned(memory)
 
         def committed(later: Instant) -> Actions:
             self.going = None
@@ -221,83 +216,20 @@ class Rollouts:
         return "; ".join(f"version {v}, which stayed, has failed: {self.reasons.get(v, '')}" for v in failed)
 
     def _forgotten(self, plan: Plan, memory: Memory) -> Actions:
-        """Editions that nobody goes back to, of versions that stay: they are not to be seen any more."""
+        """Editions that nobody goes back to: they are not to be seen any more.
+
+        Of this rollout only those whose version stays: of the others it is shown how it went, until the next
+        one is over.
+        """
         stay = {*memory.running, *(memory.previous or ()), *(memory.trial.plan.old if memory.trial else ())}
-        gone = [v for v in ordered((*self.states, *plan.old, *plan.new)) if v not in stay]
-        gone = [v for v in gone if v.version in versions_of(stay)]
+        shown = {v for v in (*plan.old, *plan.new) if v.version not in versions_of(stay)}
+        known = ordered((*self.states, *self.reasons, *plan.old, *plan.new))
+        gone = [v for v in known if v not in stay and v not in shown]
         for edition in gone:
             self.states.pop(edition, None)
             self.reasons.pop(edition, None)
         return [Forget(edition) for edition in gone]
 
 
-def _settled(memory: Memory, plan: Plan, before: Mapping[Edition, str]) -> tuple[Memory, Plan]:
-    """With the content of what runs for what is added of the same version and product.
-
-    What ran `before`, and may run again, has the content that it had, unless it is an update: that takes what
-    the repository has. Then the one of before keeps its content, for a rollback: what is added is another
-    edition, with a number of its own.
-    """
-    values, contents = dict(memory.values), dict(memory.contents)
-    given, others = memory.given, dict[int, int]()
-    new = []
-    for edition in plan.new:
-        if edition in plan.added:
-            content = _content_of_old(memory, plan, edition)
-            if not content and plan.why != UPDATE:
-                content = before.get(edition, "")
-            if edition in before and before[edition] != content:
-                if edition.number not in others:
-                    given += 1
-                    others[edition.number], values[given] = given, values[edition.number]
-                edition = edition._replace(number=others[edition.number])
-            if content:
-                contents.setdefault(edition, content)
-        new.append(edition)
-    plan = replace(plan, new=ordered(new))
-    return replace(memory, values=values, contents=contents, given=given), plan
-
-
-def _content_of_old(memory: Memory, plan: Plan, edition: Edition) -> str:
-    old = edition_of(edition.version, plan.old)
-    if old is None or memory.values[old.number].product != memory.values[edition.number].product:
-        return ""
-    return memory.contents.get(old, "")
-
-
 def _numbers(editions: Editions) -> list[int]:
     return [edition.number for edition in editions]
-
-
-def _trial(before: Ended | None, ended: Ended) -> Ended | None:
-    """What is on trial after a rollout: what took a place in it, else what did before and still has it."""
-    plan = ended.plan
-    if ended.outcome is Outcome.ROLLED_BACK:
-        return before
-    if plan.removed and plan.added and not plan.back:
-        return ended
-    if before is None or any(edition not in plan.new for edition in before.plan.added):
-        return None
-    return before
-
-
-def _waiting(before: Waits | None, ended: Ended, passing: bool) -> Waits | None:
-    """What is tried again: what a configuration wanted, until somebody has got something else."""
-    plan = ended.plan
-    if plan.why == CONFIGURATION:
-        tries = before.tries + 1 if before else 1
-        return Waits(versions_of(plan.new), ended.reason, tries) if passing else None
-    by_itself = plan.why == CRASH_LOOP
-    return before if by_itself or ended.outcome is Outcome.ROLLED_BACK else None
-
-
-def _pruned(memory: Memory) -> Memory:
-    """Without the values and contents of editions that nobody goes back to."""
-    trial = memory.trial.plan.old if memory.trial else ()
-    named = {*memory.running, *(memory.previous or ()), *trial}
-    numbers = {memory.number, *(edition.number for edition in named)}
-    return replace(
-        memory,
-        values={number: values for number, values in memory.values.items() if number in numbers},
-        contents={edition: sha256 for edition, sha256 in memory.contents.items() if edition in named},
-    )

@@ -11,6 +11,8 @@ import pytest
 from tests.support.repositories import KEY, worker_folder
 from tests.support.web import Web
 from zconnector.cli.main import main
+from zconnector.clock import SystemClock
+from zconnector.repository.keyfile import create_key
 from zconnector.repository.publish import create
 
 ZIP10 = "workers/ci/jenkins/1/0/worker.zip"
@@ -148,6 +150,17 @@ def test_sign_with_a_new_key(run: Shell, repository: tuple[str, str]) -> None:
     assert run.json(*argv, "--new-key")["serial"] == 3
     assert run.json("verify", f"file://{folder}", "--key", new)["valid"]
     assert "pinned key" in run("verify", f"file://{folder}", "--key", old, code=77)[1]
+
+
+def test_a_manifest_that_is_dated_ahead_is_told_of_and_dated_anew(run: Shell) -> None:
+    folder = str(run.path / "acme")
+    key = create_key(run.path / "acme.key")
+    create(Path(folder), "acme", key, SystemClock().now().wall + 7_200_000)
+    for argv in (("sign", folder), ("add", folder, str(worker_folder(run.path / "w10")))):
+        assert "zconnector repo sign --redate" in run(*argv)[1]
+    assert "is dated" in run("verify", f"file://{folder}", "--key", str(key.public), code=77)[1]
+    assert "--redate" not in run("sign", folder, "--redate")[1]
+    assert run.json("verify", f"file://{folder}", "--key", str(key.public))["valid"]
 
 
 def test_sign_names_what_it_does_not_sign(run: Shell, repository: tuple[str, str]) -> None:

@@ -24,10 +24,11 @@ from zconnector.repository.manifest import Manifest
 from zconnector.repository.source import Source
 from zconnector.supervision.launch import Events
 from zconnector.supervision.states import State
+from zconnector.versions.actions import Answer, Clean, Start, Stop
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition, Values
 from zconnector.versions.manager import Manager
-from zconnector.versions.states import Answer, Clean, Memory, Start, Stop
+from zconnector.versions.states import Memory
 from zconnector.versions.wanted import Wanted
 
 V10, V11 = Edition(1, 0), Edition(1, 1)

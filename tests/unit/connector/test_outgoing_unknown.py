@@ -94,6 +94,17 @@ def test_what_would_have_no_place_among_the_unknown_is_refused_before_it_is_sent
     assert con.result(third)["outcome"] == "UNKNOWN"
 
 
+def test_one_that_is_sent_again_takes_no_second_place_among_the_unknown() -> None:
+    con = Connector(queue=QueueSettings(max_unknown=2))
+    con.ready()
+    unknown(con)
+    again = send(con, "c1")
+    second = send(con, "c2")
+    assert con.refusal(send(con, "c3")).reason is Reason.BUSY
+    con.wait(3.0)
+    assert {con.result(call)["outcome"] for call in (second, again)} == {"UNKNOWN"}
+
+
 def test_an_unknown_command_fails_after_a_restart_too() -> None:
     con = ready()
     unknown(con)

@@ -172,10 +172,15 @@ def test_a_receipt_forgets_what_was_not_stored_too(bench: Bench) -> None:
 def test_bounded(bench_with: Callable[..., Bench]) -> None:
     bench = bench_with(max_unknown=3)
     remember(bench)
-    bench.queue.check_unknown_room("u2", 1)
+    bench.queue.check_unknown_room("u4", 1, lambda: ["u2"])
+    bench.queue.check_unknown_room("u4", 2, lambda: ["u1", "u2"])  # u1, sent again, has its place
     with pytest.raises(Refusal, match="3 commands are under way, or of unknown outcome") as caught:
-        bench.queue.check_unknown_room("u2", 2)
-    assert (caught.value.reason, caught.value.uuid) == (Reason.BUSY, "u2")
+        bench.queue.check_unknown_room("u4", 2, lambda: ["u2", "u3"])
+    assert (caught.value.reason, caught.value.uuid) == (Reason.BUSY, "u4")
+    remember(bench, "u2")
+    remember(bench, "u3")
+    with pytest.raises(Refusal):
+        bench.queue.check_unknown_room("u4", 3, lambda: ["u1", "u2", "u3"])
 
 
 # ---- another copy of the same uuid

@@ -405,6 +405,22 @@ def test_a_damaged_origin_is_told(scene: Scene) -> None:
         installed_versions(scene.root, JENKINS)
 
 
+@pytest.mark.parametrize("kind", ["damaged", "gone", "a folder"])
+def test_a_damaged_folder_hides_no_other_one(scene: Scene, kind: str) -> None:
+    """With the repository away a version that lies there whole could not be started for it."""
+    publish(scene.repository, worker_folder(scene.path / "w11", 1, 1))
+    whole, other = scene.install(V10), scene.install(V11)
+    origin = other.directory / "origin.json"
+    origin.unlink()
+    if kind == "damaged":
+        origin.write_bytes(b"{")
+    elif kind == "a folder":
+        origin.mkdir()
+    assert installed_versions(scene.root, JENKINS) == [whole]
+    with pytest.raises(StorageError, match=r"origin\.json"):
+        scene.install(V11)
+
+
 def test_the_steps(scene: Scene) -> None:
     steps: list[Step] = []
     install(source(scene.repository), scene.root, JENKINS, V10, clock=CLOCK, reached=steps.append)

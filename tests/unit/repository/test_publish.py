@@ -8,10 +8,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.repositories import JENKINS, KEY, OTHER_KEY, WALL, publish, source, worker_folder
+from tests.support.repositories import (
+    JENKINS,
+    KEY,
+    OTHER_KEY,
+    WALL,
+    FixedClock,
+    publish,
+    source,
+    worker_folder,
+)
 from tests.support.zips import Part, build
 from zconnector.configuration.pivot import Version
-from zconnector.errors import ArchiveError, ConfigError, Refusal, RepositoryError
+from zconnector.errors import ArchiveError, ConfigError, Refusal, RepositoryError, StaleError
 from zconnector.repository.install import install
 from zconnector.repository.manifest import Manifest, read_manifest
 from zconnector.repository.publish import LIFETIME, NEVER, _held, create, sign_again
@@ -106,6 +115,21 @@ def test_time_does_not_go_back(tmp_path: Path) -> None:
     publish(tmp_path / "r", worker_folder(tmp_path / "w"))
     done = publish(tmp_path / "r", worker_folder(tmp_path / "w11", 1, 1), wall=0)
     assert done.manifest.timestamp == WALL // 1000
+
+
+def test_what_a_clock_dated_that_was_ahead_is_dated_anew(tmp_path: Path) -> None:
+    """Each later manifest had that date too: whatever was done, nobody accepted it before that time."""
+    folder, day = tmp_path / "r", 86_400_000
+    publish(folder, worker_folder(tmp_path / "w"), wall=WALL + 90 * day, lifetime=30 * day // 1000)
+    done = publish(folder, worker_folder(tmp_path / "w11", 1, 1))
+    assert done.manifest.timestamp == sign_again(folder, KEY, WALL).manifest.timestamp > WALL // 1000
+    with pytest.raises(StaleError, match="is dated"):
+        install(source(folder), tmp_path / "root", JENKINS, Version(1, 1), clock=FixedClock())
+    again = sign_again(folder, KEY, WALL, redate=True).manifest
+    assert (again.serial, again.timestamp) == (done.manifest.serial + 1, WALL // 1000)
+    assert again.expires == (WALL + 30 * day) // 1000
+    install(source(folder), tmp_path / "root", JENKINS, Version(1, 1), clock=FixedClock())
+    assert sign_again(folder, KEY, WALL, redate=True).manifest == again
 
 
 @pytest.mark.parametrize(

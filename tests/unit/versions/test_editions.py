@@ -11,9 +11,10 @@ from tests.unit.versions.test_manager import ALL, BAD, always_served, running
 from tests.unit.versions.world import V10, V11, V20, World
 from zconnector.errors import DamagedError
 from zconnector.supervision.states import State
+from zconnector.versions.actions import Forget, Install, Stop
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition, read_edition
-from zconnector.versions.states import Forget, Install, Memory, Outcome, Stop
+from zconnector.versions.states import Memory, Outcome
 from zconnector.versions.traffic import steering
 from zconnector.versions.wanted import Wanted
 
@@ -190,6 +191,26 @@ def test_what_nobody_goes_back_to_is_forgotten() -> None:
     assert {edition.number for edition in memory.contents} == {3, 4}
     assert len(world.manager.view()["versions"]) == 2
     assert all(stock.editions for stock in world.stocks)
+
+
+@pytest.mark.parametrize("wrong", [None, "crash"])
+def test_of_versions_that_came_and_went_few_are_remembered(wrong: str | None) -> None:
+    """Of each there was an entry, for as long as the router ran, in memory and in `worker ls`, and a bad one
+    had a socket until something else succeeded."""
+    world = running("1.0")
+    versions = [Edition(1, minor) for minor in range(1, 9)]
+    world.repository = [V10, *versions]
+    for version in versions:
+        if wrong:
+            world.broken[version] = wrong
+        world.ask(Verb.UPDATE, version)
+        world.settle()
+        shown = [row["version"] for row in world.manager.view()["versions"]]
+        assert str(version) in shown, "of the last one it can be seen how it went"
+        assert len(shown) <= 3
+    assert list(world.running) == [V10 if wrong else versions[-1]]
+    forgotten = [action.edition for action in world.said if isinstance(action, Forget)]
+    assert forgotten == (versions[:-1] if wrong else [V10, *versions[:-2]])
 
 
 def test_what_ran_before_there_were_editions_goes_on_with_the_values_in_force() -> None:

@@ -10,9 +10,10 @@ import pytest
 from tests.unit.versions.world import V10, V11, V12, V20, World
 from zconnector.errors import DamagedError, Reason
 from zconnector.supervision.states import State
+from zconnector.versions.actions import Answer, Canary, Keep, Start
 from zconnector.versions.asks import Verb
 from zconnector.versions.manager import Manager
-from zconnector.versions.states import Answer, Canary, Keep, Memory, Outcome, Start
+from zconnector.versions.states import Memory, Outcome
 
 ALL = [V10, V11, V12, V20]
 

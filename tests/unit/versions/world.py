@@ -13,11 +13,7 @@ import orjson
 from zconnector.clock import Instant
 from zconnector.configuration.pivot import Version
 from zconnector.supervision.states import State
-from zconnector.versions.asks import Verb
-from zconnector.versions.editions import Edition
-from zconnector.versions.expiry import Signed
-from zconnector.versions.manager import Manager
-from zconnector.versions.states import (
+from zconnector.versions.actions import (
     Action,
     Answer,
     Canary,
@@ -30,6 +26,10 @@ from zconnector.versions.states import (
     Steer,
     Stop,
 )
+from zconnector.versions.asks import Verb
+from zconnector.versions.editions import Edition
+from zconnector.versions.expiry import Signed
+from zconnector.versions.manager import Manager
 from zconnector.versions.stock import Stock
 from zconnector.versions.wanted import Wanted
 
