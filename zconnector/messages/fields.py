@@ -167,10 +167,11 @@ def check_field(name: str, value: object) -> str:
     return broken_rule_of({name: value})
 
 
-def broken_rule_of(fields: Mapping[str, Any]) -> str:
-    """The first rule that any known field of these breaks, in words; "" when they keep them all."""
-    # One loop, since all that is sent and asked comes by here: what most fields are is told at once, without
-    # a call where possible.
+def is_plain(fields: Mapping[str, Any]) -> bool:
+    """Whether all of these are fields that we know, with texts and integers that keep their rules.
+
+    Then no rule is broken and nothing is nested. So it is with most that comes, and told without a call for each.
+    """
     longest, greatest, good_names = _LONGEST, _GREATEST, _good_names
     try:
         for name, value in fields.items():
@@ -180,14 +181,31 @@ def broken_rule_of(fields: Mapping[str, Any]) -> str:
                 if limit > 0:
                     if len(value) <= limit and value.isascii():
                         continue
-                elif limit == 0 and value in good_names:
+                elif limit == 0 and (value in good_names or is_name(value)):
                     continue
             elif form is int and 0 <= value <= greatest[name]:
                 continue
-            if broken := _broken_rule(name, value):
-                return broken
-    except KeyError:  # a field that this version does not know, which may hold anything
-        return broken_rule_of({name: value for name, value in fields.items() if name in FIELDS})
+            return False
+    except KeyError:  # a field that this version does not know
+        return False
+    return True
+
+
+def broken_rule_of(fields: Mapping[str, Any]) -> str:
+    """The first rule that any known field of these breaks, in words; "" when they keep them all."""
+    for name, value in fields.items():
+        form = type(value)
+        if form is str:
+            limit = _LONGEST.get(name, -1)
+            if limit > 0:
+                if len(value) <= limit and value.isascii():
+                    continue
+            elif limit == 0 and value in _good_names:
+                continue
+        elif form is int and 0 <= value <= _GREATEST.get(name, -1):
+            continue
+        if broken := _broken_rule(name, value):
+            return broken
     return ""
 
 
@@ -237,6 +255,15 @@ def check_header(kind: Kind, flags: Flag, header: dict[str, Any]) -> None:
     """
     if broken := broken_rule_of(header):
         raise WireError(Reason.BAD_HEADER, broken, _readable_uuid(header))
+    check_required(kind, flags, header)
+
+
+def check_required(kind: Kind, flags: Flag, header: dict[str, Any]) -> None:
+    """Hold a header to `REQUIRED`.
+
+    Raises:
+        WireError: BAD_HEADER, naming the field.
+    """
     required = REQUIRED[kind]
     if kind in ANSWERED and flags & Flag.ANSWER:
         required = ("reference",)

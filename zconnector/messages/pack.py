@@ -14,7 +14,7 @@ import orjson
 
 from zconnector.errors import Reason, WireError
 from zconnector.messages.depth import MAX_HEADER_DEPTH, is_deeper
-from zconnector.messages.fields import REQUIRED, broken_rule_of, check_header
+from zconnector.messages.fields import REQUIRED, check_header, is_plain
 from zconnector.messages.kinds import (
     MAGIC,
     MAX_BATCH,
@@ -78,11 +78,9 @@ def unpack(header: bytes, payload: bytes) -> list[Message]:
         raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
     if type(entries) is not list or not 0 < len(entries) <= MAX_BATCH:
         raise WireError(Reason.BAD_FRAME, f"a PACK is a list of 1 to {MAX_BATCH} messages")
-    brackets = header.count(b"[") + header.count(b"{") - 1 - _OF_EACH * len(entries)
-    deep = brackets > MAX_HEADER_DEPTH
     kinds, known_flags = _KINDS, _FLAGS
     found: list[Message] = []
-    begin = 0
+    begin, brackets = 0, -1
     for entry in entries:  # in one function, since most of what is sent comes by here
         if type(entry) is not list or len(entry) != 4:
             raise WireError(Reason.BAD_FRAME, "a message of a PACK is a list of kind, flags, size, fields")
@@ -97,9 +95,11 @@ def unpack(header: bytes, payload: bytes) -> list[Message]:
             raise WireError(Reason.BAD_FRAME, f"size {size!r:.20} of a message of a PACK is none")
         if type(fields) is not dict:
             raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
-        if deep and is_deeper(fields, MAX_HEADER_DEPTH):
-            raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
-        if broken_rule_of(fields) or not _REQUIRED[kind] <= fields.keys():
+        if not (is_plain(fields) and _REQUIRED[kind] <= fields.keys()):
+            if brackets < 0:
+                brackets = header.count(b"[") + header.count(b"{") - 1 - _OF_EACH * len(entries)
+            if brackets > MAX_HEADER_DEPTH and is_deeper(fields, MAX_HEADER_DEPTH):
+                raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
             check_header(kind, flags, fields)  # which says what is wrong
         end = begin + size
         found.append(Message(kind, fields, payload[begin:end], flags))
