@@ -170,7 +170,7 @@ def check_field(name: str, value: object) -> str:
 def is_plain(fields: Mapping[str, Any]) -> bool:
     """Whether all of these are fields that we know, with texts and integers that keep their rules.
 
-    Then no rule is broken and nothing is nested. Of most that comes it is so, and told without a call for each.
+    Then no rule is broken and nothing is nested. So are most headers, and that is told with hardly a call.
     """
     longest, greatest, good_names = _LONGEST, _GREATEST, _good_names
     try:
