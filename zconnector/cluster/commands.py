@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from zconnector.actions import Actions, Reach, Then
 from zconnector.clock import Instant
@@ -82,6 +81,8 @@ class Commands:
         self._context = context
         self._limit = limit
         self._flights: dict[str, Flight] = {}
+        self._batch: list[tuple[Flight, Resolve]] = []
+        """What has come and is not asked to be committed yet."""
         self._tries: Dispatches[Flight] = Dispatches(limit, context.rng, self._send, self._ended)
 
     def __len__(self) -> int:
@@ -90,7 +91,7 @@ class Commands:
     # ---- what comes in
 
     def received(self, origin: Peer, message: Message, now: Instant) -> Actions:
-        """A copy of a command, from an aggregator instance."""
+        """A copy of a command, from an aggregator instance. Committed at the next `flush`."""
         tenant = origin.tenant
         command = of_tenant(message, tenant)
         refusal = self._forbidden(command)
@@ -109,6 +110,13 @@ class Commands:
             return self._refuse(origin, command, busy, now)
         flight = Flight(key, tenant, digest, command, origin, ends)
         return self._begin(flight, now)
+
+    def flush(self) -> Actions:
+        """Commit what has come since the last flush; a commit for each command would cost far more."""
+        if not self._batch:
+            return []
+        batch, self._batch = self._batch, []
+        return [_BEFORE_RESOLUTION, *self._commit(batch)]
 
     def receipt(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """A receipt, from the instance that it came by."""
@@ -203,7 +211,8 @@ class Commands:
         flight.command = command = Message(command.kind, header, command.payload, command.flags)
         entry = entry_of(command, "COMMAND", now.wall)
         resolve = Resolve(flight.tenant, entry.uuid, flight.digest, candidate, entry)
-        return [_BEFORE_RESOLUTION, *self._commit(flight, resolve)]
+        self._batch.append((flight, resolve))
+        return []
 
     def _candidate(self, flight: Flight, now: Instant) -> str | Refusal:
         """A connector that may have the command, or why there is none."""
@@ -222,21 +231,25 @@ class Commands:
         live = [c.name for c in connectors if c.name not in declined and has(tenant, c.name)]
         if not live:
             return Refusal(Reason.TARGET_AWAY, f"no connector of type {connector_type} has a session")
-        return context.rng.choice(live)
+        return live[0] if len(live) == 1 else context.rng.choice(live)
 
-    def _commit(self, flight: Flight, write: Resolve | Reassign) -> Actions:
-        def committed(now: Instant, results: Sequence[Any]) -> Actions:
-            if self._flights.get(flight.key) is not flight:
-                return []
-            return [_AFTER_RESOLUTION, *self._resolved(flight, results[0], now)]
+    def _commit(self, batch: Sequence[tuple[Flight, Resolve | Reassign]]) -> Actions:
+        def committed(now: Instant, results: Sequence[Resolved]) -> Actions:
+            actions: Actions = [_AFTER_RESOLUTION]
+            for (flight, _), resolved in zip(batch, results, strict=True):
+                if self._flights.get(flight.key) is flight:
+                    actions += self._resolved(flight, resolved, now)
+            return actions
 
         def failed(now: Instant) -> Actions:
-            if self._flights.pop(flight.key, None) is not flight:
-                return []
             refusal = Refusal(Reason.STORAGE_FAILED, "the resolution could not be stored")
-            return self._refuse(flight.origin, flight.command, refusal, now)
+            actions: Actions = []
+            for flight, _ in batch:
+                if self._flights.pop(flight.key, None) is flight:
+                    actions += self._refuse(flight.origin, flight.command, refusal, now)
+            return actions
 
-        return self._context.commits.commit([write], committed, failed)
+        return self._context.commits.commit([write for _, write in batch], committed, failed)
 
     def _resolved(self, flight: Flight, resolved: Resolved, now: Instant) -> Actions:
         if resolved.digest != flight.digest:
@@ -306,7 +319,7 @@ class Commands:
             if isinstance(other, str):
                 flight.resolving = True
                 move = Reassign(flight.tenant, flight.command.uuid, flight.target, other)
-                return self._commit(flight, move)
+                return self._commit([(flight, move)])
         self._flights.pop(flight.key, None)
         detail = f"{flight.target}: {ending.detail}"
         return self._refuse(flight.origin, flight.command, Refusal(ending.reason, detail), now)

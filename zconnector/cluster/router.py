@@ -241,7 +241,7 @@ class ClusterRouter:
         actions = self._shoset.frames(link, key, frames, now)
         if self._shoset.quiet:  # a beat brings nothing to be committed
             return actions
-        return actions + self._events.flush(now) + self._replies.flush()
+        return actions + self._commands.flush() + self._events.flush(now) + self._replies.flush()
 
     def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """A member has no door."""
