@@ -81,8 +81,8 @@ class Forwarding:
         self, peer: Peer, message: Message, now: Instant, *, first: Peer | None = None
     ) -> Actions:
         """Hand a message to one live member, the next one when it is not taken."""
-        members = self._burst.order(self.members(), now.mono)
-        if first is not None and first in members:
+        members = self._burst.order(self._shoset.above(), now.mono)
+        if first is not None and members and members[0] is not first and first in members:
             members.remove(first)
             members.insert(0, first)
         return self._hand_on(peer, message, members, now)

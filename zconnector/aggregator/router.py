@@ -33,7 +33,7 @@ from zconnector.aggregator.validation import Validations
 from zconnector.clock import Instant, earliest
 from zconnector.errors import Reason, Refusal, WireError
 from zconnector.messages.codec import encode_one
-from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Kind, Outcome
+from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Flag, Kind, Outcome
 from zconnector.messages.message import Message
 from zconnector.settings import AggregatorSettings
 from zconnector.shoset.dispatch import Verdict
@@ -53,6 +53,7 @@ _MARGIN = 1.25
 """A connector keeps to the pace itself; what it sends may arrive in lumps."""
 _COMMAND, _EVENT = Kind.COMMAND, Kind.EVENT
 """Most of what comes. A member of an enumeration costs as much as ten names (CPython 3.11)."""
+_PLAIN = Flag.NONE
 _ACCEPTED, _REJECTED, _NO_CLUSTER = Verdict.ACCEPTED, Verdict.REJECTED, Reason.NO_CLUSTER
 _UP = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH, Kind.CONFIRM, Kind.JOURNAL))
 
@@ -62,6 +63,7 @@ class AggregatorRouter:
 
     def __init__(self, identity: Identity, settings: AggregatorSettings, rng: random.Random) -> None:
         self.identity = identity
+        self._tenant = identity.tenant
         self._agenda = Agenda()
         self.shoset = Shoset(identity, self, settings.session, rng)
         self.forwarding = Forwarding(identity, self.shoset, rng)
@@ -151,25 +153,27 @@ class AggregatorRouter:
     def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
         if peer.upward:
             return self._from_member(peer, message, now)
-        theirs = message.header.get("tenant")
-        if theirs and theirs != self.identity.tenant:
+        kind, header, payload = message.kind, message.header, message.payload
+        tenant = self._tenant
+        theirs = header.get("tenant")
+        if theirs and theirs != tenant:
             return self._wrong_tenant(peer, message, now)
-        header = {**message.header, "tenant": self.identity.tenant, "source": peer.name}
-        stamped = Message(message.kind, header, message.payload, message.flags)
-        if len(message.payload) > _NEAR_THE_LIMIT:
+        header = {**header, "tenant": tenant, "source": peer.name}
+        stamped = Message(kind, header, payload, message.flags)
+        if len(payload) > _NEAR_THE_LIMIT:
             try:
                 encode_one(stamped.with_fields(target=_LONGEST, seq=2**53))
             except WireError as error:
                 return self.forwarding.refuse(peer, message, error, now)
-        if message.kind is _COMMAND:
+        if kind is _COMMAND:
             return self._command_up(peer, stamped, now)
-        if message.kind is _EVENT:
+        if kind is _EVENT:
             header.pop("seq", None)  # its number is the cluster's to give
             return self._event_up(peer, stamped, now)
-        if message.kind in _UP:
+        if kind in _UP:
             typed = stamped.with_fields(type=peer.type) if peer.type else stamped.without("type")
             return self.forwarding.to_a_member(peer, typed, now)
-        return [Note("warning", "unexpected kind", {"peer": str(peer), "kind": message.kind.name})]
+        return [Note("warning", "unexpected kind", {"peer": str(peer), "kind": kind.name})]
 
     def _wrong_tenant(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """Not forwarded; the sender is refused, the cluster hears of it (DESIGN section 4)."""
@@ -196,15 +200,16 @@ class AggregatorRouter:
         if not may_send(peer.permissions, command):
             detail = f"{peer.name} may not send {command.text('type')}:{command.text('command')}"
             return self.forwarding.answer(peer, command, Outcome.REJECTED, Reason.NOT_PERMITTED, detail, now)
-        uuid = command.uuid
+        header = command.header
+        uuid: str = header["uuid"]
         under_way, in_flight = self._tries.get(uuid), self._under_way.get(peer, 0)
-        if under_way is None and (in_flight >= COMMANDS_IN_FLIGHT or self._tries.full):
-            detail = f"{COMMANDS_IN_FLIGHT} commands of {peer.name} are in flight here"
-            return self.forwarding.answer(peer, command, Outcome.NO_ROUTE, Reason.BUSY, detail, now)
         if under_way is not None:
             self._settled(under_way.context)
-        self._under_way[peer] = self._under_way.get(peer, 0) + 1
-        header = command.header
+            in_flight = self._under_way.get(peer, 0)
+        elif in_flight >= COMMANDS_IN_FLIGHT or self._tries.full:
+            detail = f"{COMMANDS_IN_FLIGHT} commands of {peer.name} are in flight here"
+            return self.forwarding.answer(peer, command, Outcome.NO_ROUTE, Reason.BUSY, detail, now)
+        self._under_way[peer] = in_flight + 1
         budget = max(0, header["budget"] if "budget" in header else header["timeout"]) / 1000
         members = self.shoset.above()
         return self._tries.start(uuid, command, members, budget, peer, now, without_routes=_NO_CLUSTER)
@@ -233,10 +238,11 @@ class AggregatorRouter:
             del self._under_way[peer]
 
     def _event_up(self, peer: Peer, event: Message, now: Instant) -> Actions:
-        if event.is_receipt:
-            member = self._came_from.pop(event.reference, None)
+        header = event.header
+        if event.flags is not _PLAIN and event.is_receipt:
+            member = self._came_from.pop(header.get("reference", ""), None)
             return self.forwarding.to_a_member(peer, event, now, first=member)
-        if event.header.get("recipient"):
+        if header.get("recipient"):
             return self.forwarding.to_a_member(peer, event, now)
         pace = self._paces.setdefault(peer, Bucket(EVENTS_PER_SECOND * _MARGIN, EVENTS_AT_ONCE * 2, now.mono))
         if not pace.take(1, now.mono):
@@ -248,7 +254,7 @@ class AggregatorRouter:
     def _from_member(self, peer: Peer, message: Message, now: Instant) -> Actions:
         kind, header = message.kind, message.header
         tenant = header.get("tenant")
-        if tenant and tenant != self.identity.tenant:
+        if tenant and tenant != self._tenant:
             self.counters["other_tenant"] += 1
             return [Note("error", "message of another tenant", {"uuid": message.uuid})]
         if kind is _COMMAND:
@@ -256,7 +262,7 @@ class AggregatorRouter:
         if kind is _EVENT:
             if "seq" in header:
                 self._latest = max(self._latest, header["seq"])
-            if message.is_receipt:
+            if message.flags is not _PLAIN and message.is_receipt:
                 return self._receipt_down(peer, message, now)
         elif kind is Kind.SECRET and message.is_answer:
             return self._validated(message, now)
@@ -287,23 +293,21 @@ class AggregatorRouter:
 
         if connector is None:
             return away(now)
-        self._came_from[command.uuid] = member
+        self._came_from[command.header["uuid"]] = member
         while len(self._came_from) > self._limit:
             self._came_from.popitem(last=False)
         return self.shoset.send(connector, (command,), now, away)
 
     def _receipt_down(self, member: Peer, event: Message, now: Instant) -> Actions:
-        uuid = event.reference
-        dispatch = self._tries.get(uuid)
-        if dispatch is None:
-            if event.text("event") == Outcome.NO_ROUTE:
+        header = event.header
+        uuid, name = header.get("reference", ""), header["event"]
+        if self._tries.get(uuid) is None:
+            if name == Outcome.NO_ROUTE:
                 return []
             return self.forwarding.deliver(event.text("recipient"), event, now)
-        name = event.text("event")
         if name == Outcome.NO_ROUTE:
             return self._tries.decline(uuid, member, _reason(event), event.text("detail"), now)
-        verdict = _REJECTED if name == Outcome.REJECTED else _ACCEPTED
-        return self._tries.settle(uuid, verdict, event, now)
+        return self._tries.settle(uuid, _REJECTED if name == Outcome.REJECTED else _ACCEPTED, event, now)
 
     def _validated(self, answer: Message, now: Instant) -> Actions:
         asked = self._validations.answered(answer)

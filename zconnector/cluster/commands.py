@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from zconnector.actions import Actions, Reach, Then
 from zconnector.clock import Instant
@@ -62,7 +61,7 @@ class Flight:
     resolving: bool = True
     fresh: bool = False
     """Resolved by this flight: nobody before it can have handed a copy to the target."""
-    declined: set[str] = field(default_factory=set)
+    declined: tuple[str, ...] = ()
     """Targets that certainly could not be reached."""
     handed: dict[Peer, int] = field(default_factory=dict)
 
@@ -82,6 +81,8 @@ class Commands:
         self._context = context
         self._limit = limit
         self._flights: dict[str, Flight] = {}
+        self._batch: list[tuple[Flight, Resolve]] = []
+        """What has come and is not asked to be committed yet."""
         self._tries: Dispatches[Flight] = Dispatches(limit, context.rng, self._send, self._ended)
 
     def __len__(self) -> int:
@@ -90,14 +91,15 @@ class Commands:
     # ---- what comes in
 
     def received(self, origin: Peer, message: Message, now: Instant) -> Actions:
-        """A copy of a command, from an aggregator instance."""
-        command = of_tenant(message, origin.tenant)
+        """A copy of a command, from an aggregator instance. Committed at the next `flush`."""
+        tenant = origin.tenant
+        command = of_tenant(message, tenant)
         refusal = self._forbidden(command)
         if refusal is not None:
             return self._refuse(origin, command, refusal, now)
-        key = _key(origin.tenant, command.uuid)
-        digest = body_digest(command)
         header = command.header
+        key = _key(tenant, header["uuid"])
+        digest = body_digest(command)
         budget: int = header["budget"] if "budget" in header else header["timeout"]
         ends = now.mono + min(max(budget, 1), MAX_BUDGET_MS) / 1000
         flight = self._flights.get(key)
@@ -106,14 +108,22 @@ class Commands:
         if len(self._flights) >= self._limit:
             busy = Refusal(Reason.BUSY, f"{self._limit} commands are in flight")
             return self._refuse(origin, command, busy, now)
-        flight = Flight(key, origin.tenant, digest, command, origin, ends)
+        flight = Flight(key, tenant, digest, command, origin, ends)
         return self._begin(flight, now)
+
+    def flush(self) -> Actions:
+        """Commit what has come since the last flush; a commit for each command would cost far more."""
+        if not self._batch:
+            return []
+        batch, self._batch = self._batch, []
+        return [_BEFORE_RESOLUTION, *self._commit(batch)]
 
     def receipt(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """A receipt, from the instance that it came by."""
         event = of_tenant(message, peer.tenant)
-        name = event.text("event")
-        key = _key(peer.tenant, event.reference)
+        header = event.header
+        name = header["event"]
+        key = _key(peer.tenant, header.get("reference", ""))
         flight = self._flights.get(key)
         if name == Outcome.NO_ROUTE:
             if flight is None:
@@ -126,7 +136,7 @@ class Commands:
             return self._hand_back(event, None, now)
         if flight.resolving:  # of a copy from before this member's restart; the target knows it twice
             return self._hand_back(event, flight.origin, now)
-        if event.text("source") != flight.target:
+        if header.get("source") != flight.target:
             self._context.counters["receipt_of_another"] += 1
             return []
         verdict = _REJECTED if name == Outcome.REJECTED else _ACCEPTED
@@ -165,9 +175,9 @@ class Commands:
         header = event.header
         reason = f" {header['reason']}" if "reason" in header else ""
         source = f" of {header['source']}" if "source" in header else ""
-        what, name = "receipt {}{}{}, over instance {}", event.text("event")
+        what, uuid = "receipt {}{}{}, over instance {}", header.get("reference", "")
         traces = self._context.traces
-        traces.add(peer.tenant, event.reference, now.wall, what, name, reason, source, peer.instance)
+        traces.add(peer.tenant, uuid, now.wall, what, header["event"], reason, source, peer.instance)
 
     # ---- resolution
 
@@ -197,42 +207,49 @@ class Commands:
             self._flights[flight.key] = flight
             return self._resolved(flight, known, now)
         self._flights[flight.key] = flight
-        flight.command = command = command.with_fields(target=candidate)
+        header = {**command.header, "target": candidate}
+        flight.command = command = Message(command.kind, header, command.payload, command.flags)
         entry = entry_of(command, "COMMAND", now.wall)
-        resolve = Resolve(flight.tenant, command.uuid, flight.digest, candidate, entry)
-        return [_BEFORE_RESOLUTION, *self._commit(flight, resolve)]
+        resolve = Resolve(flight.tenant, entry.uuid, flight.digest, candidate, entry)
+        self._batch.append((flight, resolve))
+        return []
 
     def _candidate(self, flight: Flight, now: Instant) -> str | Refusal:
         """A connector that may have the command, or why there is none."""
-        command, context = flight.command, self._context
-        if now.wall > command.number("accept_until") + ACCEPT_SLACK_MS:
+        command, tenant, context = flight.command, flight.tenant, self._context
+        header = command.header
+        if now.wall > header["accept_until"] + ACCEPT_SLACK_MS:
             return Refusal(Reason.EXPIRED, "first seen too long after accept_until")
-        connector_type = command.text("type")
-        connectors = context.components.connectors(flight.tenant, connector_type)
+        connector_type: str = header["type"]
+        connectors = context.components.connectors(tenant, connector_type)
         if not connectors:
             return Refusal(Reason.NO_SUCH_TYPE, f"no connector of type {connector_type!r} is declared")
-        refusal = context.catalogues.of(flight.tenant, connector_type).declared(command)
+        refusal = context.catalogues.of(tenant, connector_type).declared(command)
         if refusal is not None:
             return refusal
-        names = [c.name for c in connectors if c.name not in flight.declined]
-        live = [name for name in names if context.presence.routes(flight.tenant, name)]
+        has, declined = context.presence.has, flight.declined
+        live = [c.name for c in connectors if c.name not in declined and has(tenant, c.name)]
         if not live:
             return Refusal(Reason.TARGET_AWAY, f"no connector of type {connector_type} has a session")
-        return context.rng.choice(live)
+        return live[0] if len(live) == 1 else context.rng.choice(live)
 
-    def _commit(self, flight: Flight, write: Resolve | Reassign) -> Actions:
-        def committed(now: Instant, results: Sequence[Any]) -> Actions:
-            if self._flights.get(flight.key) is not flight:
-                return []
-            return [_AFTER_RESOLUTION, *self._resolved(flight, results[0], now)]
+    def _commit(self, batch: Sequence[tuple[Flight, Resolve | Reassign]]) -> Actions:
+        def committed(now: Instant, results: Sequence[Resolved]) -> Actions:
+            actions: Actions = [_AFTER_RESOLUTION]
+            for (flight, _), resolved in zip(batch, results, strict=True):
+                if self._flights.get(flight.key) is flight:
+                    actions += self._resolved(flight, resolved, now)
+            return actions
 
         def failed(now: Instant) -> Actions:
-            if self._flights.pop(flight.key, None) is not flight:
-                return []
             refusal = Refusal(Reason.STORAGE_FAILED, "the resolution could not be stored")
-            return self._refuse(flight.origin, flight.command, refusal, now)
+            actions: Actions = []
+            for flight, _ in batch:
+                if self._flights.pop(flight.key, None) is flight:
+                    actions += self._refuse(flight.origin, flight.command, refusal, now)
+            return actions
 
-        return self._context.commits.commit([write], committed, failed)
+        return self._context.commits.commit([write for _, write in batch], committed, failed)
 
     def _resolved(self, flight: Flight, resolved: Resolved, now: Instant) -> Actions:
         if resolved.digest != flight.digest:
@@ -274,9 +291,10 @@ class Commands:
         self, peer: Peer, messages: Sequence[Message], now: Instant, refused: Then | None = None
     ) -> Actions:
         """Send one copy and keep count of it."""
-        flight = self._flights[_key(peer.tenant, messages[0].uuid)]
+        uuid: str = messages[0].header["uuid"]
+        flight = self._flights[_key(peer.tenant, uuid)]
         flight.took(peer, 1)
-        uuid, what = flight.command.uuid, "forwarded to {} over instance {}"
+        what = "forwarded to {} over instance {}"
         self._context.traces.add(flight.tenant, uuid, now.wall, what, flight.target, peer.instance)
 
         def not_taken(later: Instant) -> Actions:
@@ -295,13 +313,13 @@ class Commands:
             self._flights.pop(flight.key, None)
             self._context.counters["unknown"] += 1
             return []
-        flight.declined.add(flight.target)
+        flight.declined = (*flight.declined, flight.target)
         if flight.fresh and now.mono < flight.ends:
             other = self._candidate(flight, now)
             if isinstance(other, str):
                 flight.resolving = True
                 move = Reassign(flight.tenant, flight.command.uuid, flight.target, other)
-                return self._commit(flight, move)
+                return self._commit([(flight, move)])
         self._flights.pop(flight.key, None)
         detail = f"{flight.target}: {ending.detail}"
         return self._refuse(flight.origin, flight.command, Refusal(ending.reason, detail), now)
@@ -319,7 +337,8 @@ class Commands:
 
     def _hand_back(self, event: Message, origin: Peer | None, now: Instant) -> Actions:
         """A receipt to the command's source, first over the instance that the command came by."""
-        tenant, recipient = event.text("tenant"), event.text("recipient")
+        header = event.header
+        tenant, recipient = header["tenant"], header.get("recipient", "")
         return self._context.deliver(tenant, recipient, event, now, "receipt_dropped", origin)
 
 

@@ -85,7 +85,7 @@ class Context:
 
     def send(self, peer: Peer, message: Message, now: Instant, dropped: str) -> Actions:
         """Send one message; when the peer has no room it is dropped and counted under a name."""
-        return self.sessions.send(peer, (message,), now, self.counted(dropped))
+        return self.sessions.send(peer, (message,), now, self._counts.get(dropped) or self.counted(dropped))
 
     def deliver(
         self, tenant: str, name: str, message: Message, now: Instant, dropped: str, first: Peer | None = None
@@ -95,4 +95,4 @@ class Context:
         if route is None:
             self.counters[f"{dropped}.away"] += 1
             return []
-        return self.send(route, message, now, dropped)
+        return self.sessions.send(route, (message,), now, self._counts.get(dropped) or self.counted(dropped))

@@ -24,7 +24,7 @@ class _Report:
 class Presence:
     """The reports of all live aggregator instances.
 
-    Invariant: `_by_name` is the inverse of `_reports`.
+    Invariant: `_by_name` is the inverse of `_reports`, without connectors that nobody reports.
     """
 
     def __init__(self) -> None:
@@ -72,15 +72,16 @@ class Presence:
         """The live instances that report a session with a connector."""
         return list(self._by_name.get((tenant, name), ()))
 
-    def has(self, peer: Peer, name: str) -> bool:
-        """Whether an instance reports a session with a connector."""
-        report = self._reports.get(peer)
-        return report is not None and name in report.names
+    def has(self, tenant: str, name: str) -> bool:
+        """Whether any live instance reports a session with a connector."""
+        return (tenant, name) in self._by_name
 
     def route(self, tenant: str, name: str, rng: random.Random, first: Peer | None = None) -> Peer | None:
         """One instance with a session with a connector: `first` if it has one."""
-        if first is not None and first.tenant == tenant and self.has(first, name):
-            return first
+        if first is not None and first.tenant == tenant:
+            report = self._reports.get(first)
+            if report is not None and name in report.names:
+                return first
         routes = self.routes(tenant, name)
         return rng.choice(routes) if routes else None
 

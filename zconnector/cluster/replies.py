@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from zconnector.actions import Actions, Reach
@@ -29,11 +28,9 @@ _ReplyId = tuple[str, str]
 """Tenant and uuid."""
 
 
-@dataclass(slots=True)
-class _Held:
-    """Confirmations that wait for the journal: the instance they came by, and the message that had them."""
-
-    confirms: list[tuple[Peer, Message]] = field(default_factory=list)
+_Held = tuple[tuple[Peer, Message], ...]
+"""Confirmations that wait for the journal: the instance they came by, and the message that had them."""
+_NONE_HELD: _Held = ()
 
 
 class Replies:
@@ -51,16 +48,17 @@ class Replies:
 
     def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """A reply, from the instance it came by. Journalled at the next `flush`."""
-        reply = of_tenant(message, peer.tenant)
-        identity = (peer.tenant, reply.uuid)
+        tenant = peer.tenant
+        reply = of_tenant(message, tenant)
+        header = reply.header
+        identity = (tenant, header["uuid"])
         if identity not in self._pending and identity not in self._recent:
             if len(self._pending) >= self._limit:
                 self._context.counters["reply_refused"] += 1
                 return []  # its outbox sends it again
-            self._pending[identity] = _Held()
-            self._batch.append(AppendReply(peer.tenant, entry_of(reply, "REPLY", now.wall)))
-        recipient = reply.text("recipient")
-        return self._context.deliver(peer.tenant, recipient, reply, now, "reply_dropped", peer)
+            self._pending[identity] = _NONE_HELD
+            self._batch.append(AppendReply(tenant, entry_of(reply, "REPLY", now.wall)))
+        return self._context.deliver(tenant, header["recipient"], reply, now, "reply_dropped", peer)
 
     def confirmed(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """A CONFIRM of the connector that received replies, for the one that made them."""
@@ -70,7 +68,7 @@ class Replies:
             identity = (peer.tenant, uuid)
             held = self._pending.get(identity)
             if held is not None:
-                held.confirms.append((peer, confirm))
+                self._pending[identity] = (*held, (peer, confirm))
                 continue
             try:
                 journalled = identity in self._recent or self._context.reads.has_reply(*identity)
@@ -101,7 +99,7 @@ class Replies:
         for write in writes:
             identity = (write.tenant, write.entry.uuid)
             self._recent[identity] = None
-            for peer, confirm in self._pending.pop(identity).confirms:
+            for peer, confirm in self._pending.pop(identity):
                 ends = (peer, confirm.text("recipient"), confirm.text("source"))
                 together.setdefault(ends, (confirm, []))[1].append([write.entry.uuid, 0])
         for (peer, _, _), (confirm, entries) in together.items():

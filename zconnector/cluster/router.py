@@ -40,7 +40,7 @@ from zconnector.cluster.replies import Replies, is_reply
 from zconnector.cluster.retention import Retention
 from zconnector.cluster.store import Reads
 from zconnector.errors import Reason, Refusal
-from zconnector.messages.kinds import Kind
+from zconnector.messages.kinds import Flag, Kind
 from zconnector.messages.message import Message
 from zconnector.settings import ClusterSettings
 from zconnector.shoset.enrolment import Endpoint
@@ -50,6 +50,7 @@ from zconnector.shoset.shoset import Shoset
 
 _COMMAND, _EVENT = Kind.COMMAND, Kind.EVENT
 """Most of what comes. A member of an enumeration costs as much as ten names (CPython 3.11)."""
+_PLAIN = Flag.NONE
 _ANSWERED = (Kind.CONFIG, Kind.CONFIGURATION, Kind.FETCH, Kind.JOURNAL)
 """What is answered to the connector in `source`."""
 _DRAIN_LIMIT = 3.0
@@ -145,12 +146,10 @@ class ClusterRouter:
 
     def received(self, peer: Peer, message: Message, now: Instant) -> Actions:
         kind = message.kind
-        if kind in _ANSWERED and not message.text("source"):
-            return self._sourceless(peer, message, now)
         if kind is _COMMAND:
             return self._commands.received(peer, message, now)
         if kind is _EVENT:
-            if message.is_receipt:
+            if message.flags is not _PLAIN and message.is_receipt:
                 return self._commands.receipt(peer, message, now)
             if is_reply(message):
                 return self._replies.received(peer, message, now)
@@ -158,6 +157,8 @@ class ClusterRouter:
             return []
         if kind is Kind.CONFIRM:
             return self._replies.confirmed(peer, message, now)
+        if kind in _ANSWERED and not message.text("source"):
+            return self._sourceless(peer, message, now)
         if kind is Kind.FETCH and not message.is_answer:
             return self._events.fetch(peer, message, now)
         if kind is Kind.JOURNAL and not message.is_answer:
@@ -240,7 +241,7 @@ class ClusterRouter:
         actions = self._shoset.frames(link, key, frames, now)
         if self._shoset.quiet:  # a beat brings nothing to be committed
             return actions
-        return actions + self._events.flush(now) + self._replies.flush()
+        return actions + self._commands.flush() + self._events.flush(now) + self._replies.flush()
 
     def call(self, caller: Caller, op: str, args: Mapping[str, Any], payload: bytes, now: Instant) -> Actions:
         """A member has no door."""

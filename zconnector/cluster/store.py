@@ -51,7 +51,8 @@ class Entry:
 
 def entry_of(message: Message, kind: str, wall: int) -> Entry:
     """The journal entry of a message as it is now."""
-    return Entry(kind, message.uuid, wall, message.header, message.payload)
+    header = message.header
+    return Entry(kind, header.get("uuid", ""), wall, header, message.payload)
 
 
 class Recorded(NamedTuple):

@@ -14,7 +14,7 @@ import orjson
 
 from zconnector.errors import Reason, WireError
 from zconnector.messages.depth import MAX_HEADER_DEPTH, is_deeper
-from zconnector.messages.fields import check_header
+from zconnector.messages.fields import check_header, check_required, is_plain
 from zconnector.messages.kinds import (
     MAGIC,
     MAX_BATCH,
@@ -226,6 +226,9 @@ def _header(prefix: bytes, header: bytes) -> tuple[Kind, Flag, dict[str, Any]]:
         raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
     if type(fields) is not dict:
         raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
+    if is_plain(fields):
+        check_required(kind, flags, fields)
+        return kind, flags, fields
     if len(header) > _SHALLOW and _may_be_deep(header) and is_deeper(fields, MAX_HEADER_DEPTH):
         raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
     check_header(kind, flags, fields)

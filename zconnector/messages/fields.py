@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from zconnector.errors import Reason, WireError
@@ -128,22 +127,34 @@ BOUNDS: dict[str, tuple[int, int]] = {
 WISHES = ("ttl", "delay", "priority", "order_key", "lease", "retry")
 """What the sender of a command may ask of the queue that it ends in."""
 
-_TEXTS = {name: rule.limit for name, rule in FIELDS.items() if rule.type is str and name not in _NAMES}
-"""Bytes, which are characters where all are ASCII: such a text need not be encoded to be measured."""
-_INTS = {
-    name: BOUNDS.get(name, (0, _MAX_INT))[1]
-    for name, rule in FIELDS.items()
-    if rule.type is int and BOUNDS.get(name, (0, 0))[0] <= 0
+_LONGEST = {
+    name: (0 if name in _NAMES else rule.limit) if rule.type is str else -1 for name, rule in FIELDS.items()
 }
-"""Greatest value of those that may be 0."""
+"""By field, bytes that a text there may have, which are characters where all are ASCII: such a text need not
+be encoded to be measured. 0: it is a name; -1: no text belongs there."""
+_GREATEST = {
+    name: BOUNDS.get(name, (0, _MAX_INT))[1] if rule.type is int and BOUNDS.get(name, (0, 0))[0] <= 0 else -1
+    for name, rule in FIELDS.items()
+}
+"""By field, the greatest integer, where 0 may stand too; -1: it takes a closer look."""
+_good_names: set[str] = set()
+"""Texts that have been found to be names: most of what comes names the same few, over and over."""
+_GOOD_NAMES = 1_024
+"""When there are so many, finding begins anew."""
 
 _JSON_NAME = {str: "str", int: "int", bool: "bool", list: "list", dict: "object"}
 
 
-@lru_cache(1024)
 def is_name(text: str) -> bool:
     """Whether a text may serve as a logical name: 1 to 128 of A-Z a-z 0-9 _ . -"""
-    return _NAME.fullmatch(text) is not None
+    if text in _good_names:
+        return True
+    if _NAME.fullmatch(text) is None:
+        return False
+    if len(_good_names) >= _GOOD_NAMES:
+        _good_names.clear()
+    _good_names.add(text)
+    return True
 
 
 def is_unicode(text: str) -> bool:
@@ -156,20 +167,42 @@ def check_field(name: str, value: object) -> str:
     return broken_rule_of({name: value})
 
 
+def is_plain(fields: Mapping[str, Any]) -> bool:
+    """Whether all of these are fields that we know, with texts and integers that keep their rules.
+
+    Then no rule is broken and nothing is nested. So are most headers, and that is told with hardly a call.
+    """
+    longest, greatest, good_names = _LONGEST, _GREATEST, _good_names
+    try:
+        for name, value in fields.items():
+            form = type(value)
+            if form is str:
+                limit = longest[name]
+                if limit > 0:
+                    if len(value) <= limit and value.isascii():
+                        continue
+                elif limit == 0 and (value in good_names or is_name(value)):
+                    continue
+            elif form is int and 0 <= value <= greatest[name]:
+                continue
+            return False
+    except KeyError:  # a field that this version does not know
+        return False
+    return True
+
+
 def broken_rule_of(fields: Mapping[str, Any]) -> str:
     """The first rule that any known field of these breaks, in words; "" when they keep them all."""
-    # One loop, since all that is sent and asked comes by here: what most fields are is told at once.
-    texts, names, ints = _TEXTS, _NAMES, _INTS
     for name, value in fields.items():
         form = type(value)
         if form is str:
-            limit = texts.get(name)
-            if limit is not None:
+            limit = _LONGEST.get(name, -1)
+            if limit > 0:
                 if len(value) <= limit and value.isascii():
                     continue
-            elif name in names and is_name(value):
+            elif limit == 0 and value in _good_names:
                 continue
-        elif form is int and 0 <= value <= ints.get(name, -1):
+        elif form is int and 0 <= value <= _GREATEST.get(name, -1):
             continue
         if broken := _broken_rule(name, value):
             return broken
@@ -222,6 +255,15 @@ def check_header(kind: Kind, flags: Flag, header: dict[str, Any]) -> None:
     """
     if broken := broken_rule_of(header):
         raise WireError(Reason.BAD_HEADER, broken, _readable_uuid(header))
+    check_required(kind, flags, header)
+
+
+def check_required(kind: Kind, flags: Flag, header: dict[str, Any]) -> None:
+    """Hold a header to `REQUIRED`.
+
+    Raises:
+        WireError: BAD_HEADER, naming the field.
+    """
     required = REQUIRED[kind]
     if kind in ANSWERED and flags & Flag.ANSWER:
         required = ("reference",)

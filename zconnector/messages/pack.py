@@ -14,7 +14,7 @@ import orjson
 
 from zconnector.errors import Reason, WireError
 from zconnector.messages.depth import MAX_HEADER_DEPTH, is_deeper
-from zconnector.messages.fields import check_header
+from zconnector.messages.fields import REQUIRED, check_header, is_plain
 from zconnector.messages.kinds import (
     MAGIC,
     MAX_BATCH,
@@ -30,6 +30,7 @@ from zconnector.messages.message import Message
 
 PREFIX = struct.pack(">2sBBHH", MAGIC, VERSION, PACK, 0, 0)
 _KINDS = {int(kind): kind for kind in (Kind.COMMAND, Kind.EVENT, Kind.CONFIRM)}
+_REQUIRED = {kind: frozenset(REQUIRED[kind]) for kind in _KINDS.values()}
 _PACKED = frozenset(_KINDS.values())
 _FLAGS = {int(flag): flag for flag in (Flag.NONE, *Flag)}
 _OF_EACH = 2
@@ -77,14 +78,29 @@ def unpack(header: bytes, payload: bytes) -> list[Message]:
         raise WireError(Reason.BAD_HEADER, f"header is no JSON in UTF-8: {error}") from None
     if type(entries) is not list or not 0 < len(entries) <= MAX_BATCH:
         raise WireError(Reason.BAD_FRAME, f"a PACK is a list of 1 to {MAX_BATCH} messages")
-    brackets = header.count(b"[") + header.count(b"{") - 1 - _OF_EACH * len(entries)
+    kinds, known_flags = _KINDS, _FLAGS
     found: list[Message] = []
-    begin = 0
-    for entry in entries:
-        kind, flags, size, fields = _checked(entry)
-        if brackets > MAX_HEADER_DEPTH and is_deeper(fields, MAX_HEADER_DEPTH):
-            raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
-        check_header(kind, flags, fields)
+    begin, brackets = 0, -1
+    for entry in entries:  # in one function, since most of what is sent comes by here
+        if type(entry) is not list or len(entry) != 4:
+            raise WireError(Reason.BAD_FRAME, "a message of a PACK is a list of kind, flags, size, fields")
+        number, bits, size, fields = entry
+        kind = kinds.get(number) if type(number) is int else None
+        if kind is None:
+            raise WireError(Reason.BAD_FRAME, f"kind {number!r:.20} does not travel in a PACK")
+        flags = known_flags.get(bits) if type(bits) is int else None
+        if flags is None:
+            flags = _unusual(bits)
+        if type(size) is not int or not 0 <= size <= MAX_MESSAGE:
+            raise WireError(Reason.BAD_FRAME, f"size {size!r:.20} of a message of a PACK is none")
+        if type(fields) is not dict:
+            raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
+        if not (is_plain(fields) and _REQUIRED[kind] <= fields.keys()):
+            if brackets < 0:
+                brackets = header.count(b"[") + header.count(b"{") - 1 - _OF_EACH * len(entries)
+            if brackets > MAX_HEADER_DEPTH and is_deeper(fields, MAX_HEADER_DEPTH):
+                raise WireError(Reason.BAD_HEADER, f"header is nested deeper than {MAX_HEADER_DEPTH} levels")
+            check_header(kind, flags, fields)  # which says what is wrong
         end = begin + size
         found.append(Message(kind, fields, payload[begin:end], flags))
         begin = end
@@ -93,18 +109,8 @@ def unpack(header: bytes, payload: bytes) -> list[Message]:
     return found
 
 
-def _checked(entry: Any) -> tuple[Kind, Flag, int, dict[str, Any]]:
-    if type(entry) is not list or len(entry) != 4:
-        raise WireError(Reason.BAD_FRAME, "a message of a PACK is a list of kind, flags, size, fields")
-    number, bits, size, fields = entry
-    kind = _KINDS.get(number) if type(number) is int else None
-    if kind is None:
-        raise WireError(Reason.BAD_FRAME, f"kind {number!r:.20} does not travel in a PACK")
+def _unusual(bits: Any) -> Flag:
+    """Several flags at once, or such as this version does not know."""
     if type(bits) is not int or not 0 <= bits <= 0xFFFF:
         raise WireError(Reason.BAD_FRAME, f"flags {bits!r:.20} of a message of a PACK are none")
-    if type(size) is not int or not 0 <= size <= MAX_MESSAGE:
-        raise WireError(Reason.BAD_FRAME, f"size {size!r:.20} of a message of a PACK is none")
-    if type(fields) is not dict:
-        raise WireError(Reason.BAD_HEADER, f"header is a JSON {type(fields).__name__}, must be an object")
-    flags = _FLAGS.get(bits)
-    return kind, Flag(bits) if flags is None else flags, size, fields
+    return Flag(bits)

@@ -141,8 +141,9 @@ class Dispatches(Generic[Context]):
         if dispatch is None:
             return []
         self._ends.cancel(key)
-        self._leave(dispatch)
-        reason, detail = dispatch.serial.last_reason, answer.text("detail")
+        if self._places is not None:
+            self._leave(dispatch)
+        reason, detail = dispatch.serial.last_reason, answer.header.get("detail", "")
         return self._ended(dispatch, Ending(verdict, answer, reason, detail), now)
 
     def decline(self, key: str, peer: Peer, reason: Reason, detail: str, now: Instant) -> Actions:
@@ -204,7 +205,8 @@ class Dispatches(Generic[Context]):
             dispatch.at = route
         ends = serial.current_ends
         self._ends.set(dispatch.key, ends)
-        message = message.with_fields(budget=max(1, int((ends - mono) * 1000)))
+        header = {**message.header, "budget": max(1, int((ends - mono) * 1000))}
+        message = Message(message.kind, header, message.payload, message.flags)
 
         def not_taken(later: Instant) -> Actions:
             if self._table.get(dispatch.key) is not dispatch:

@@ -274,6 +274,55 @@ def test_a_known_command_keeps_its_answer_when_its_pivot_has_lost_it() -> None:
     assert len(commands(a)) == 1
 
 
+def asked(bench: Bench, uuid: str, payload: bytes) -> Message:
+    header = {
+        "uuid": uuid,
+        "source": "git",
+        "type": "Ci",
+        "command": "DO",
+        "timeout": 3000,
+        "accept_until": bench.now.wall + 3000,
+    }
+    return Message(Kind.COMMAND, header, payload)
+
+
+def told(instance: Instance) -> list[tuple[str, str]]:
+    """Commands by their uuids, receipts by what they refer to and their event and reason."""
+    return [
+        (m.uuid, "") if m.kind is Kind.COMMAND else (m.reference, f"{m.text('event')} {m.text('reason')}")
+        for m in instance.take()
+    ]
+
+
+def test_what_comes_in_one_transmission_is_one_commit_with_an_outcome_for_each() -> None:
+    bench, (a, b) = topology()
+    bench.held = True
+    one, two = asked(bench, "u1", b"1"), asked(bench, "u2", b"2")
+    a.give(one, two, asked(bench, "u2", b"3"), one)
+    assert [len(commit.writes) for commit in bench.commits] == [2], "a copy joins what is under way"
+    assert told(a) == [("u2", "REJECTED CONFLICT")]
+    bench.release()
+    assert told(a) == [("u1", ""), ("u2", "")]
+    a.receipt(one, Outcome.ON_GOING, source="ci")
+    b.give(asked(bench, "u1", b"another"), asked(bench, "u3", b"3"))
+    assert [len(commit.writes) for commit in bench.commits] == [2]
+    bench.release()
+    assert told(b) == [("u1", "REJECTED CONFLICT"), ("u3", "")]
+
+
+def test_when_the_commit_of_several_fails_each_of_them_hears_so() -> None:
+    bench, (a, b) = topology()
+    bench.failing = True
+    one, two = asked(bench, "u1", b"1"), asked(bench, "u2", b"2")
+    a.give(one, two)
+    assert told(a) == [("u1", "NO_ROUTE STORAGE_FAILED"), ("u2", "NO_ROUTE STORAGE_FAILED")]
+    assert told(b) == []
+    assert bench.router.status(bench.now)["in_flight"] == 0
+    bench.failing = False
+    a.give(one)
+    assert told(a) == [("u1", "")]
+
+
 def test_a_full_table_says_busy() -> None:
     bench, (a, _) = topology(max_in_flight=1)
     a.command("u1", "git", "Ci", "DO")

@@ -177,6 +177,32 @@ def test_each_message_of_a_pack_keeps_the_rules_of_its_kind(beside: list[bytes])
     assert (error.reason, error.uuid) == (Reason.BAD_HEADER, "e1")
 
 
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("none", "a message of a PACK is a list of kind, flags, size, fields"),
+        ([20, 0, 0], "a message of a PACK is a list of kind, flags, size, fields"),
+        ([6, 0, 0, {"received": 1}], "kind 6 does not travel in a PACK"),
+        ([20.0, 0, 0, {"entries": []}], "kind 20.0 does not travel in a PACK"),
+        ([20, True, 0, {"entries": []}], "flags True of a message of a PACK are none"),
+        ([20, 0x10000, 0, {"entries": []}], "flags 65536 of a message of a PACK are none"),
+        ([20, 0, False, {"entries": []}], "size False of a message of a PACK is none"),
+        ([20, 0, -1, {"entries": []}], "size -1 of a message of a PACK is none"),
+        ([20, 0, 0, ["entries"]], "header is a JSON list, must be an object"),
+        ([20, 0, 0, {"uuid": "u", "entries": 1}], "entries must be list, not int"),
+        ([20, 0, 0, {"uuid": "u"}], "CONFIRM lacks entries"),
+    ],
+)
+def test_what_is_wrong_with_a_message_of_a_pack_is_said(entry: object, why: str) -> None:
+    good = [20, 0, 0, {"entries": []}]
+    assert refused([prefix(0), orjson.dumps([good, entry]), b""]).detail == why
+
+
+def test_flags_of_a_pack_that_are_none_of_ours_are_kept() -> None:
+    (message,) = decode([prefix(0), orjson.dumps([[20, 0x4003, 0, {"entries": []}]]), b""])
+    assert message.flags == Flag(0x4003)
+
+
 def test_a_header_in_a_pack_may_be_as_deep_as_any_and_no_deeper() -> None:
     deep: Any = []
     for _ in range(29):

@@ -122,3 +122,25 @@ def _near(name: str) -> st.SearchStrategy[object]:
 def test_all_fields_at_once_are_held_to_the_rules_of_each(fields: dict[str, object]) -> None:
     each = [check_field(name, value) for name, value in fields.items()]
     assert broken_rule_of(fields) == next((broken for broken in each if broken), "")
+
+
+@given(
+    st.fixed_dictionaries({}, optional={name: _near(name) for name in ("uuid", "source", "seq", "admin")}),
+    st.sampled_from(["text", 1, True, None, ["x"]]),
+)
+def test_a_field_that_this_version_does_not_know_excuses_no_other(
+    fields: dict[str, object], unknown: object
+) -> None:
+    assert broken_rule_of({"from_version_9": unknown, **fields}) == broken_rule_of(fields)
+
+
+def test_a_name_that_was_found_good_is_good_as_a_name_only() -> None:
+    assert check_field("source", "git") == ""
+    assert check_field("seq", "git") == "seq must be int, not str"
+    assert check_field("admin", "git") == "admin must be bool, not str"
+
+
+def test_more_names_than_are_remembered_are_names_all_the_same() -> None:
+    names = [f"name{number}" for number in range(2_100)]
+    assert all(is_name(name) for name in names + names)
+    assert not is_name("no name")
