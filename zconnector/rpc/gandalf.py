@@ -75,14 +75,13 @@ class GandalfService:
             },
         }
         return [
-            grpc.method_handlers_generic_handler(
-                service,
+            _Handlers(
                 {
-                    name: grpc.unary_unary_rpc_method_handler(self._handler(kind, behaviour))
+                    f"/{service}/{name}": grpc.unary_unary_rpc_method_handler(self._handler(kind, behaviour))
+                    for service, calls in table.items()
                     for name, (kind, behaviour) in calls.items()
-                },
+                }
             )
-            for service, calls in table.items()
         ]
 
     def close(self) -> None:
@@ -202,6 +201,18 @@ class GandalfService:
                 await self._closing.wait()
         except TimeoutError:
             return
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs only
+    """All methods of all services in one table: each call is looked up once."""
+
+    def __init__(self, methods: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self._methods = methods
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        return self._methods.get(handler_call_details.method)
 
 
 def _seen(context: Context) -> dict[str, str]:
