@@ -50,6 +50,15 @@ def value(pairs: Heard | None, key: str) -> str:
     return ""
 
 
+def heard(pairs: Heard | None) -> dict[str, str]:
+    """The first value of each key. Asked for once a call: gRPC makes the pairs anew each time."""
+    said: dict[str, str] = {}
+    for name, found in pairs or ():
+        if name not in said:
+            said[name] = found.decode("ascii", "replace") if isinstance(found, bytes) else found
+    return said
+
+
 def encode_text(text: str) -> str:
     """Any text as printable ASCII, cut to what fits."""
     encoded = quote(text, safe=" !#$&'()*+,/:;=?@[]-._~")

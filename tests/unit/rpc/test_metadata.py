@@ -47,3 +47,17 @@ def test_a_value_is_found_and_a_missing_one_is_empty() -> None:
     assert metadata.value(pairs, "b") == "2"
     assert metadata.value(pairs, "c") == ""
     assert metadata.value(None, "a") == ""
+
+
+PAIRS = st.lists(st.tuples(st.sampled_from(("a", "b", "c-bin")), st.text(max_size=3) | st.binary(max_size=3)))
+
+
+@given(PAIRS)
+def test_what_was_heard_is_the_first_value_of_each_key(pairs: list[tuple[str, str | bytes]]) -> None:
+    said = metadata.heard(pairs)
+    assert set(said) == {name for name, _ in pairs}
+    assert all(said[name] == metadata.value(pairs, name) for name in said)
+
+
+def test_nothing_heard() -> None:
+    assert metadata.heard(None) == {}
