@@ -6,10 +6,13 @@ import asyncio
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.support.scripted_door import ScriptedDoor
 from zconnector.errors import ConfigError
@@ -54,6 +57,24 @@ async def test_a_long_path_is_served_by_a_short_one(tmp_path: Path) -> None:
         assert await beat(channel) is False
     await server.stop(1)
     assert _sockets(tmp_path) == []
+
+
+async def test_each_service_is_found_by_its_name(tmp_path: Path) -> None:
+    server = WorkerServer(ScriptedDoor(), "b")
+    address = await server.start(f"unix:{tmp_path / 's.sock'}")
+    async with grpc.aio.insecure_channel(address) as channel:
+        health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        ask = reflection_pb2.ServerReflectionRequest(list_services="")
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        answers = [answer async for answer in stub.ServerReflectionInfo(iter([ask]), timeout=10)]
+        named = {service.name for service in answers[0].list_services_response.service}
+        assert {"gogrpc.Connector", "gogrpc.ConnectorCommand", "gogrpc.ConnectorEvent"} < named
+        raw: Any = channel  # as bytes, which its stubs do not know
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await raw.unary_unary("/gogrpc.Connector/Nothing")(b"", timeout=10)
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    await server.stop(1)
 
 
 def _sockets(folder: Path) -> list[Path]:

@@ -35,7 +35,9 @@ __all__ = ["SERVICES", "GandalfService", "ServiceSettings"]
 SERVICES = ("gogrpc.Connector", "gogrpc.ConnectorCommand", "gogrpc.ConnectorEvent")
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Behaviour = Callable[[Any, Context], Awaitable[Any]]
+Said = Mapping[str, str]
+"""The metadata of a call."""
+Behaviour = Callable[[Any, Said, Context], Awaitable[Any]]
 
 
 class GandalfService:
@@ -50,9 +52,9 @@ class GandalfService:
         self._settings = settings
         self._waits = UnderWay()
         self._closing = asyncio.Event()
-        self._commands = Gate()
+        self._commands = Gate(door)
         """A reply that was read mostly brings its reader's next command."""
-        self._completions = Gate()
+        self._completions = Gate(door)
         """A command that was handed out brings its completion."""
 
     def handlers(self) -> list[grpc.GenericRpcHandler[Any, Any]]:
@@ -75,14 +77,13 @@ class GandalfService:
             },
         }
         return [
-            grpc.method_handlers_generic_handler(
-                service,
+            _Handlers(
                 {
-                    name: grpc.unary_unary_rpc_method_handler(self._handler(kind, behaviour))
+                    f"/{service}/{name}": grpc.unary_unary_rpc_method_handler(self._handler(kind, behaviour))
+                    for service, calls in table.items()
                     for name, (kind, behaviour) in calls.items()
-                },
+                }
             )
-            for service, calls in table.items()
         ]
 
     def close(self) -> None:
@@ -92,8 +93,8 @@ class GandalfService:
         self._completions.open()
         self._waits.close()
 
-    async def send_command_list(self, request: Any, context: Context) -> Any:
-        args = convert.register_args(request, self._worker(context))
+    async def send_command_list(self, request: Any, said: Said, context: Context) -> Any:
+        args = convert.register_args(request, self._worker(said))
         result, _ = await self._door.call("register", args)
         trailing = [(metadata.BOOT, self._router(result))]
         missing = convert.names(result.get("missing"))
@@ -104,8 +105,8 @@ class GandalfService:
         context.set_trailing_metadata(tuple(trailing))
         return pb.Validate(valid=bool(result.get("valid")))
 
-    async def send_stop(self, request: Any, context: Context) -> Any:
-        result, _ = await self._door.call("beat", convert.beat_args(request, self._worker(context)))
+    async def send_stop(self, request: Any, said: Said, context: Context) -> Any:
+        result, _ = await self._door.call("beat", convert.beat_args(request, self._worker(said)))
         context.set_trailing_metadata(((metadata.BOOT, self._router(result)),))
         return pb.Validate(valid=bool(result.get("valid")))
 
@@ -113,51 +114,52 @@ class GandalfService:
         """Boot id of the router that answered; a front end of its own outlives its router."""
         return str(result.get("boot") or self._boot)
 
-    async def send_command(self, request: Any, context: Context) -> Any:
+    async def send_command(self, request: Any, said: Said, context: Context) -> Any:
         began = asyncio.get_running_loop().time()
         args, payload = convert.command_args(
             request,
-            self._worker(context),
-            definite=_definite(context),
+            self._worker(said),
+            definite=_definite(said),
             default_timeout=self._settings.default_timeout_ms,
         )
         args["began"] = int(began * 1000)
-        await self._commands.passed()
-        result, _ = await self._door.call("send_command", args, payload)
+        result, _ = await self._commands.call("send_command", args, payload)
         outcome = str(result.get("outcome", "ACCEPTED"))
         context.set_trailing_metadata(((metadata.OUTCOME, outcome),))
         return pb.CommandMessageUUID(UUID=str(result.get("uuid", args["uuid"])))
 
-    async def wait_command(self, request: Any, context: Context) -> Any:
-        args = {**convert.wait_command_args(request, self._worker(context)), **_seen(context)}
+    async def wait_command(self, request: Any, said: Said, context: Context) -> Any:
+        args = convert.wait_command_args(request, self._worker(said))
+        _add_seen(args, said)
         header, payload = await self._waits.run(self._door.call("wait_command", args))
         self._completions.answered()
         return convert.command_message(header, payload)
 
-    async def create_command_iterator(self, request: Any, context: Context) -> Any:
+    async def create_command_iterator(self, request: Any, said: Said, context: Context) -> Any:
         return await self._create_iterator("command")
 
-    async def send_event(self, request: Any, context: Context) -> Any:
+    async def send_event(self, request: Any, said: Said, context: Context) -> Any:
         args, payload = convert.event_args(
-            request, self._worker(context), default_timeout=self._settings.default_timeout_ms
+            request, self._worker(said), default_timeout=self._settings.default_timeout_ms
         )
-        if args["reference"] and is_completion(args["event"]):
-            await self._completions.passed()
-        await self._door.call("send_event", args, payload)
+        completes = args["reference"] and is_completion(args["event"])
+        await (self._completions if completes else self._door).call("send_event", args, payload)
         return pb.Empty()
 
-    async def wait_event(self, request: Any, context: Context) -> Any:
-        return await self._next_event(request, context, any_event=False)
+    async def wait_event(self, request: Any, said: Said, context: Context) -> Any:
+        return await self._next_event(request, said, context, any_event=False)
 
-    async def wait_topic(self, request: Any, context: Context) -> Any:
-        return await self._next_event(request, context, any_event=True)
+    async def wait_topic(self, request: Any, said: Said, context: Context) -> Any:
+        return await self._next_event(request, said, context, any_event=True)
 
-    async def create_event_iterator(self, request: Any, context: Context) -> Any:
+    async def create_event_iterator(self, request: Any, said: Said, context: Context) -> Any:
         return await self._create_iterator("event")
 
-    async def _next_event(self, request: Any, context: Context, *, any_event: bool) -> Any:
-        args = convert.wait_event_args(request, self._worker(context), any_event=any_event)
-        args |= _seen(context) | _receipts(context)
+    async def _next_event(self, request: Any, said: Said, context: Context, *, any_event: bool) -> Any:
+        args = convert.wait_event_args(request, self._worker(said), any_event=any_event)
+        _add_seen(args, said)
+        if said.get(metadata.RECEIPTS) == "0":  # a reader that wants none of them
+            args["receipts"] = False
         header, payload = await self._waits.run(self._door.call("wait_event", args))
         if header.get("reference") and is_completion(str(header.get("event"))):
             self._commands.answered()
@@ -169,22 +171,23 @@ class GandalfService:
         result, _ = await self._door.call("create_iterator", {"kind": kind})
         return pb.IteratorMessage(Id=str(result.get("iterator", "")))
 
-    def _worker(self, context: Context) -> str:
+    def _worker(self, said: Said) -> str:
         """Who calls: what our SDK says, else the worker that this socket belongs to."""
-        return metadata.value(context.invocation_metadata(), metadata.WORKER) or self._settings.worker
+        return said.get(metadata.WORKER) or self._settings.worker
 
     def _handler(self, kind: Any, behaviour: Behaviour) -> Callable[[bytes, Context], Awaitable[bytes]]:
         holds = kind is pb.CommandMessage
 
         async def handle(raw: bytes, context: Context) -> bytes:
             began = asyncio.get_running_loop().time()
+            said = metadata.heard(context.invocation_metadata())
             try:
-                reply = await behaviour(convert.parse(kind, raw), context)
+                reply = await behaviour(convert.parse(kind, raw), said, context)
                 encoded: bytes = reply.SerializeToString()
                 return encoded
             except Refusal as refused:
                 refusal = refused
-            if holds and not _definite(context):
+            if holds and not _definite(said):
                 await self._hold(began)
             return await context.abort(
                 getattr(grpc.StatusCode, refusal.grpc),
@@ -204,22 +207,27 @@ class GandalfService:
             return
 
 
-def _seen(context: Context) -> dict[str, str]:
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs only
+    """All methods of all services in one table: each call is looked up once."""
+
+    def __init__(self, methods: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self._methods = methods
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        return self._methods.get(handler_call_details.method)
+
+
+def _add_seen(args: dict[str, Any], said: Said) -> None:
     """What a reader of one message at a time says of the last one; nothing for others."""
-    pairs = context.invocation_metadata() or ()
-    if all(key != metadata.SEEN for key, _ in pairs):
-        return {}
-    return {"seen": metadata.decode_text(metadata.value(pairs, metadata.SEEN))}
+    seen = said.get(metadata.SEEN)
+    if seen is not None:
+        args["seen"] = metadata.decode_text(seen)
 
 
-def _receipts(context: Context) -> dict[str, bool]:
-    """False for a reader that wants none of them; nothing for others."""
-    unwanted = metadata.value(context.invocation_metadata(), metadata.RECEIPTS) == "0"
-    return {"receipts": False} if unwanted else {}
-
-
-def _definite(context: Context) -> bool:
-    return metadata.value(context.invocation_metadata(), metadata.DEFINITE) == "1"
+def _definite(said: Said) -> bool:
+    return said.get(metadata.DEFINITE) == "1"
 
 
 def _why(reason: str, detail: str, uuid: str) -> metadata.Pairs:

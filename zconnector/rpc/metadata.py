@@ -6,6 +6,7 @@ A Gandalf worker sends none and ignores it all.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
@@ -38,6 +39,9 @@ Pairs = tuple[tuple[str, str], ...]
 Heard = Iterable[Any]
 """Pairs of a name and a str or bytes, for which gRPC's stubs have a type of their own."""
 
+_SAFE = " !#$&'()*+,/:;=?@[]-._~"
+_UNQUOTED = re.compile(r"[A-Za-z0-9._-]*")
+
 _ROOM = 4_000
 """Bytes of one value: gRPC peers refuse more than 8 KiB of metadata in all."""
 
@@ -50,9 +54,19 @@ def value(pairs: Heard | None, key: str) -> str:
     return ""
 
 
+def heard(pairs: Heard | None) -> dict[str, str]:
+    """The first value of each key. Asked for once a call: gRPC makes the pairs anew each time."""
+    said: dict[str, str] = {}
+    for name, found in pairs or ():
+        if name not in said:
+            said[name] = found.decode("ascii", "replace") if isinstance(found, bytes) else found
+    return said
+
+
 def encode_text(text: str) -> str:
     """Any text as printable ASCII, cut to what fits."""
-    encoded = quote(text, safe=" !#$&'()*+,/:;=?@[]-._~")
+    # Most are uuids, which need no quoting, and have it looked up for each letter otherwise.
+    encoded = text if _UNQUOTED.fullmatch(text) else quote(text, safe=_SAFE)
     return encoded if len(encoded) <= _ROOM else encoded[:_ROOM].rpartition("%")[0]
 
 

@@ -114,10 +114,24 @@ class WorkerServer:
         if self.v1 is not None:
             handlers += self.v1.handlers()
         server.add_generic_rpc_handlers(handlers)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        unregistered: Any = _Unregistered(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, unregistered)
         names = (*self._names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), unregistered)
         return server
+
+
+class _Unregistered:
+    """A server to which generated code adds its services like ours, by their names alone.
+
+    grpc.aio holds a task for each registered method, and looks at them all whenever any call comes in.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
+        """Nothing: the generic handlers serve them."""
 
 
 def _bind_tcp(server: grpc.aio.Server, address: str, tls: TlsSettings) -> str:

@@ -120,6 +120,8 @@ class Connection:
             self._metadata.append((metadata.WORKER, worker))
         if tls is not None:
             self._metadata.append((metadata.AUTHORIZATION, f"Bearer {tls.token}"))
+        self._plain = grpc.aio.Metadata(*self._metadata)
+        """Of a call that says nothing else. (From a list gRPC makes one like it, and takes twice as long.)"""
         self._channels: list[grpc.aio.Channel] = []
         for address in self.addresses:
             if address.startswith("unix:"):
@@ -175,13 +177,29 @@ class Connection:
             CallFailed: it has no reply.
             asyncio.CancelledError: also when `cancel_waits` ended it.
         """
+        index, call = self._begin(method, request, seconds, said)
+        reply = await self._reply(index, call)
+        return reply, await call.trailing_metadata()
+
+    async def ask(
+        self, method: str, request: Any, *, seconds: float | None, said: metadata.Pairs = ()
+    ) -> Any:
+        """As `call`, for the reply alone."""
+        return await self._reply(*self._begin(method, request, seconds, said))
+
+    def _begin(
+        self, method: str, request: Any, seconds: float | None, said: metadata.Pairs
+    ) -> tuple[int, grpc.aio.UnaryUnaryCall[Any, Any]]:
         index = self._current
-        call = self._stubs[index][method](request, timeout=seconds, metadata=[*self._metadata, *said])
+        pairs = grpc.aio.Metadata(*self._metadata, *said) if said else self._plain
+        call = self._stubs[index][method](request, timeout=seconds, metadata=pairs)
         if seconds is None:
             self._waits.add(call)
+        return index, call
+
+    async def _reply(self, index: int, call: grpc.aio.UnaryUnaryCall[Any, Any]) -> Any:
         try:
-            reply = await call
-            return reply, await call.trailing_metadata()
+            return await call
         except grpc.aio.AioRpcError as error:
             failed = _failed(error)
             if failed.away and index == self._current:

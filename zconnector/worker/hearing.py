@@ -122,7 +122,7 @@ class Hearing:
             return self._iterator
 
     async def _create_iterator(self) -> str:
-        reply, _ = await self._connection.call("CreateIteratorEvent", pb.Empty(), seconds=SHORT)
+        reply = await self._connection.ask("CreateIteratorEvent", pb.Empty(), seconds=SHORT)
         return str(reply.Id)
 
     async def _wait(

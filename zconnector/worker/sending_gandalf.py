@@ -91,7 +91,7 @@ async def send_event(
     while True:
         left = max(0.001, deadline - loop.time())
         try:
-            await client._connection.call("SendEventMessage", request, seconds=left)
+            await client._connection.ask("SendEventMessage", request, seconds=left)
         except CallFailed as failed:
             if not failed.passing or loop.time() >= deadline:
                 raise

@@ -137,7 +137,7 @@ class Slots:
         while not self._draining.is_set():
             try:
                 if not iterator:
-                    made, _ = await self._connection.call(create, pb.Empty(), seconds=SHORT)
+                    made = await self._connection.ask(create, pb.Empty(), seconds=SHORT)
                     iterator, seen = made.Id, ""
                 message = await self._next(wait, request(iterator), seen)
             except CallFailed as failed:
@@ -159,13 +159,12 @@ class Slots:
             return None
         try:
             said = ((metadata.SEEN, metadata.encode_text(seen)),)
-            reply, _ = await self._connection.call(method, request, seconds=None, said=said)
+            return await self._connection.ask(method, request, seconds=None, said=said)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if self._draining.is_set() and current is not None and not current.cancelling():
                 return None
             raise
-        return reply
 
     def _context(self, message: Any, *, name: str, topic: str, reference: str) -> Context:
         return Context(
@@ -226,7 +225,7 @@ class Slots:
         never = asyncio.Event()  # not even the drain: what was done must be told
         while True:
             try:
-                await self._connection.call("SendEventMessage", answer, seconds=SHORT)
+                await self._connection.ask("SendEventMessage", answer, seconds=SHORT)
             except CallFailed as failed:
                 if failed.passing or failed.reason == Reason.QUEUE_FULL:
                     await pause(never, backoff.next())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +14,11 @@ def test_any_text_travels_as_printable_ascii(text: str) -> None:
     assert encoded.isascii()
     assert encoded == "" or encoded.isprintable()
     assert metadata.decode_text(encoded) == text
+
+
+@given(st.text(max_size=30) | st.from_regex(r"[A-Za-z0-9._-]{0,30}", fullmatch=True))
+def test_what_needs_no_quoting_is_as_quoted(text: str) -> None:
+    assert metadata.encode_text(text) == quote(text, safe=" !#$&'()*+,/:;=?@[]-._~")
 
 
 def test_a_long_text_is_cut_and_stays_readable() -> None:
@@ -47,3 +54,17 @@ def test_a_value_is_found_and_a_missing_one_is_empty() -> None:
     assert metadata.value(pairs, "b") == "2"
     assert metadata.value(pairs, "c") == ""
     assert metadata.value(None, "a") == ""
+
+
+PAIRS = st.lists(st.tuples(st.sampled_from(("a", "b", "c-bin")), st.text(max_size=3) | st.binary(max_size=3)))
+
+
+@given(PAIRS)
+def test_what_was_heard_is_the_first_value_of_each_key(pairs: list[tuple[str, str | bytes]]) -> None:
+    said = metadata.heard(pairs)
+    assert set(said) == {name for name, _ in pairs}
+    assert all(said[name] == metadata.value(pairs, name) for name in said)
+
+
+def test_nothing_heard() -> None:
+    assert metadata.heard(None) == {}
