@@ -77,9 +77,7 @@ class Outbox:
     def __contains__(self, uuid: str) -> bool:
         """Whether a message of that uuid is here, or went home."""
         # As `holds`, without a call: every reply is looked for.
-        return (
-            uuid in self._keys or uuid in self._drafts or (self.home is not None and self.home.knows(uuid))
-        )
+        return uuid in self._keys or uuid in self._drafts or (self.home is not None and self.home.knows(uuid))
 
     def holds(self, uuid: str) -> bool:
         """Whether a message of that uuid is to be confirmed, or about to be."""

@@ -203,7 +203,7 @@ class Register:
         command.caller = caller
         self._handed.setdefault(caller, []).append(command)
         self._hold(command, lease)
-        self.set_alarm(command, _LEASE_OVER, now.mono + lease.length)
+        self.alarms.set((command.key, _LEASE_OVER), now.mono + lease.length)
 
     def renew(self, command: Command, lease: Lease, now: Instant, length: float | None = None) -> None:
         """The same lease, with another holder or length. It lasts `length` (else its own) from now on."""
@@ -211,7 +211,7 @@ class Register:
         command.lease = lease
         self._hold(command, lease)
         length = lease.length if length is None else length
-        self.set_alarm(command, Alarm.LEASE, now.mono + length)
+        self.alarms.set((command.key, _LEASE_OVER), now.mono + length)
 
     def unlease(self, command: Command) -> None:
         """The lease, where there is one, is over; the state is the caller's affair."""
