@@ -9,6 +9,7 @@ from zconnector.errors import Reason, Refusal
 
 Args = Mapping[str, Any]
 _MAX_HEADER = 65_536
+_DICT = frozenset((dict,))
 
 
 def text(args: Args, name: str, *, limit: int = _MAX_HEADER) -> str:
@@ -48,7 +49,9 @@ def flag(args: Args, name: str) -> bool:
 def objects(args: Args, name: str, limit: int) -> list[Args]:
     """A list of at most so many objects; absent: empty. Raises Refusal (BAD_ARGUMENT)."""
     value = args.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+    if not isinstance(value, list) or not (
+        _DICT.issuperset(map(type, value)) or all(isinstance(item, Mapping) for item in value)
+    ):
         raise Refusal(Reason.BAD_ARGUMENT, f"{name} must be a list of objects")
     if len(value) > limit:
         raise Refusal(Reason.BAD_ARGUMENT, f"{name} has {len(value):,} items, limit {limit:,}")

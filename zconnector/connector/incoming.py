@@ -34,7 +34,7 @@ ADMIN_COMMANDS = (
 _EVENTS = {"REFUSED": Outcome.REJECTED, "FAILED": Outcome.NO_ROUTE}
 """What the receipt says, unless the command is taken."""
 _AFTER_RECEIPT, _AFTER_CONFIRM = Reach("target.after_receipt"), Reach("source.reply_after_confirm")
-_CONFIRM = Kind.CONFIRM
+_CONFIRM, _ON_GOING = Kind.CONFIRM, Outcome.ON_GOING
 
 
 class Incoming:
@@ -107,12 +107,12 @@ class Incoming:
     def _answer(self, peer: Peer, command: Message, offered: Offered, now: Instant) -> Actions:
         """The receipt of a command, over the session it came by, else over any."""
         self.counters[f"commands.{offered.outcome}"] += 1
-        event, reason = _EVENTS.get(offered.outcome, Outcome.ON_GOING), str(offered.reason or "")
+        event, reason = _EVENTS.get(offered.outcome, _ON_GOING), str(offered.reason or "")
         message = receipt(command, event, source=self._identity.name, reason=reason, detail=offered.detail)
         fields = {"uuid": command.uuid, "outcome": offered.outcome, "reason": reason}
         actions: Actions = [Note("debug", "command received", fields)]
         actions += self.back(peer, message, now)
-        if event == Outcome.ON_GOING:
+        if event is _ON_GOING:
             actions.append(_AFTER_RECEIPT)
         # A completed command that came again has put its reply into the outbox once more.
         return actions + self._flush(now) if offered.outcome == "DUPLICATE" else actions

@@ -67,10 +67,10 @@ class CommandSide:
         """A holder tells what became of its leases; `done` hears of all, in order, after the commits."""
         if not settlements:
             return done(now, [])
-        of = all_of(len(settlements), done)
+        settle = self._commands.settling.settle
         actions: Actions = []
-        for index, settlement in enumerate(settlements):
-            actions += self._commands.settling.settle(settlement, now, of(index))
+        for settlement, told in zip(settlements, all_of(len(settlements), done), strict=True):
+            actions += settle(settlement, now, told)
         return actions
 
     def adopt(

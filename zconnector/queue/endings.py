@@ -10,7 +10,7 @@ from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message, is_completion
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
-from zconnector.queue.finish import Finish, ask_again
+from zconnector.queue.finish import Finish, addressed, ask_again
 from zconnector.queue.leases import Command
 from zconnector.queue.outbox import Outbox
 from zconnector.queue.outcomes import Completed, Done, OnCompleted
@@ -18,6 +18,7 @@ from zconnector.queue.register import Register
 from zconnector.queue.states import COMPLETING, DONE, ENDED, READY, State, Step
 from zconnector.queue.store import COMMANDS, Put
 
+_ANSWERED, _COMPLETED = Step.ANSWERED, Step.COMPLETED
 _BEFORE_COMMIT = Reach("target.completion_before_commit")
 _AFTER_COMMIT = Reach("target.completion_after_commit")
 
@@ -51,28 +52,29 @@ class Endings:
         if not is_completion(reply.text("event")):
             if reply.uuid in self._outbox:
                 return done(now, Completed("PROGRESS"))
-            return self.tell(command, reply, now, _told("PROGRESS", done))
+            return self.tell(command, addressed(command, reply), now, _told("PROGRESS", done))
         if command.state is COMPLETING:
             command.after += (lambda now: self.complete(reply, now, done),)
             return []
+        reply = addressed(command, reply)
         return self.end(command, reply, now, _told("COMPLETED", done), why=str(DONE))
 
     def end(self, command: Command, reply: Message, now: Instant, done: Done, *, why: str = "") -> Actions:
-        """A worker has done it (or says FAIL): DONE with that reply, in one commit.
+        """A worker has done it (or says FAIL): DONE with that reply (`addressed`), in one commit.
 
         `why` is told to the stream that holds it, where the reply is not its own.
         """
-        draft = self._finish.reply(command, reply, now)
+        draft = self._finish.draft(command, reply, now)
         if draft is None:
             return done(now, Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", command.uuid))
-        self._register.step(command, Step.ANSWERED)
+        self._register.step(command, _ANSWERED)
         command.reply = draft.entry.uuid
         meta = command.as_meta(DONE)
         meta["at"] = now.wall
         put = Put(COMMANDS, command.key, meta, draft.write.body)
 
         def then(now: Instant) -> Actions:
-            more = self._finish.ended(command, Step.COMPLETED, draft, why, now)
+            more = self._finish.ended(command, _COMPLETED, draft, why, now)
             actions: Actions = [_AFTER_COMMIT, *done(now, None), *more]
             return actions + ask_again(command, now) if command.after else actions
 
@@ -84,8 +86,8 @@ class Endings:
         return [_BEFORE_COMMIT, self._commits.commit((put, draft.write), then, failed)]
 
     def tell(self, command: Command, reply: Message, now: Instant, done: Done) -> Actions:
-        """Progress: an event to its source, from the outbox."""
-        draft = self._finish.reply(command, reply, now)
+        """Progress: an event (`addressed`) to its source, from the outbox."""
+        draft = self._finish.draft(command, reply, now)
         if draft is None:
             return done(now, Refusal(Reason.QUEUE_FULL, "the outbox is full of replies", command.uuid))
 

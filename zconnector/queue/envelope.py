@@ -59,7 +59,7 @@ def unfit(message: Message, *, text: bool = True, size: int = 0) -> tuple[Reason
     its own (`protos/WIRE.md` section 14); of one that lists messages, three levels. The fields of the Gandalf
     API are all strings, so UTF-8 (`text`).
     """
-    if size and not text and _is_small_and_flat(message, size):
+    if size and not text and is_small_and_flat(message, size):
         return None
     beside, levels = (_RESULT, 1) if text else (LISTED, 3)
     try:
@@ -79,8 +79,8 @@ def unfit(message: Message, *, text: bool = True, size: int = 0) -> tuple[Reason
     return None
 
 
-def _is_small_and_flat(message: Message, size: int) -> bool:
-    """Whether what has so small a stored form fits anywhere: then it need not be encoded to be measured.
+def is_small_and_flat(message: Message, size: int) -> bool:
+    """Whether what has so small a stored form fits into any take: then it need not be encoded to be measured.
 
     What has a stored form is JSON.
     """

@@ -22,6 +22,16 @@ from zconnector.queue.states import ENDED, State, Step
 from zconnector.queue.store import COMMANDS, Put
 
 
+def addressed(command: Command, reply: Message) -> Message:
+    """A reply, to whoever sent the command."""
+    header = dict(reply.header)
+    if command.source:
+        header["recipient"] = command.source
+    if command.tenant:
+        header["tenant"] = command.tenant
+    return Message(reply.kind, header, reply.payload, reply.flags)
+
+
 class Finish:
     """Drafts replies, and settles what follows the commit of an end."""
 
@@ -41,15 +51,15 @@ class Finish:
 
     def reply(self, command: Command, reply: Message, now: Instant, *, force: bool = False) -> Draft | None:
         """The outbox entry that tells its source; None when there is no room (`force`: beyond the bound)."""
-        header = dict(reply.header)
-        if command.source:
-            header["recipient"] = command.source
-        if command.tenant:
-            header["tenant"] = command.tenant
-        uuid = reply.uuid
+        return self.draft(command, addressed(command, reply), now, force=force)
+
+    def draft(
+        self, command: Command, addressed: Message, now: Instant, *, force: bool = False
+    ) -> Draft | None:
+        """As `reply`, of one that is addressed already."""
+        uuid = addressed.uuid
         if uuid in self._outbox:  # a worker that uses a uuid twice must not lose a reply by it
-            header["uuid"] = derived_uuid(command.uuid, uuid)
-        addressed = Message(reply.kind, header, reply.payload, reply.flags)
+            addressed = addressed.with_fields(uuid=derived_uuid(command.uuid, uuid))
         return self._outbox.draft(addressed, now, lasting=True, force=force)
 
     def ended(self, command: Command, step: Step, draft: Draft, why: str, now: Instant) -> Actions:

@@ -15,10 +15,12 @@ from zconnector.queue.iterators import Iterators
 from zconnector.queue.leases import Command
 from zconnector.queue.lines import Waiter
 from zconnector.queue.picking import Picking
-from zconnector.queue.register import LineKey, Register, line_key, rank
+from zconnector.queue.register import LineKey, Register, rank
 from zconnector.queue.returns import Returns
 from zconnector.queue.routing import Routing, Serves
 from zconnector.queue.taking import Taking
+
+_AFTER_LEASE = Reach("target.after_lease")
 
 
 class Handing:
@@ -233,7 +235,7 @@ class Handing:
         """A command has become ready: it may be the one that a waiter waits for."""
         if command.before is not None:
             return []  # told again when that one has ended
-        line = self._register.line(line_key(command))
+        line = self._register.line((command.name, command.admin))
         line.push(command.major, rank(command))
         if not line.waiting:
             return []
@@ -270,15 +272,16 @@ class Handing:
                 self._register.tidy(key)
             return actions
         self._leave(waiter, now)
-        return [*actions, *self._commits.flush(now), answer, Reach("target.after_lease")]
+        return [*actions, *self._commits.flush(now), answer, _AFTER_LEASE]
 
     def _next(self, waiter: Waiter, now: Instant, actions: Actions) -> Respond | None:
         picked = self._picking.pick((waiter.name, waiter.admin), waiter, now, actions)
         if picked is None:
             return None
         self._iterators.hold(waiter.iterator)
-        self._picking.lease(picked.command, waiter, now)
-        return Respond(waiter.caller, picked.message.header, picked.message.payload)
+        command, message = picked
+        self._picking.lease(command, waiter, now)
+        return Respond(waiter.caller, message.header, message.payload)
 
     def _give_up(self, waiter: Waiter, now: Instant) -> Actions:
         self._leave(waiter, now)

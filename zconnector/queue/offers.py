@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from sys import intern as _intern
 
 from zconnector.actions import Actions, Reach
 from zconnector.clock import Instant
@@ -26,6 +26,7 @@ from zconnector.queue.unknowns import GRACE_MS
 
 _WISHES = frozenset(WISHES)
 _BEFORE_COMMIT, _AFTER_COMMIT = Reach("target.before_commit"), Reach("target.after_commit")
+_IS_STORED = Step.STORED
 _STORED = Offered("STORED")
 
 
@@ -67,7 +68,8 @@ class Offers:
         refusal = self._late(message, now)
         room: Actions = []
         if refusal is None:
-            room = self._overflow.make_room(size, now)
+            if self._overflow.drops:
+                room = self._overflow.make_room(size, now)
             refusal = self._register.no_room(size, uuid, spare)
         if refusal is not None:
             return room + done(now, Offered("REFUSED", refusal.reason, refusal.detail))
@@ -80,7 +82,7 @@ class Offers:
                 self._register.set_time_to_live(command, now.mono + command.ttl / 1000)
             if command.delay:
                 self._register.set_alarm(command, Alarm.DUE, now.mono + command.delay / 1000)
-            self._register.step(command, Step.STORED_DELAYED if command.delay else Step.STORED, later)
+            self._register.step(command, Step.STORED_DELAYED if command.delay else _IS_STORED, later)
             actions: Actions = [_AFTER_COMMIT, *done(later, _STORED)]
             if command.after:
                 actions += ask_again(command, later)
@@ -99,21 +101,22 @@ class Offers:
 
     def _new(self, message: Message, size: int, retry: RetryPolicy | None, now: Instant) -> Command:
         """Its record, STORING. Delay and time to live begin with its arrival."""
-        header = message.header
-        context = header.get("context", "")
+        header = message.header  # which was held to the tables of fields where it came in
+        get = header.get
+        context = get("context", "")
         command = Command(
             key=self._register.next_key(),
             uuid=message.uuid,
             digest=body_digest(message),
-            name=sys.intern(message.text("command")),
-            major=message.number("major"),
-            admin=bool(header.get("admin")),
-            source=sys.intern(message.text("source")),
-            tenant=sys.intern(message.text("tenant")),
-            accept_until=message.number("accept_until"),
+            name=_intern(get("command", "")),
+            major=get("major", 0),
+            admin=bool(get("admin")),
+            source=_intern(get("source", "")),
+            tenant=_intern(get("tenant", "")),
+            accept_until=get("accept_until", 0),
             size=size,
             at=now.wall,
-            context=context and sys.intern(context if len(context.encode()) <= MAX_CONTEXT else ""),
+            context=context and _intern(context if len(context.encode()) <= MAX_CONTEXT else ""),
             policy=retry,
         )
         if not _WISHES.isdisjoint(header):
@@ -134,12 +137,12 @@ class Offers:
 
     def _late(self, message: Message, now: Instant) -> Refusal | None:
         """Why an unknown command comes too late."""
-        accept_until = message.number("accept_until")
+        accept_until = message.header.get("accept_until", 0)
         late = now.wall - accept_until - GRACE_MS
         if late > 0:
             detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"
             return Refusal(Reason.EXPIRED, detail, message.uuid)
-        if self._register.may_be_forgotten(message.text("source"), accept_until):
+        if self._register.may_be_forgotten(message.header.get("source", ""), accept_until):
             detail = "commands of this source with a later accept_until are forgotten already"
             return Refusal(Reason.EXPIRED, detail, message.uuid)
         return None

@@ -26,17 +26,18 @@ class Overflow:
     """
 
     def __init__(self, policy: str, register: Register, burials: Burials) -> None:
-        self._drops = policy == DROP_OLDEST
+        self.drops = policy == DROP_OLDEST
+        """Whether `make_room` ever makes any."""
         self._register = register
         self._burials = burials
         self._waiting: list[int] = []
         self.dropped = 0
-        if self._drops:
+        if self.drops:
             register.on_waiting = self._waits
 
     def make_room(self, size: int, now: Instant) -> Actions:
         """Begin to bury as many as a new command of so many bytes needs; those count as gone already."""
-        if not self._drops:
+        if not self.drops:
             return []
         actions: Actions = []
         stay: list[Command] = []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import NamedTuple
 
 from zconnector.actions import Actions, Note
 from zconnector.clock import Instant
@@ -16,7 +15,7 @@ from zconnector.messages import Message
 from zconnector.queue.bodies import Messages
 from zconnector.queue.burials import Burials
 from zconnector.queue.commits import RETRY, Commits
-from zconnector.queue.envelope import unfit
+from zconnector.queue.envelope import is_small_and_flat, unfit
 from zconnector.queue.leases import Command, Lease
 from zconnector.queue.lines import Waiter
 from zconnector.queue.register import LineKey, Register, line_key, rank
@@ -24,12 +23,8 @@ from zconnector.queue.returns import Returns
 from zconnector.queue.states import LEASED
 from zconnector.queue.store import COMMANDS, Put
 
-
-class Picked(NamedTuple):
-    """A command that left its line, and is not leased yet."""
-
-    command: Command
-    message: Message
+Picked = tuple[Command, Message]
+"""A command that left its line, and is not leased yet."""
 
 
 class Picking:
@@ -73,7 +68,8 @@ class Picking:
             if command.over_at and command.over_at <= now.mono:  # whose alarm rings in a moment
                 actions += self._burials.expire(command, now)
                 continue
-            if self._returns.is_used_up(command):  # its burial failed, and then the process ended
+            # Its burial failed, and then the process ended. (At least one attempt everything has.)
+            if command.attempt and self._returns.is_used_up(command):
                 actions += self._returns.bury_used_up(command, "its worker is gone", now)
                 continue
             try:
@@ -86,15 +82,18 @@ class Picking:
                 line.push(command.major, number)
                 actions.append(self._unread(key, command, error, now))
                 return None
-            if broken := unfit(message, text=waiter.text, size=command.size):
+            # Those who wait by names are workers of zconnector.v1, to whom most commands are plainly fit.
+            if not (waiter.names and is_small_and_flat(message, command.size)) and (
+                broken := unfit(message, text=waiter.text, size=command.size)
+            ):
                 actions += self._burials.bury(command, *broken, now)
                 continue
-            return Picked(command, message)
+            return command, message
         return None
 
     def put_back(self, picked: Picked) -> None:
         """It is not handed out after all, and takes its old place."""
-        command = picked.command
+        command = picked[0]
         self._register.line(line_key(command)).push(command.major, rank(command))
 
     def lease(self, command: Command, waiter: Waiter, now: Instant) -> Lease:

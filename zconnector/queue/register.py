@@ -68,8 +68,11 @@ class Register:
     def __init__(self, settings: QueueSettings, commits: Commits, messages: Messages) -> None:
         self._settings = settings
         self._by_uuid: dict[str, Command] = {}
+        self.find: Callable[[str], Command | None] = self._by_uuid.get
+        """The command of a uuid, live or ended; None: unknown."""
         self._live: dict[int, Command] = {}
         self._ended = Ended(settings.dedupe_window, commits, messages)
+        self.may_be_forgotten = self._ended.may_be_forgotten
         self._leased: dict[int, Command] = {}
         self._handed: dict[Caller, list[Command]] = {}
         self._held: dict[str, dict[int, None]] = {}
@@ -97,8 +100,8 @@ class Register:
         for command in commands:
             self._last_key = max(self._last_key, command.key)
             self._by_uuid[command.uuid] = command
-            self.tally.count(command, 1)
             if command.state in ENDED:
+                self.tally.count(command, 1)
                 self._ended.remember(command, now)
                 continue
             self._enter(command)
@@ -127,9 +130,6 @@ class Register:
     def next_key(self) -> int:
         self._last_key += 1
         return self._last_key
-
-    def find(self, uuid: str) -> Command | None:
-        return self._by_uuid.get(uuid)
 
     def get(self, number: int) -> Command:
         """A live command, by its rank or key."""
@@ -162,14 +162,9 @@ class Register:
         """Whether no further command can be taken, whoever makes room for it."""
         return self.room.remembers_too_much(self._ended.count, self._ended.bytes)
 
-    def may_be_forgotten(self, source: str, accept_until: int) -> bool:
-        """Whether a command unknown here may have been known, and ended, before."""
-        return self._ended.may_be_forgotten(source, accept_until)
-
     def add(self, command: Command) -> None:
         """A new command, STORING."""
         self._by_uuid[command.uuid] = command
-        self.tally.count(command, 1)
         self._enter(command)
 
     def step(self, command: Command, step: Step, now: Instant | None = None) -> None:
@@ -208,7 +203,7 @@ class Register:
         command.caller = caller
         self._handed.setdefault(caller, []).append(command)
         self._hold(command, lease)
-        self.set_alarm(command, _LEASE_OVER, now.mono + lease.length)
+        self.alarms.set((command.key, _LEASE_OVER), now.mono + lease.length)
 
     def renew(self, command: Command, lease: Lease, now: Instant, length: float | None = None) -> None:
         """The same lease, with another holder or length. It lasts `length` (else its own) from now on."""
@@ -216,7 +211,7 @@ class Register:
         command.lease = lease
         self._hold(command, lease)
         length = lease.length if length is None else length
-        self.set_alarm(command, Alarm.LEASE, now.mono + length)
+        self.alarms.set((command.key, _LEASE_OVER), now.mono + length)
 
     def unlease(self, command: Command) -> None:
         """The lease, where there is one, is over; the state is the caller's affair."""
@@ -306,7 +301,7 @@ class Register:
     def _enter(self, command: Command) -> None:
         self._live[command.key] = command
         self.room.enter(command)
-        self.tally.weigh(command, command.size)
+        self.tally.enter(command)
         if command.order_key:
             self._chains.add(command)
 

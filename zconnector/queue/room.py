@@ -17,6 +17,7 @@ class Room:
     def __init__(self, settings: QueueSettings) -> None:
         self._limit = settings.max_commands
         self._byte_limit = settings.max_command_bytes
+        self._remembered = REMEMBERED_PER_ROOM * settings.max_commands
         self._live = 0
         self._leaving: dict[int, int] = {}
         """Keys and bytes of those that are to make room."""
@@ -69,10 +70,10 @@ class Room:
         if not spare and self.bytes - self._leaving_bytes + size > self._byte_limit:
             detail = f"the queue holds {self.bytes} of {self._byte_limit} bytes"
             return Refusal(Reason.QUEUE_FULL, detail, uuid)
-        if self.remembers_too_much(ended, ended_bytes):
+        if ended >= self._remembered or ended_bytes > self._byte_limit:  # as `remembers_too_much`
             return Refusal(Reason.QUEUE_FULL, "too many commands have ended within the dedupe window", uuid)
         return None
 
     def remembers_too_much(self, ended: int, ended_bytes: int) -> bool:
         """Whether so many that have ended leave no room for a further command, however few are live."""
-        return ended >= REMEMBERED_PER_ROOM * self._limit or ended_bytes > self._byte_limit
+        return ended >= self._remembered or ended_bytes > self._byte_limit

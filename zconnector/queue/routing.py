@@ -46,7 +46,17 @@ class Rule:
     declares the name, or a gated one by a pin; no version (None) where there is none.
     """
 
-    __slots__ = ("_allowed", "_candidates", "_known", "_pinned", "_reach", "_shares", "_targets", "pins")
+    __slots__ = (
+        "_allowed",
+        "_candidates",
+        "_even",
+        "_known",
+        "_pinned",
+        "_reach",
+        "_shares",
+        "_targets",
+        "pins",
+    )
 
     def __init__(
         self,
@@ -65,6 +75,7 @@ class Rule:
         self._shares = shares
         self._targets: dict[tuple[int, int], Target | None] = {}
         self._reach: dict[int, frozenset[Target | None]] = {}
+        self._even: dict[int, bool] = {}
         self._allowed: dict[Serves, Allowed] = {}
 
     def slot(self, command: Command) -> int:
@@ -100,7 +111,10 @@ class Rule:
 
     def even(self, major: int) -> bool:
         """Whether all commands of a major go the same way: then they need not be sorted."""
-        return len(self.reach(major)) == 1
+        even = self._even.get(major)
+        if even is None:
+            even = self._even[major] = len(self.reach(major)) == 1
+        return even
 
     def allowed(self, serves: Serves) -> Allowed:
         """Whose commands a waiter gets. One that stands for no version in force gets what no version gets."""

@@ -63,7 +63,7 @@ class Sorting:
         target = rule.target(major, UNSORTED if rule.even(major) else rule.slot(command))
         first: Waiter | None = None
         for (wanted, serves), seats in self._seats.items():
-            if _meet(wanted, major) and target in rule.allowed(serves):
+            if (wanted == major or _meet(wanted, major)) and target in rule.allowed(serves):
                 waiter = next(iter(seats.values()))
                 if first is None or waiter.order < first.order:
                     first = waiter
@@ -99,7 +99,8 @@ class Sorting:
         rule = self.rule
         allowed = rule.allowed(waiter.stands_for)
         first: Head | None = None
-        for group, heap in list(self._heaps.items()):
+        # Without shares or pins, as mostly, nothing is sorted.
+        for group, heap in list(self._heaps.items()) if self._heaps else ():
             if not _meet(waiter.major, group[0]) or rule.target(*group) not in allowed:
                 continue
             while heap and find(heap[0]) is None:

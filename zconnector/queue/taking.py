@@ -11,9 +11,10 @@ from typing import Any
 
 from zconnector.actions import Actions, Respond
 from zconnector.clock import Instant
+from zconnector.messages import Message
 from zconnector.queue.leases import Lease
 from zconnector.queue.lines import Waiter
-from zconnector.queue.picking import Picked, Picking
+from zconnector.queue.picking import Picking
 from zconnector.queue.register import LineKey, Register
 
 MAX_PAYLOADS = 3_000_000
@@ -37,30 +38,32 @@ class Taking:
         entries: list[dict[str, Any]] = []
         payloads: list[bytes] = []
         size = headers = 0
-        heads = [(number, key) for key in waiter.lines if (number := self._peek(key, waiter)) is not None]
+        # Of one line, as most workers wait at, there is nothing to compare: it is picked from to its end.
+        one = len(waiter.names) == 1
+        peek = _unseen if one else self._peek
+        heads = [(number, key) for key in waiter.lines if (number := peek(key, waiter)) is not None]
         heapq.heapify(heads)
         while heads and len(entries) < waiter.limit:
             _, key = heapq.heappop(heads)
             picked = self._picking.pick(key, waiter, now, actions)
             if picked is None:
                 continue
-            payload = picked.message.payload
-            size += len(payload)
-            headers += picked.command.size - len(payload) + _BESIDE
+            command, message = picked
+            length = len(message.payload)
+            size += length
+            headers += command.size - length + _BESIDE
             if entries and (size > MAX_PAYLOADS or headers > MAX_HEADERS):
                 self._picking.put_back(picked)
                 break
-            entries.append(_entry(picked, self._picking.lease(picked.command, waiter, now)))
-            payloads.append(payload)
-            head = self._peek(key, waiter)
+            entries.append(_entry(message, length, self._picking.lease(command, waiter, now)))
+            payloads.append(message.payload)
+            head = 0 if one else self._peek(key, waiter)
             if head is not None:
                 heapq.heappush(heads, (head, key))
         return Respond(waiter.caller, {"commands": entries}, b"".join(payloads)) if entries else None
 
     def _peek(self, key: LineKey, waiter: Waiter) -> int | None:
         """The rank of the first command that fits; None: there is none."""
-        if len(waiter.names) == 1:
-            return 0  # there is no other line to compare with
         if not key[1] and self._picking.held(key[0]):
             return None
         line = self._register.line(key)
@@ -69,15 +72,20 @@ class Taking:
         return line.sorting.peek(waiter, self._register.ready)
 
 
-def _entry(picked: Picked, lease: Lease) -> dict[str, Any]:
+def _unseen(key: LineKey, waiter: Waiter) -> int:
+    """The rank of what nothing is compared with."""
+    return 0
+
+
+def _entry(message: Message, size: int, lease: Lease) -> dict[str, Any]:
     """The command's header fields; its own `token` gives way to that of the lease."""
-    header = picked.message.header
+    header = message.header
     entry = {
         **header,
         "token": lease.token,
         "attempt": lease.attempt,
         "lease": round(lease.length * 1000),
-        "size": len(picked.message.payload),
+        "size": size,
     }
     if "token" in header:
         entry["command_token"] = header["token"]

@@ -30,6 +30,16 @@ class Tally:
     def __init__(self) -> None:
         self._kinds: dict[Kind, _Counts] = {}
 
+    def enter(self, command: Command) -> None:
+        """A command has become known, in its state, and is live."""
+        kind = command.name, command.major
+        counts = self._kinds.get(kind)
+        if counts is None:
+            counts = self._kinds[kind] = _Counts()
+        counts.known += 1
+        counts.states[command.state] += 1
+        counts.bytes += command.size
+
     def count(self, command: Command, by: int) -> None:
         """A command has become known, in its state (1), or is known no more (-1)."""
         kind = command.name, command.major

@@ -78,7 +78,8 @@ async def complete(door: DoorPort, request: Any) -> Any:
     places: list[int] = []
     for place, outcome in enumerate(request.outcomes):
         try:
-            good.append((outcome_args(outcome), outcome.payload))
+            payload = outcome.payload
+            good.append((outcome_args(outcome, payload), payload))
             places.append(place)
         except Refusal as refusal:
             settled[place] = _settled(outcome, refusal)

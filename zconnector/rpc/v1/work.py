@@ -23,7 +23,6 @@ from zconnector.rpc.v1.stream import ANSWERS, FRAME, MANY, MUCH, Context, Stream
 from zconnector.rpc.v1.tidings import Tidings, ignore
 from zconnector.rpc.v1.work_convert import (
     MAX_CREDITS,
-    PROGRESS,
     fill_command,
     hold,
     outcome_args,
@@ -198,14 +197,16 @@ class WorkStream(Stream):
         good: list[tuple[Args, bytes]] = []
         freed: set[Feed] = set()
         for outcome in outcomes:
+            payload = outcome.payload
             try:
-                good.append((outcome_args(outcome), outcome.payload))
+                args = outcome_args(outcome, payload)
             except Refusal as refusal:
                 self._answers.append((outcome.uuid, outcome.kind, refusal))
                 self.put()
                 continue
-            if outcome.kind != PROGRESS:
-                feed = self._held.pop((outcome.uuid, outcome.token), None)
+            good.append((args, payload))
+            if args["outcome"] != "progress":
+                feed = self._held.pop((args["uuid"], args["token"]), None)
                 if feed is not None:
                     feed.done()
                     freed.add(feed)

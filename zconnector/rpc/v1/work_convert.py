@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from zconnector.errors import Reason, Refusal
-from zconnector.messages.fields import check_field
+from zconnector.messages.fields import FIELDS, check_field
 from zconnector.messages.kinds import MAX_MESSAGE, Outcome
 from zconnector.messages.message import clipped
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
@@ -18,6 +18,7 @@ from zconnector.rpc.v1.convert import DAYS_30, MAX_LEASE, between, lease
 MAX_CREDITS = 10_000
 MAX_TOPICS = 32
 MAX_UNACKED = 4_096
+_MAX_UUID = FIELDS["uuid"].limit
 MAX_TOKEN = 128
 """Bytes of a fencing token."""
 DEFAULT_UNACKED, DEFAULT_EVENT_LEASE, DEFAULT_EVENT_CREDITS = 256, 60_000, 64
@@ -115,20 +116,21 @@ def subscription_args(request: Any) -> tuple[Args, int]:
     return args, between("credits", request.credits or DEFAULT_EVENT_CREDITS, 1, MAX_CREDITS)
 
 
-def outcome_args(outcome: Any) -> Args:
-    """One outcome as `settle` takes it.
+def outcome_args(outcome: Any, payload: bytes) -> Args:
+    """One outcome as `settle` takes it; `payload` is its own, for each look at that field makes a copy.
 
     Raises:
         Refusal: BAD_ARGUMENT or TOO_LARGE.
     """
     uuid, token, kind = outcome.uuid, outcome.token, outcome.kind
-    hold("uuid", uuid)
+    if not (len(uuid) <= _MAX_UUID and uuid.isascii()):  # as none is that we have made
+        hold("uuid", uuid)
     if len(token) > MAX_TOKEN:
         raise Refusal(Reason.BAD_ARGUMENT, f"token is longer than {MAX_TOKEN} bytes, limit {MAX_TOKEN}", uuid)
     name = _OUTCOMES.get(kind)
     if name is None:
         raise Refusal(Reason.BAD_ARGUMENT, f"kind must be ACK, FAIL, NAK or PROGRESS (got {kind})", uuid)
-    size = len(outcome.payload)
+    size = len(payload)
     if size > MAX_MESSAGE - HEADROOM:
         raise Refusal(Reason.TOO_LARGE, f"a payload of {size} bytes, limit {MAX_MESSAGE - HEADROOM}", uuid)
     args: Args = {"uuid": uuid, "token": token, "outcome": name, "size": size}
