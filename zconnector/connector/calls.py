@@ -86,6 +86,9 @@ class Calls:
                 raise Refusal(Reason.DRAINING, "the connector is stopping")
             sender = self.own if self.own.is_for_us(args) else self.outgoing
             return sender.send(caller, args, payload, now)
+        if op == "await_reply":
+            timeout = number(args, "timeout", 0, _LONGEST_WAIT_MS, 0)
+            return self.queue.awaiting.wait(caller, text(args, "uuid", limit=64), timeout / 1000 or None, now)
         if op == "send_event":
             return self.sending.send(caller, args, payload, now)
         if op == "wait_command":
@@ -150,9 +153,6 @@ class Calls:
             return self.subscribing.acknowledge(caller, args, now)
         if op == "unsubscribe":
             return self.subscribing.unsubscribe(caller, args, now)
-        if op == "await_reply":
-            timeout = number(args, "timeout", 0, _LONGEST_WAIT_MS, 0)
-            return self.queue.awaiting.wait(caller, text(args, "uuid", limit=64), timeout / 1000 or None, now)
         if op == "take":
             return self.holding.take(caller, args, now)
         if op == "settle":

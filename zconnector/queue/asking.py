@@ -141,7 +141,11 @@ class Asking(ABC):
         """A call has its answer. One that was taken back meanwhile is no more."""
         told = self._bunched.pop(answered.number, None)
         if told is not None:
-            self._tell(told, answered)
+            answers = self._untold.get(told)
+            if answers is None:
+                self._tell(told, answered)
+            else:
+                answers.append(answered)
             return
         future = self._pending.get(answered.number)
         if future is None or future.done():

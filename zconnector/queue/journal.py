@@ -18,7 +18,7 @@ from zconnector.clock import Instant
 from zconnector.errors import DamagedError, StorageError
 from zconnector.messages import Message, body_digest
 from zconnector.messages.kinds import MAX_MESSAGE
-from zconnector.queue.bodies import Messages
+from zconnector.queue.bodies import READ, Messages
 from zconnector.queue.commits import Commits
 from zconnector.queue.envelope import pack
 from zconnector.queue.store import DOCUMENTS, Delete, Put
@@ -28,6 +28,8 @@ PREFIX = "journal/"
 MAX_RECORD = MAX_MESSAGE - 4_096
 """Bytes of a message whose record still fits into one JOURNAL with all that hops add."""
 COMMAND_SHARE = 0.9
+HELD_BYTES = 4 << 20
+"""Of the messages of records that wait in memory: most are told a moment after they were made."""
 
 
 @dataclass(slots=True)
@@ -38,10 +40,15 @@ class _Record:
     """That of its row."""
     size: int
     """Bytes of its body."""
+    message: Message | None = None
+    """None: it is to be read."""
 
 
 class Journal:
-    """Records by key, in the order in which they were made."""
+    """Records by key, in the order in which they were made.
+
+    Invariant: `_held` are the bytes of the records, stored or coming, that have their message.
+    """
 
     def __init__(self, settings: QueueSettings, commits: Commits, messages: Messages) -> None:
         self._commits = commits
@@ -53,7 +60,7 @@ class Journal:
         self._limits = {True: _limit(settings, 1.0), False: _limit(settings, COMMAND_SHARE)}
         """Records and bytes that there may be, with a further one that is a reply, or a command."""
         self._next = 1
-        self._bytes = 0
+        self._bytes = self._held = 0
         self.untold = 0
         """Replies that will never be told to the journal: there was no room, or the record was damaged."""
 
@@ -97,7 +104,9 @@ class Journal:
         self._next += 1
         record = self._coming[key] = _Record(f"{PREFIX}{key:016d}", size)
         self._bytes += size
-        self._messages.keep(DOCUMENTS, record.name, body, message)
+        if self._held + size + READ <= HELD_BYTES:
+            self._held += size + READ
+            record.message = message
         return key, Put(DOCUMENTS, record.name, {}, body)
 
     def accept(self, key: int | None) -> None:
@@ -118,7 +127,8 @@ class Journal:
         notes: Actions = []
         for key, record in list(islice(self._records.items(), limit)):
             try:
-                found.append((key, self._messages.message(DOCUMENTS, record.name)))
+                message = record.message or self._messages.message(DOCUMENTS, record.name)
+                found.append((key, message))
             except DamagedError as error:
                 self._drop(key)
                 self.untold += 1
@@ -147,7 +157,10 @@ class Journal:
     def _drop(self, key: int) -> None:
         record = self._records.pop(key)
         self._bytes -= record.size
-        self._messages.forget(DOCUMENTS, record.name)
+        if record.message is None:
+            self._messages.forget(DOCUMENTS, record.name)
+        else:
+            self._held -= record.size + READ
         self._commits.ride(Delete(DOCUMENTS, record.name))
 
 

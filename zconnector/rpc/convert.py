@@ -13,6 +13,7 @@ import orjson
 from google.protobuf.message import DecodeError, Message
 
 from zconnector.errors import Reason, Refusal
+from zconnector.messages.checked import Checked
 from zconnector.messages.fields import broken_rule_of, check_field
 from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE
 from zconnector.messages.uuids import new_uuid
@@ -20,6 +21,9 @@ from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
 
 HEADROOM = 2_048
 """Bytes left for what routers add to a header on the way, so that what was accepted fits everywhere."""
+_NEAR_THE_LIMIT = MAX_MESSAGE - MAX_HEADER
+"""A payload of fewer bytes leaves room for any fields: they are no longer than a header may be, were all of
+them at their limits, and escaped."""
 MAX_COMMANDS = 1_000
 """Names in one SendCommandList."""
 MAX_TIMEOUT = 2**31
@@ -262,16 +266,12 @@ def checked(args: Args, payload: bytes) -> tuple[Args, bytes]:
     """
     if broken := broken_rule_of(args):
         raise Refusal(Reason.BAD_ARGUMENT, broken)
-    header = len(orjson.dumps(args)) + HEADROOM
-    if header > MAX_HEADER:
-        raise Refusal(Reason.TOO_LARGE, f"fields of {header - HEADROOM} bytes, limit {MAX_HEADER - HEADROOM}")
-    if header + len(payload) > MAX_MESSAGE:
-        raise Refusal(
-            Reason.TOO_LARGE,
-            f"a payload of {len(payload)} bytes with these fields, limit {MAX_MESSAGE - header}",
-            str(args.get("uuid", "")),
-        )
-    return args, payload
+    if len(payload) > _NEAR_THE_LIMIT:
+        room = MAX_MESSAGE - HEADROOM - len(orjson.dumps(args))
+        if len(payload) > room:
+            detail = f"a payload of {len(payload)} bytes with these fields, limit {room}"
+            raise Refusal(Reason.TOO_LARGE, detail, str(args.get("uuid", "")))
+    return Checked(args), payload
 
 
 def names(values: object) -> Sequence[str]:

@@ -28,7 +28,7 @@ from zconnector.actions import (
     Transmit,
     Verify,
 )
-from zconnector.clock import Clock
+from zconnector.clock import Clock, Instant
 from zconnector.errors import StorageError, ZConnectorError
 from zconnector.runtime.hashing import HashPool
 from zconnector.runtime.outbox import Flushed, Outbox
@@ -89,6 +89,8 @@ class Performer:
         self._outbox = Outbox(sockets.transmit)
         self._performing = False
         self._in_wake = False
+        self._outcomes: list[tuple[Commit, list[Any] | StorageError]] = []
+        """Of commits, that this wake has brought and the core has not heard of."""
         self._flushing: asyncio.Handle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -130,6 +132,9 @@ class Performer:
 
         Where more is to be sent at the end of this turn anyway, it goes along with that.
         """
+        if self._outcomes:
+            outcomes, self._outcomes = self._outcomes, []
+            self._enter(_told, outcomes, self._clock.now())
         if self._outbox.waiting and self._flushing is None:
             self._flush()
         self._in_wake = False
@@ -192,13 +197,26 @@ class Performer:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _committed(self, commit: Commit, outcome: list[Any] | StorageError) -> None:
-        if isinstance(outcome, StorageError):
-            self._enter(commit.failed, self._clock.now(), outcome)
+        """The outcomes of one transaction are one step of the core: it has some twenty commits, and to enter,
+        read the clocks and perform for each costs as much as what the core does with it."""
+        if self._in_wake:
+            self._outcomes.append((commit, outcome))
         else:
-            self._enter(commit.then, self._clock.now(), outcome)
+            self._enter(_told, ((commit, outcome),), self._clock.now())
 
     def _verified(self, action: Verify, matches: Callable[[], bool]) -> None:
         self._enter(lambda: action.then(self._clock.now(), matches()))
 
     def _hashed(self, action: Hash, hashed: Callable[[], str]) -> None:
         self._enter(lambda: action.then(self._clock.now(), hashed()))
+
+
+def _told(outcomes: Iterable[tuple[Commit, list[Any] | StorageError]], now: Instant) -> Actions:
+    """What follows from the outcomes of commits, in their order."""
+    actions: Actions = []
+    for commit, outcome in outcomes:
+        if isinstance(outcome, StorageError):
+            actions += commit.failed(now, outcome)
+        else:
+            actions += commit.then(now, outcome)
+    return actions

@@ -10,6 +10,7 @@ from zconnector.errors import Reason
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2, events_pb2
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as pb
 from zconnector.worker.connection import Connection
+from zconnector.worker.deadlines import Deadlines
 from zconnector.worker.errors import CallFailed
 from zconnector.worker.exchange import Exchange, together
 
@@ -51,9 +52,10 @@ class _Awaited:
     """One answer, and those who wait for it, each by a future of his own: none takes it from the others by
     giving up."""
 
-    __slots__ = ("answer", "waiters")
+    __slots__ = ("_deadlines", "answer", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._deadlines = deadlines
         self.answer: Any = None
         self.waiters: list[asyncio.Future[Any]] = []
 
@@ -66,16 +68,14 @@ class _Awaited:
         """
         if self.answer is not None:
             return self.answer
-        loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
+        waiter = asyncio.get_running_loop().create_future()
         self.waiters.append(waiter)
-        # Not asyncio.timeout, which costs as much as all the rest: there are two waits for each command.
-        timer = None if deadline is None else loop.call_at(deadline, _late, waiter)
+        slot = None if deadline is None else self._deadlines.add(waiter, deadline)
         try:
             return await waiter
         finally:
-            if timer is not None:
-                timer.cancel()
+            if slot is not None:
+                self._deadlines.drop(waiter, slot)
             self.waiters.remove(waiter)
 
     def answered(self, answer: Any) -> None:
@@ -100,10 +100,6 @@ def _fail_one(waiter: asyncio.Future[Any], error: Exception) -> None:
         waiter.exception()  # seen, also where its task has just been cancelled
 
 
-def _late(waiter: asyncio.Future[Any]) -> None:
-    _fail_one(waiter, TimeoutError())
-
-
 class Sender:
     """Invariants: what is in `_receipts`, `_replies` or `_published` has its answer, or has it on the way, or
     gets the failure of the stream. What is in `_receipts` or `_published` has somebody who waits for it: what
@@ -113,6 +109,7 @@ class Sender:
     def __init__(self, connection: Connection) -> None:
         self._submit = Exchange(connection, SUBMIT, _submissions, self._submitted, self._submit_lost)
         self._publish = Exchange(connection, PUBLISH, _publications, self._confirmed, self._publish_lost)
+        self._deadlines = Deadlines()
         self._receipts: dict[str, _Awaited] = {}
         self._owed: dict[str, _Owed] = {}
         self._replies: dict[str, _Awaited] = {}
@@ -150,7 +147,7 @@ class Sender:
         """
         awaited = self._replies.get(uuid)
         if awaited is None:
-            awaited = self._replies[uuid] = _Awaited()
+            awaited = self._replies[uuid] = _Awaited(self._deadlines)
             self._submit.send(commands_pb2.AwaitRequest(uuid=uuid))
         try:
             return await awaited.wait(deadline)
@@ -161,7 +158,7 @@ class Sender:
     def expect(self, uuid: str) -> None:
         """The reply to a command that is about to be submitted with `reply` will be wanted."""
         if uuid not in self._replies:
-            self._replies[uuid] = _Awaited()
+            self._replies[uuid] = _Awaited(self._deadlines)
 
     def want(self, uuid: str) -> None:
         """One more wants the reply to that command, until it says `forget`."""
@@ -197,7 +194,7 @@ class Sender:
         """Each is sent, also one whose uuid is under way: it may ask for more than that one does."""
         awaited = waiting.get(uuid)
         if awaited is None or awaited.answer is not None:
-            awaited = waiting[uuid] = _Awaited()
+            awaited = waiting[uuid] = _Awaited(self._deadlines)
         exchange.send(item)
         try:
             return await awaited.wait(deadline)

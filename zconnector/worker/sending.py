@@ -50,14 +50,15 @@ async def send(
 ) -> Reply | Handle:
     """As `Client.send`."""
     uuid = uuid or new_uuid()
-    wishes: dict[str, Any] = {
-        "delay_ms": _ms(delay),
-        "lease_ms": _ms(lease),
-        "order_key": order_key,
-        "priority": priority,
-        "target": target,
-        "ttl_ms": _ms(ttl),
-    }
+    wishes: dict[str, Any] = {"target": target} if target else {}
+    if order_key or priority or delay is not None or lease is not None or ttl is not None:  # as few have
+        wishes |= {
+            "delay_ms": _ms(delay),
+            "lease_ms": _ms(lease),
+            "order_key": order_key,
+            "priority": priority,
+            "ttl_ms": _ms(ttl),
+        }
     if client._v1 is not False:
         submission = pb.Submission()
         submission.uuid = uuid

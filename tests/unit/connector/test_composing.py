@@ -11,6 +11,7 @@ import pytest
 from tests.support.transcript import START
 from zconnector.connector.composing import OPTIONAL, Composer
 from zconnector.errors import Reason, Refusal
+from zconnector.messages.checked import Checked
 from zconnector.messages.codec import encode_one
 from zconnector.messages.fields import BOUNDS, FIELDS
 from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Kind
@@ -100,3 +101,10 @@ def test_to_the_own_connector_it_is_of_its_type() -> None:
 def test_each_argument_is_held_to_its_rule(name: str, value: Any, said: str) -> None:
     refused = refusal(**{name: value})
     assert (refused.reason, refused.detail) == (Reason.BAD_ARGUMENT, said)
+
+
+def test_what_was_held_to_the_rules_before_is_taken_as_it_is() -> None:
+    given = Checked(GIVEN, context="x", priority=3)
+    assert composer().command(given, b"", START).header == compose(context="x", priority=3).header
+    with pytest.raises(Refusal, match="command is missing"):
+        composer().command(Checked(GIVEN, command=""), b"", START)

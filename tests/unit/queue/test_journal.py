@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from zconnector.queue.journal import MAX_RECORD
+from zconnector.queue.journal import HELD_BYTES, MAX_RECORD
 from zconnector.queue.store import Put
 
 if TYPE_CHECKING:
@@ -103,6 +103,31 @@ def test_one_that_cannot_be_read_just_now_is_read_later(bench: Bench) -> None:
     assert not bench.queue.healthy
     bench.disk.broken = False
     assert records(bench) == ["c1"]
+
+
+def test_no_more_messages_wait_in_memory_than_there_is_room_for(bench: Bench) -> None:
+    size = HELD_BYTES // 4
+    for number in range(6):
+        command = bench.command(f"c{number}", payload=b"x" * size)
+        bench.do(bench.queue.own.offer(command, bench.now, bench.hear()))
+    bench.do(bench.queue.own.offer(bench.command("small"), bench.now, bench.hear()))
+    bench.restart()  # all are on the disk; from here on the first to come are held
+    for number in range(6, 12):
+        command = bench.command(f"c{number}", payload=b"x" * size)
+        bench.do(bench.queue.own.offer(command, bench.now, bench.hear()))
+    found, _ = bench.queue.journal.first(7)
+    bench.do(bench.queue.journal.told([key for key, _ in found], bench.now))
+    bench.disk.broken = True
+    assert records(bench) == ["c6", "c7", "c8"], "the next to be told are held, the rest is read"
+    bench.disk.broken = False
+    found, _ = bench.queue.journal.first(100)
+    assert [(message.uuid, len(message.payload)) for _, message in found] == [
+        (f"c{number}", size) for number in range(6, 12)
+    ]
+    bench.do(bench.queue.journal.told([key for key, _ in found], bench.now))
+    take(bench, "held again")
+    bench.disk.broken = True
+    assert records(bench) == ["held again"]
 
 
 def test_bounds_by_count_and_bytes(bench_with: Callable[..., Bench]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zconnector.errors import Reason, Refusal
+from zconnector.messages.checked import Checked
 from zconnector.messages.codec import encode_one
-from zconnector.messages.kinds import MAX_MESSAGE, Kind
+from zconnector.messages.kinds import MAX_HEADER, MAX_MESSAGE, Kind
 from zconnector.messages.message import Message
 from zconnector.rpc import convert
 from zconnector.rpc._gen.gandalf import gandalf_pb2 as pb
@@ -87,6 +89,46 @@ def test_what_is_accepted_fits_with_everything_that_routers_add() -> None:
     added |= {"timestamp": 2**53, "detail": "d" * 1000, "seq": 2**53, "call": 2**53}
     encode_one(Message(Kind.COMMAND, {**args, **added}, payload))
     assert low > 3_900_000
+
+
+def test_no_fields_are_too_long_with_what_routers_add() -> None:
+    """So that only a payload near the limit need be measured with its fields."""
+    long, medium, short = "\x01" * 4096, "\x01" * 256, "\x01" * 64
+    command = pb.CommandMessage(
+        UUID=short,
+        Tenant="x" * 128,
+        Token=long,
+        Context=long,
+        Major=-128,
+        ConnectorType="x" * 128,
+        CommandType=medium,
+        Command=medium,
+        SourceWorker=medium,
+        Admin=True,
+        Timeout=str(2**31),
+    )
+    args, _ = convert.command_args(command, "", definite=True, default_timeout=9)
+    wishes = {"ttl": 2**53, "delay": 2**53, "priority": 9, "order_key": medium, "lease": 2**53}
+    retry = {
+        "attempts": 1000,
+        "first": 2**53,
+        "factor": 1.0000000000000002,
+        "limit": 2**53,
+        "jitter": 2**-1074,
+    }
+    fields = orjson.dumps({**args, **wishes, "target": "self", "retry": retry})
+    assert 50_000 < len(fields) <= MAX_HEADER - convert.HEADROOM
+    event = pb.EventMessage(UUID=short, Tenant="x" * 128, Token=long, Topic=medium, Event=medium)
+    event.ReferenceUUID = short
+    args, _ = convert.event_args(event, medium, default_timeout=9)
+    assert len(orjson.dumps(args)) <= MAX_HEADER - convert.HEADROOM
+
+
+def test_what_was_held_to_the_rules_says_so() -> None:
+    request = pb.CommandMessage(Command="A", ConnectorType="Git")
+    args, _ = convert.command_args(request, "", definite=False, default_timeout=9)
+    assert type(args) is Checked
+    assert type({**args, "worker": "w"}) is dict, "what is made of it is not trusted"
 
 
 def test_names_of_a_command_list() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from zconnector.actions import Actions, Caller, Link, Respond, Stop, Transmit
+from zconnector.actions import Actions, Caller, Commit, Link, Respond, Stop, Transmit
 from zconnector.clock import Instant, SystemClock
+from zconnector.errors import StorageError
 from zconnector.messages import Kind, Message
 from zconnector.messages.codec import Frames, decode
 from zconnector.runtime.performer import Args, Performer
@@ -107,6 +108,44 @@ async def test_what_follows_from_an_action_comes_after_what_was_asked_before() -
     assert answered == [1, 2, 3]
     wire.performer.perform([answer(4)])
     assert answered == [1, 2, 3, 4], "nothing is performed twice"
+
+
+class Writer:
+    """In place of a group commit: its outcomes come when they are told to."""
+
+    def __init__(self) -> None:
+        self.heard: list[Callable[[Any], None]] = []
+
+    def submit(self, writes: Sequence[Any], on_done: Callable[[Any], None], *, lazy: bool = False) -> None:
+        self.heard.append(on_done)
+
+
+async def test_the_outcomes_of_a_wake_are_one_step_in_their_order() -> None:
+    steps: list[Any] = []
+
+    class Counting(Wire):
+        def enter(self, step: Callable[[*Args], Actions], *args: *Args) -> None:
+            steps.append(step)
+            super().enter(step, *args)
+
+    wire, answered = Counting(), [0]
+    writer: Any = Writer()
+    wire.performer.commits = writer
+    wire.performer.respond = lambda action: answered.append(action.caller.call)
+
+    def commit(call: int) -> Commit:
+        return Commit(("w",), lambda _now, _results: [answer(call)], lambda _now, _error: [answer(-call)])
+
+    wire.performer.perform([commit(1), commit(2), commit(3)])
+    wire.performer.begin_wake()
+    for outcome, on_done in zip(([None], StorageError("full"), [None]), writer.heard, strict=True):
+        on_done(outcome)
+    assert answered == [0]
+    wire.performer.end_wake()
+    assert answered == [0, 1, -2, 3]
+    assert len(steps) == 1
+    writer.heard[0]([None])  # outside of a wake: at once
+    assert answered == [0, 1, -2, 3, 1]
 
 
 async def test_nothing_follows_a_stop() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from zconnector.rpc._gen.zconnector.v1 import commands_pb2 as c
 from zconnector.rpc._gen.zconnector.v1 import types_pb2 as t
+from zconnector.worker.deadlines import Deadlines
 from zconnector.worker.errors import CallFailed
 from zconnector.worker.sender import _are_same, _Awaited, _submissions
 
@@ -39,7 +40,7 @@ def test_a_frame_is_closed_when_it_is_large() -> None:
 
 
 async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
-    awaited = _Awaited()
+    awaited = _Awaited(Deadlines())
     first, second = (asyncio.ensure_future(awaited.wait(None)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -53,7 +54,7 @@ async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
 
 
 async def test_a_wait_ends_by_its_deadline_and_by_the_loss_of_the_stream() -> None:
-    awaited = _Awaited()
+    awaited = _Awaited(Deadlines())
     with pytest.raises(TimeoutError):
         await awaited.wait(asyncio.get_running_loop().time())
     assert awaited.waiters == []

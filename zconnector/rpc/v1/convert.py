@@ -53,7 +53,7 @@ def submission_args(request: Any, default_timeout: int) -> tuple[Args, bytes]:
         "command": request.command,
         "timeout": between("timeout_ms", timeout, 0, MAX_TIMEOUT, uuid) if timeout else default_timeout,
     }
-    # What is not set is not said: each argument is checked here and at the other end, and most are not set.
+    # What is not set is not said: each argument is checked, and most are not set.
     if request.major:
         args["major"] = version("major", request.major)
     if request.admin:
