@@ -300,12 +300,13 @@ class Outbox:
 
     def _give_up(self, entry: Entry, now: Instant) -> None:
         """Its bytes are no message any more: to read them again would not help."""
-        entry.damaged = True
-        entry.expires = now.mono
-        self._commits.agenda.by(now.mono)
         expiring = self._expiring[entry.lasting]
-        expiring.remove(entry.key)
-        expiring.appendleft(entry.key)
+        if entry.key in expiring:  # else its dead letter is being stored
+            entry.damaged = True
+            entry.expires = now.mono
+            self._commits.agenda.by(now.mono)
+            expiring.remove(entry.key)
+            expiring.appendleft(entry.key)
         self._put_off(entry, now.mono + RETRY)
 
     def _stale(self, due: float, key: int) -> bool:

@@ -205,6 +205,22 @@ def test_what_is_damaged_is_given_up_at_once_and_holds_up_nothing(bench: Bench, 
     assert bench.outbox() == ["e2"]
 
 
+def test_what_is_damaged_is_given_up_once_however_long_its_dead_letter_takes(bench: Bench) -> None:
+    bench.offer(bench.command("u1"))
+    reply = bench.event("r1", "BUILD", "SUCCES", reference="u1", payload=b"x" * 3_000_000)
+    bench.do(bench.queue.complete(reply, bench.now, bench.hear()))
+    bench.disk.damaging = True
+    assert bench.outbox() == []
+    bench.held = True
+    bench.passes(0.1)  # its dead letter is on its way to the disk
+    bench.passes(1.5)
+    assert bench.outbox() == []  # it was due again, and read again
+    bench.held = False
+    bench.settle()
+    assert bench.queue.depths()["dead"]["by_reason"] == {"STORAGE_FAILED": 1}
+    assert bench.queue.depths()["outbox"]["count"] == 0
+
+
 def test_a_dead_letter_that_cannot_be_stored_stays_in_the_outbox(bench_with: Callable[..., Bench]) -> None:
     bench = bench_with(reply_retention=100.0)
     reply = a_reply(bench, "u1")
