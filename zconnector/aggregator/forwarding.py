@@ -85,9 +85,14 @@ class Forwarding:
         if first is not None and members and members[0] is not first and first in members:
             members.remove(first)
             members.insert(0, first)
-        return self._hand_on(peer, message, members, now)
+        if not members:
+            return self._hand_on(peer, message, members, now)
+        return self._shoset.send(
+            members[0], (message,), now, lambda later: self._hand_on(peer, message, members[1:], later)
+        )
 
     def _hand_on(self, peer: Peer, message: Message, members: list[Peer], now: Instant) -> Actions:
+        """To the first of these members, else the next one."""
         if not members:
             self.counters["no_member"] += 1
             if message.kind in (Kind.CONFIG, Kind.CONFIGURATION):

@@ -7,7 +7,7 @@ step of SQLite, and has to get it back from a busy event loop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -31,8 +31,9 @@ EVENTS, COMMANDS = 0, 1
 
 Append = Resolve | AppendEvent | AppendReply
 
-_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
-"""Rows of one statement: a few sizes, so that each is prepared once."""
+_AT_ONCE = (64, 32, *range(16, 0, -1))
+"""Rows of one statement: few sizes, so that each stays prepared. Small numbers have their own, since a
+transaction mostly brings some fifteen, and a statement costs as much as a row."""
 
 
 def _inserts(table: str, columns: str) -> dict[int, str]:
@@ -53,107 +54,114 @@ _KNOWN = {
     for size in _AT_ONCE
 }
 
-
-@dataclass(slots=True)
-class _Line:
-    """One entry on its way into a stream."""
-
-    place: int
-    """Of its write."""
-    tenant: str
-    stream: int
-    entry: Entry
+_Line = tuple[int, Entry]
+"""The place of a write, and what it appends."""
+_Row = tuple[Any, ...]
 
 
 def append(transaction: Transaction, writes: Sequence[Append]) -> list[Resolved | Appended]:
     """One result for each write, as if they were executed one after the other."""
     results: list[Any] = [None] * len(writes)
     _resolve(transaction, writes, results)
-    lines: list[_Line] = []
+    streams: dict[tuple[str, int], list[_Line]] = {}
     for place, write in enumerate(writes):
-        if not isinstance(write, Resolve):
-            stream = EVENTS if isinstance(write, AppendEvent) else COMMANDS
-            lines.append(_Line(place, write.tenant, stream, write.entry))
-        elif results[place].fresh:
-            lines.append(_Line(place, write.tenant, COMMANDS, write.entry))
-    appended = _append(transaction, lines)
-    for place, write in enumerate(writes):
-        if not isinstance(write, Resolve):
-            results[place] = appended[place]
+        if type(write) is not Resolve or results[place].fresh:
+            stream = EVENTS if type(write) is AppendEvent else COMMANDS
+            streams.setdefault((write.tenant, stream), []).append((place, write.entry))
+    rows: list[tuple[int, _Row]] = []
+    for (tenant, stream), lines in streams.items():
+        rows += _append(transaction, tenant, stream, lines, results)
+    if len(streams) > 1:  # lines stand in the order of their writes, whatever stream they are of
+        rows.sort(key=lambda row: row[0])
+    _insert(transaction, _LINES, [row for _, row in rows if len(row[_PAYLOAD]) <= LARGE])
+    for _, row in rows:
+        if len(row[_PAYLOAD]) > LARGE:
+            transaction.execute(_LINES[1], row)
     return results
+
+
+_PAYLOAD = 8
+"""Where it stands in a row of `_LINES`."""
 
 
 def _resolve(transaction: Transaction, writes: Sequence[Append], results: list[Any]) -> None:
     """Put down what becomes of each Resolve, and store the fresh ones."""
     asked: dict[str, list[str]] = {}
     for write in writes:
-        if isinstance(write, Resolve):
+        if type(write) is Resolve:
             asked.setdefault(write.tenant, []).append(write.uuid)
-    known: dict[tuple[str, str], Resolved] = {}
+    known: dict[tuple[str, str], tuple[str, str]] = {}
     for tenant, uuids in asked.items():
         for part in parts(uuids, _AT_ONCE):
             for uuid, target, digest in transaction.execute(_RESOLVED[len(part)], (tenant, *part)):
-                known[tenant, uuid] = Resolved(target, digest, fresh=False)
-    rows: list[tuple[Any, ...]] = []
+                known[tenant, uuid] = target, digest
+    rows: list[_Row] = []
     for place, write in enumerate(writes):
-        if not isinstance(write, Resolve):
-            continue
-        resolved = known.get((write.tenant, write.uuid))
-        if resolved is None:
-            known[write.tenant, write.uuid] = Resolved(write.candidate, write.digest, fresh=False)
-            resolved = Resolved(write.candidate, write.digest, fresh=True)
-            rows.append((write.tenant, write.uuid, write.digest, write.candidate, write.entry.timestamp))
-        results[place] = resolved
+        if type(write) is Resolve:
+            tenant, uuid, candidate, digest = write.tenant, write.uuid, write.candidate, write.digest
+            resolved = known.get((tenant, uuid))
+            if resolved is None:
+                known[tenant, uuid] = candidate, digest
+                rows.append((tenant, uuid, digest, candidate, write.entry.timestamp))
+                results[place] = Resolved(candidate, digest, True)
+            else:
+                results[place] = Resolved(*resolved, False)
     _insert(transaction, _RESOLUTIONS, rows)
 
 
-def _append(transaction: Transaction, lines: list[_Line]) -> dict[int, Appended]:
-    """By the places of their writes, where the lines stand: numbered in their order, each uuid once."""
-    known = _known(transaction, lines)
-    fresh: dict[tuple[str, int], list[tuple[_Line, bytes]]] = {}
-    coming: set[tuple[str, int, str, str]] = set()
-    for line in lines:
-        identity = (line.tenant, line.stream, line.entry.kind, line.entry.uuid)
+def _append(
+    transaction: Transaction, tenant: str, stream: int, lines: list[_Line], results: list[Any]
+) -> list[tuple[int, _Row]]:
+    """Rows of the lines of one stream by the places of their writes, numbered in their order, each uuid once.
+
+    Puts down where each stands, but for a Resolve, which has its result.
+    """
+    known = _known(transaction, tenant, stream, lines)
+    fresh: list[tuple[int, Entry, bytes, int]] = []
+    coming: dict[tuple[str, str], int] = {}
+    """Of the fresh ones, how many came before."""
+    total = 0
+    for place, entry in lines:
+        identity = entry.kind, entry.uuid
         if identity not in known and identity not in coming:
-            coming.add(identity)
-            header = orjson.dumps(line.entry.header)
-            fresh.setdefault((line.tenant, line.stream), []).append((line, header))
-    rows: list[tuple[_Line, tuple[Any, ...]]] = []
-    appended: dict[int, Appended] = {}
-    for (tenant, stream), some in fresh.items():
-        sizes = [size_of(line.entry, header) for line, header in some]
-        seq = _number(transaction, tenant, stream, len(some), sum(sizes))
-        for (line, header), size in zip(some, sizes, strict=True):
-            entry = line.entry
-            known[tenant, stream, entry.kind, entry.uuid] = seq
-            appended[line.place] = Appended(seq, fresh=True)
-            sealed = seal(header, entry.uuid.encode() + entry.payload)
-            row = (tenant, stream, seq, entry.kind, entry.uuid, entry.timestamp, size, sealed)
-            rows.append((line, (*row, entry.payload, reference_of(entry))))
-            seq += 1
-    rows.sort(key=lambda row: row[0].place)
-    _insert(transaction, _LINES, [row for line, row in rows if len(line.entry.payload) <= LARGE])
-    for line, row in rows:
-        if len(line.entry.payload) > LARGE:
-            transaction.execute(_LINES[1], row)
-    for line in lines:
-        if line.place not in appended:
-            identity = (line.tenant, line.stream, line.entry.kind, line.entry.uuid)
-            appended[line.place] = Appended(known[identity], fresh=False)
-    return appended
+            coming[identity] = len(fresh)
+            header = orjson.dumps(entry.header)
+            size = size_of(entry, header)
+            total += size
+            fresh.append((place, entry, header, size))
+    first = _number(transaction, tenant, stream, len(fresh), total) if fresh else 0
+    rows: list[tuple[int, _Row]] = []
+    seq = first
+    for place, entry, header, size in fresh:
+        kind, uuid, payload = entry.kind, entry.uuid, entry.payload
+        sealed = seal(header, uuid.encode() + payload)
+        about = reference_of(entry)
+        rows.append((place, (tenant, stream, seq, kind, uuid, entry.timestamp, size, sealed, payload, about)))
+        if results[place] is None:
+            results[place] = Appended(seq, True)
+        seq += 1
+    if len(fresh) < len(lines):
+        for place, entry in lines:
+            if results[place] is None:
+                identity = entry.kind, entry.uuid
+                seq = known[identity] if identity in known else first + coming[identity]
+                results[place] = Appended(seq, False)
+    return rows
 
 
-def _known(transaction: Transaction, lines: Iterable[_Line]) -> dict[tuple[str, int, str, str], int]:
-    """The numbers of those that are in the journal."""
-    asked: dict[tuple[str, int, str], list[str]] = {}
-    for line in lines:
-        asked.setdefault((line.tenant, line.stream, line.entry.kind), []).append(line.entry.uuid)
-    known: dict[tuple[str, int, str, str], int] = {}
-    for (tenant, stream, kind), uuids in asked.items():
+def _known(
+    transaction: Transaction, tenant: str, stream: int, lines: Iterable[_Line]
+) -> dict[tuple[str, str], int]:
+    """The numbers of those that are in the journal, by kind and uuid."""
+    asked: dict[str, list[str]] = {}
+    for _, entry in lines:
+        asked.setdefault(entry.kind, []).append(entry.uuid)
+    known: dict[tuple[str, str], int] = {}
+    for kind, uuids in asked.items():
         for part in parts(uuids, _AT_ONCE):
             bindings = (tenant, stream, kind, *part)
             for uuid, seq in transaction.execute(_KNOWN[len(part)], bindings):
-                known[tenant, stream, kind, uuid] = seq
+                known[kind, uuid] = seq
     return known
 
 
@@ -167,6 +175,6 @@ def _number(transaction: Transaction, tenant: str, stream: int, count: int, size
     return int(rows[0][0]) - count + 1
 
 
-def _insert(transaction: Transaction, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
+def _insert(transaction: Transaction, statements: dict[int, str], rows: list[_Row]) -> None:
     for part in parts(rows, _AT_ONCE):
-        transaction.execute(statements[len(part)], [value for row in part for value in row])
+        transaction.execute(statements[len(part)], list(chain.from_iterable(part)))

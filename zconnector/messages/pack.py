@@ -85,12 +85,10 @@ def unpack(header: bytes, payload: bytes) -> list[Message]:
         if type(entry) is not list or len(entry) != 4:
             raise WireError(Reason.BAD_FRAME, "a message of a PACK is a list of kind, flags, size, fields")
         number, bits, size, fields = entry
-        kind = kinds.get(number) if type(number) is int else None
-        if kind is None:
+        if type(number) is not int or number not in kinds:
             raise WireError(Reason.BAD_FRAME, f"kind {number!r:.20} does not travel in a PACK")
-        flags = known_flags.get(bits) if type(bits) is int else None
-        if flags is None:
-            flags = _unusual(bits)
+        kind = kinds[number]
+        flags = known_flags[bits] if type(bits) is int and bits in known_flags else _unusual(bits)
         if type(size) is not int or not 0 <= size <= MAX_MESSAGE:
             raise WireError(Reason.BAD_FRAME, f"size {size!r:.20} of a message of a PACK is none")
         if type(fields) is not dict:

@@ -111,7 +111,7 @@ class SerialTry(Generic[Route]):
         order = list(routes)
         if rng is not None:
             rng.shuffle(order)
-        if first is not None and first in order:
+        if first is not None and order and order[0] is not first and first in order:
             order.remove(first)
             order.insert(0, first)
         share = budget / len(order) if order else 0.0
