@@ -179,7 +179,7 @@ class GandalfService:
         holds = kind is pb.CommandMessage
 
         async def handle(raw: bytes, context: Context) -> bytes:
-            began = asyncio.get_running_loop().time()
+            began = asyncio.get_running_loop().time() if holds else 0.0
             said = metadata.heard(context.invocation_metadata())
             try:
                 reply = await behaviour(convert.parse(kind, raw), said, context)

@@ -185,7 +185,9 @@ class Slots:
         """Run a handler, again where it asks for that; None: the drain came before it had an end."""
         backoff = Backoff(self._rng, FIRST, LIMIT)
         for attempt in range(1, ATTEMPTS + 1):
-            result = await run_handler(handler, replace(context, hold=Hold(attempt)), self._threads)
+            if attempt > 1:
+                context = replace(context, hold=Hold(attempt))
+            result = await run_handler(handler, context, self._threads)
             if result.log:
                 _log.warning("worker.handler_failed", uuid=context.uuid, name=context.name, error=result.log)
             if result.ending is not Ending.AGAIN:
