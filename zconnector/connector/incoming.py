@@ -33,6 +33,7 @@ ADMIN_COMMANDS = (
 
 _EVENTS = {"REFUSED": Outcome.REJECTED, "FAILED": Outcome.NO_ROUTE}
 """What the receipt says, unless the command is taken."""
+_COUNTERS = {outcome: f"commands.{outcome}" for outcome in ("STORED", "DUPLICATE", "REFUSED", "FAILED")}
 _AFTER_RECEIPT, _AFTER_CONFIRM = Reach("target.after_receipt"), Reach("source.reply_after_confirm")
 _CONFIRM, _ON_GOING = Kind.CONFIRM, Outcome.ON_GOING
 
@@ -106,16 +107,17 @@ class Incoming:
 
     def _answer(self, peer: Peer, command: Message, offered: Offered, now: Instant) -> Actions:
         """The receipt of a command, over the session it came by, else over any."""
-        self.counters[f"commands.{offered.outcome}"] += 1
-        event, reason = _EVENTS.get(offered.outcome, _ON_GOING), str(offered.reason or "")
+        outcome = offered.outcome
+        self.counters[_COUNTERS[outcome]] += 1
+        event, reason = _EVENTS.get(outcome, _ON_GOING), str(offered.reason or "")
         message = receipt(command, event, source=self._identity.name, reason=reason, detail=offered.detail)
-        fields = {"uuid": command.uuid, "outcome": offered.outcome, "reason": reason}
+        fields = {"uuid": command.uuid, "outcome": outcome, "reason": reason}
         actions: Actions = [Note("debug", "command received", fields)]
         actions += self.back(peer, message, now)
         if event is _ON_GOING:
             actions.append(_AFTER_RECEIPT)
         # A completed command that came again has put its reply into the outbox once more.
-        return actions + self._flush(now) if offered.outcome == "DUPLICATE" else actions
+        return actions + self._flush(now) if outcome == "DUPLICATE" else actions
 
     # ---- events
 

@@ -97,14 +97,17 @@ _RECEIPTS = hashlib.sha1(
 """Hashed so far: to copy a hash that has begun costs a third of beginning one."""
 
 
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""What a hexadecimal digit becomes where a uuid says which variant it is."""
+
+
 def derived_uuid(of: str, event: str) -> str:
     """The uuid of something a router makes about another message: copies of it are one."""
     # A uuid5; `uuid.uuid5` takes three times as long, and there is one for every receipt.
     digest = _RECEIPTS.copy()
     digest.update(f"{of}/{event}".encode())
     text = digest.hexdigest()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 _MAX_DETAIL = 1024
@@ -120,16 +123,16 @@ def receipt(command: Message, event: str, *, source: str = "", reason: str = "",
     uuid, of = command.uuid, command.header
     header: dict[str, Any] = {
         "uuid": derived_uuid(uuid, event),
-        "topic": command.text("command"),
+        "topic": of.get("command", ""),
         "event": event,
         "reference": uuid,
-        "digest": body_digest(command),
+        "digest": command.digest or body_digest(command),
     }
     if "tenant" in of:
         header["tenant"] = of["tenant"]
     if "timestamp" in of:
         header["timestamp"] = of["timestamp"]
-    recipient = command.text("source")
+    recipient = of.get("source", "")
     if recipient:
         header["recipient"] = recipient
     if source:

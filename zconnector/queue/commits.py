@@ -50,19 +50,19 @@ class Commits:
             riders = tuple(self._riders.values())
             self._riders.clear()
         everything = riders + writes
+        rows = [(write.space, write.key) for write in everything]
         under_way = self._under_way
-        for write in everything:
-            under_way[write.space, write.key] = write
+        under_way.update(zip(rows, everything, strict=True))
 
         def committed(now: Instant, results: Sequence[Any]) -> Actions:
             self.healthy = True
-            self._settled(everything)
+            self._settled(rows, everything)
             return then(now)
 
         def refused(now: Instant, error: StorageError) -> Actions:
             self.failed()
             again = [write for write in riders if under_way.get((write.space, write.key)) is write]
-            self._settled(everything)
+            self._settled(rows, everything)
             for write in again:
                 self._riders.setdefault((write.space, write.key), write)
             if self._riders:
@@ -131,13 +131,11 @@ class Commits:
             return None
         return 0.0 if self._retry_at is None else self._retry_at
 
-    def _settled(self, writes: Sequence[Write]) -> None:
-        """The outcome of these is known."""
+    def _settled(self, rows: Sequence[tuple[str, Key]], writes: Sequence[Write]) -> None:
+        """The outcome of these, of these rows, is known."""
         under_way = self._under_way
-        for write in writes:
-            space = write.space
-            row = space, write.key
+        for row, write in zip(rows, writes, strict=True):
             if under_way.get(row) is write:
                 del under_way[row]
-                if space is DEAD:
+                if row[0] is DEAD:
                     self.agenda.doubt()  # of letters that are stored there may be one too many now

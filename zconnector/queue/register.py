@@ -176,7 +176,9 @@ class Register:
             del self._by_uuid[command.uuid]
             return
         command.state = after
-        self.tally.move(command, before, after)
+        states = self.tally.kinds[command.name, command.major].states
+        states[before] -= 1
+        states[after] += 1
         if now is not None:
             command.history = noted(command.history, step, now.wall)
         if self.on_waiting is not None and after in WAITING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from zconnector.actions import Caller
 from zconnector.queue.leases import Command
@@ -23,11 +23,8 @@ Find = Callable[[int], Command | None]
 """The command that a rank stands for, if that may still be handed out."""
 
 
-class Head(NamedTuple):
-    """The first command for a waiter, and the heap at whose top it is."""
-
-    rank: int
-    group: Group
+Head = tuple[int, Group]
+"""The rank of the first command for a waiter, and the heap at whose top it is."""
 
 
 class Sorting:
@@ -76,16 +73,17 @@ class Sorting:
         head = self._head(waiter, find)
         if head is None:
             return None
-        if head.group[1] == UNSORTED:
-            _pop(self._unsorted, head.group[0])
+        rank, group = head
+        if group[1] == UNSORTED:
+            _pop(self._unsorted, group[0])
         else:
-            _pop(self._heaps, head.group)
-        return head.rank
+            _pop(self._heaps, group)
+        return rank
 
     def peek(self, waiter: Waiter, find: Find) -> int | None:
         """What `take` would return."""
         head = self._head(waiter, find)
-        return None if head is None else head.rank
+        return None if head is None else head[0]
 
     def unsort(self) -> None:
         """Back to the line's heaps with all: slots mean something else from now on."""
@@ -107,10 +105,12 @@ class Sorting:
                 heapq.heappop(heap)
             if not heap:
                 del self._heaps[group]
-            elif first is None or heap[0] < first.rank:
-                first = Head(heap[0], group)
+            elif first is None or heap[0] < first[0]:
+                first = heap[0], group
         for major in list(self._unsorted):
-            if _meet(waiter.major, major) and not rule.reach(major).isdisjoint(allowed):
+            if (waiter.major == major or _meet(waiter.major, major)) and not rule.reach(major).isdisjoint(
+                allowed
+            ):
                 first = self._among_unsorted(major, allowed, first, find)
         return first
 
@@ -118,19 +118,19 @@ class Sorting:
         """The better of `first` and the first unsorted one; what is before that finds its slot on the way."""
         rule, heap = self.rule, self._unsorted[major]
         even = rule.even(major)
-        while heap and (first is None or heap[0] < first.rank):
+        while heap and (first is None or heap[0] < first[0]):
             rank = heap[0]
             command = find(rank)
             if command is None:
                 heapq.heappop(heap)
                 continue
             if even:
-                return Head(rank, (major, UNSORTED))
+                return rank, (major, UNSORTED)
             heapq.heappop(heap)
             group = (major, rule.slot(command))
             heapq.heappush(self._heaps.setdefault(group, []), rank)
             if rule.target(*group) in allowed:
-                first = Head(rank, group)
+                first = rank, group
         if not heap:
             del self._unsorted[major]
         return first

@@ -28,14 +28,16 @@ class Tally:
     """Invariant: a kind of which no command is known has no entry."""
 
     def __init__(self) -> None:
-        self._kinds: dict[Kind, _Counts] = {}
+        self.kinds: dict[Kind, _Counts] = {}
+        """Who lets a command go from one state to another (`Register.step`) moves it in `states` itself: each
+        goes four steps, and a call would cost as much again."""
 
     def enter(self, command: Command) -> None:
         """A command has become known, in its state, and is live."""
         kind = command.name, command.major
-        counts = self._kinds.get(kind)
+        counts = self.kinds.get(kind)
         if counts is None:
-            counts = self._kinds[kind] = _Counts()
+            counts = self.kinds[kind] = _Counts()
         counts.known += 1
         counts.states[command.state] += 1
         counts.bytes += command.size
@@ -43,38 +45,32 @@ class Tally:
     def count(self, command: Command, by: int) -> None:
         """A command has become known, in its state (1), or is known no more (-1)."""
         kind = command.name, command.major
-        counts = self._kinds.get(kind)
+        counts = self.kinds.get(kind)
         if counts is None:
-            counts = self._kinds[kind] = _Counts()
+            counts = self.kinds[kind] = _Counts()
         counts.known += by
         counts.states[command.state] += by
         if by < 0:
             self._tidy(kind, counts)
 
-    def move(self, command: Command, before: State, after: State) -> None:
-        """It went from one state to another."""
-        states = self._kinds[command.name, command.major].states
-        states[before] -= 1
-        states[after] += 1
-
     def weigh(self, command: Command, by: int) -> None:
         """So many bytes more, or less, are live."""
         kind = command.name, command.major
-        counts = self._kinds[kind]
+        counts = self.kinds[kind]
         counts.bytes += by
         if not counts.known:
             self._tidy(kind, counts)
 
     def _tidy(self, kind: Kind, counts: _Counts) -> None:
         if not counts.known and not counts.bytes:
-            del self._kinds[kind]
+            del self.kinds[kind]
 
     @property
     def states(self) -> dict[tuple[str, int, State], int]:
         """Commands by (name, major, state), without those of which there are none."""
         return {
             (name, major, state): count
-            for (name, major), counts in self._kinds.items()
+            for (name, major), counts in self.kinds.items()
             for state, count in counts.states.items()
             if count
         }
@@ -82,7 +78,7 @@ class Tally:
     @property
     def bytes(self) -> dict[Kind, int]:
         """Bytes of the live ones."""
-        return {kind: counts.bytes for kind, counts in self._kinds.items() if counts.bytes}
+        return {kind: counts.bytes for kind, counts in self.kinds.items() if counts.bytes}
 
     def as_status(self) -> dict[str, Any]:
         """Sums over all, and for each name."""
