@@ -46,6 +46,9 @@ class Finish:
             header["recipient"] = command.source
         if command.tenant:
             header["tenant"] = command.tenant
+        home = self._outbox.home
+        if home is not None and command.source == home.name:
+            header["source"] = home.name  # else it would be copied once more, to say so
         uuid = reply.uuid
         if uuid in self._outbox:  # a worker that uses a uuid twice must not lose a reply by it
             header["uuid"] = derived_uuid(command.uuid, uuid)

@@ -76,7 +76,9 @@ class Outbox:
 
     def __contains__(self, uuid: str) -> bool:
         """Whether a message of that uuid is here, or went home."""
-        return self.holds(uuid) or (self.home is not None and self.home.knows(uuid))
+        if uuid in self._keys or uuid in self._drafts:
+            return True
+        return self.home is not None and self.home.knows(uuid)
 
     def holds(self, uuid: str) -> bool:
         """Whether a message of that uuid is to be confirmed, or about to be."""

@@ -51,6 +51,8 @@ class Event:
     stored: bool = False
     asked: tuple[OnPublished, ...] = ()
     """Who gave further copies while the first one was being stored."""
+    is_final: bool = False
+    """It is visible, and the final reply to a command, or an event, that was sent from here."""
 
     @property
     def lanes(self) -> tuple[IndexKey, ...]:
@@ -60,11 +62,6 @@ class Event:
     def is_unreceipted(self) -> bool:
         """Whether it is the FAIL made here of a command that nobody receipted in time."""
         return self.event == _FAIL and self.uuid == derived_uuid(self.reference, Reason.UNRECEIPTED)
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it is the final reply to a command, or an event, that was sent from here."""
-        return self.directed and self.message is None and self.reference != "" and is_completion(self.event)
 
     def as_meta(self, wall: int) -> dict[str, Any]:
         return {
@@ -308,7 +305,8 @@ class Retained:
         self._first_is_known = False
         self._commits.agenda.by(event.expires)
         self._lanes.append(event.lanes, key)
-        if event.is_final:
+        if event.directed and event.message is None and event.reference and is_completion(event.event):
+            event.is_final = True
             known = self._finals.setdefault(event.reference, key)
             if known != key and self._events[known].is_unreceipted:
                 self._finals[event.reference] = key
