@@ -275,14 +275,15 @@ class Retained:
 
     def _make(self, message: Message, size: int, expires: float) -> Event:
         self._last += 1
+        field = message.header.get  # these were held to their rules as they came in, or are of our making
         return Event(
             key=self._last,
             uuid=message.uuid,
-            topic=message.text("topic"),
-            event=message.text("event"),
-            reference=message.reference,
-            source=message.text("source"),
-            directed=bool(message.text("recipient")) and not message.number("seq"),
+            topic=field("topic", ""),
+            event=field("event", ""),
+            reference=field("reference", ""),
+            source=field("source", ""),
+            directed=bool(field("recipient")) and not field("seq"),
             size=size,
             expires=expires,
         )
