@@ -57,8 +57,10 @@ class Journalling:
 
     def flush(self, now: Instant) -> Actions:
         """Send the oldest records, unless some are under way, or wait for company."""
+        if self._uuid and now.mono < self._due:
+            return []  # it is asked after each command
         count = len(self._queue.journal)
-        if not count or (self._uuid and now.mono < self._due):
+        if not count:
             return []
         if not self._uuid and count < MAX_RECORDS:
             if self._gathered is None:

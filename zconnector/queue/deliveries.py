@@ -147,7 +147,7 @@ class Deliveries:
         if event.message is None:
             for subscription in self._index.waiting_for(event):
                 actions += self.serve(subscription, now)
-        return actions + self.settled(now)
+        return actions + self.settled(now) if self._changed else actions
 
     def ride(self) -> None:
         """What has changed goes with the next commit."""

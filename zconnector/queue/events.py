@@ -119,6 +119,8 @@ class Events:
 
     def taken_by_another(self, command: str, uuid: str, own: str) -> bool:
         """As `was_taken`, by a connector of another name than `own`; or by nobody knows whom."""
+        if not self._retained.refers(command, uuid):  # as of all that come for the first time
+            return False
         return any(event.source != own for event in self._signs(command, uuid))
 
     def _signs(self, command: str, uuid: str) -> list[Event]:

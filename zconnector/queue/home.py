@@ -48,8 +48,9 @@ class Home:
 
     def draft(self, message: Message, now: Instant, *, force: bool) -> Draft | None:
         """Reserve room for a reply; None when there is none (`force`: beyond the bound if need be)."""
-        header = {**message.header, "source": self.name, "uuid": self._free_uuid(message)}
-        reply = Message(message.kind, header, message.payload, message.flags)
+        uuid, reply = self._free_uuid(message), message
+        if uuid != message.uuid or message.header.get("source") != self.name:
+            reply = message.with_fields(source=self.name, uuid=uuid)
         body = pack(reply)
         event = self._retained.admit(reply, len(body), now, force=force)
         if event is None:

@@ -51,6 +51,8 @@ class Event:
     stored: bool = False
     asked: tuple[OnPublished, ...] = ()
     """Who gave further copies while the first one was being stored."""
+    is_final: bool = False
+    """It is visible, and the final reply to a command, or an event, that was sent from here."""
 
     @property
     def lanes(self) -> tuple[IndexKey, ...]:
@@ -60,11 +62,6 @@ class Event:
     def is_unreceipted(self) -> bool:
         """Whether it is the FAIL made here of a command that nobody receipted in time."""
         return self.event == _FAIL and self.uuid == derived_uuid(self.reference, Reason.UNRECEIPTED)
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it is the final reply to a command, or an event, that was sent from here."""
-        return self.directed and self.message is None and self.reference != "" and is_completion(self.event)
 
     def as_meta(self, wall: int) -> dict[str, Any]:
         return {
@@ -278,14 +275,15 @@ class Retained:
 
     def _make(self, message: Message, size: int, expires: float) -> Event:
         self._last += 1
+        field = message.header.get  # these were held to their rules as they came in, or are of our making
         return Event(
             key=self._last,
             uuid=message.uuid,
-            topic=message.text("topic"),
-            event=message.text("event"),
-            reference=message.reference,
-            source=message.text("source"),
-            directed=bool(message.text("recipient")) and not message.number("seq"),
+            topic=field("topic", ""),
+            event=field("event", ""),
+            reference=field("reference", ""),
+            source=field("source", ""),
+            directed=bool(field("recipient")) and not field("seq"),
             size=size,
             expires=expires,
         )
@@ -308,7 +306,8 @@ class Retained:
         self._first_is_known = False
         self._commits.agenda.by(event.expires)
         self._lanes.append(event.lanes, key)
-        if event.is_final:
+        if event.directed and event.message is None and event.reference and is_completion(event.event):
+            event.is_final = True
             known = self._finals.setdefault(event.reference, key)
             if known != key and self._events[known].is_unreceipted:
                 self._finals[event.reference] = key

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.fields import check_field
@@ -75,13 +75,13 @@ def between_reply(timeout_ms: int) -> int:
     return convert.between("reply timeout", timeout_ms, 0, convert.DAYS_30)
 
 
-class _Answer(NamedTuple):
-    """A receipt or a reply that the client is yet to get."""
+_Answer = tuple[str, Answered]
+"""A receipt or a reply that the client is yet to get: of which uuid, and what the queue has answered."""
 
-    uuid: str
-    args: Mapping[str, Any] = {}
-    payload: bytes = b""
-    refusal: Refusal | None = None
+
+def _refused(uuid: str, refusal: Refusal) -> _Answer:
+    """What is refused here, as the queue would."""
+    return uuid, Answered(0, {}, b"", refusal)
 
 
 class SubmitStream(Stream):
@@ -142,7 +142,7 @@ class SubmitStream(Stream):
                     between_reply(timeout)
                 args, payload = convert.submission_args(command, self._settings.default_timeout_ms)
             except Refusal as refusal:
-                self._receipts.append(_Answer(command.uuid, refusal=refusal))
+                self._receipts.append(_refused(command.uuid, refusal))
                 self.put()
                 continue
             args["began"] = began
@@ -158,7 +158,7 @@ class SubmitStream(Stream):
             try:
                 await_args(each.uuid, each.timeout_ms)
             except Refusal as refusal:
-                self._replies.append(_Answer(each.uuid, refusal=refusal))
+                self._replies.append(_refused(each.uuid, refusal))
                 self.put()
             else:
                 wanted.append((each.uuid, each.timeout_ms))
@@ -191,7 +191,7 @@ class SubmitStream(Stream):
                 self._replied(answered)
                 continue
             uuid, timeout = sent
-            self._receipts.append(_Answer(uuid, answered.args, b"", answered.refusal))
+            self._receipts.append((uuid, answered))
             if timeout is not None and answered.refusal is None:
                 wanted.append((uuid, timeout))
         if wanted and not self.over:
@@ -211,7 +211,7 @@ class SubmitStream(Stream):
             self._put_off[uuid] = timeout_ms
             return
         self._bytes += len(answered.payload)
-        self._replies.append(_Answer(uuid, answered.args, answered.payload, answered.refusal))
+        self._replies.append((uuid, answered))
 
     def _ask_again(self) -> None:
         """For some of those that there was no room for."""
@@ -241,11 +241,11 @@ class SubmitStream(Stream):
         receipts = self._receipts[:ANSWERS]
         del self._receipts[:ANSWERS]
         add = reply.receipts.add
-        for each in receipts:
-            if each.refusal is None:
-                convert.fill_receipt(add(), each.uuid, each.args)
+        for uuid, answered in receipts:
+            if answered.refusal is None:
+                convert.fill_receipt(add(), uuid, answered.args)
             else:
-                convert.fill_refused_receipt(add(), each.uuid, each.refusal)
+                convert.fill_refused_receipt(add(), uuid, answered.refusal)
         if not self._receipts:
             self._fill_replies(reply, 200 * len(receipts))
         encoded: bytes = reply.SerializeToString()
@@ -255,16 +255,17 @@ class SubmitStream(Stream):
         """As many as there is room for beside so many bytes, but one at least in a frame of its own."""
         taken, alone = 0, not size
         add = reply.replies.add
-        for each in self._replies:
-            size += len(each.payload) + 200
+        for uuid, (_, header, payload, refusal) in self._replies:
+            bytes_ = len(payload)
+            size += bytes_ + 200
             if not alone and size > FRAME:
                 break
             alone = False
-            if each.refusal is None:
-                convert.fill_reply(add(), each.uuid, each.args, each.payload)
+            if refusal is None:
+                convert.fill_reply(add(), uuid, header, payload)
             else:
-                convert.fill_no_reply(add(), each.uuid, each.refusal)
-            self._bytes -= len(each.payload)
+                convert.fill_no_reply(add(), uuid, refusal)
+            self._bytes -= bytes_
             taken += 1
         del self._replies[:taken]
         self._ask_again()
