@@ -67,7 +67,7 @@ class Incoming:
     def command(self, peer: Peer, message: Message, now: Instant) -> Actions:
         """Check, commit, then receipt; a known uuid gets its answer again whatever has changed since."""
         command = message.without("budget")
-        if not self._queue.knows_command(command.uuid):
+        if not self._queue.knows_command(command.header["uuid"]):
             if self.draining:
                 refused = Offered("FAILED", Reason.DRAINING, "the connector is stopping")
                 return self._answer(peer, command, refused, now)
@@ -111,7 +111,7 @@ class Incoming:
         self.counters[_COUNTERS[outcome]] += 1
         event, reason = _EVENTS.get(outcome, _ON_GOING), str(offered.reason or "")
         message = receipt(command, event, source=self._identity.name, reason=reason, detail=offered.detail)
-        fields = {"uuid": command.uuid, "outcome": outcome, "reason": reason}
+        fields = {"uuid": command.header["uuid"], "outcome": outcome, "reason": reason}
         actions: Actions = [Note("debug", "command received", fields)]
         actions += self.back(peer, message, now)
         if event is _ON_GOING:

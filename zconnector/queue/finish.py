@@ -57,7 +57,7 @@ class Finish:
         self, command: Command, addressed: Message, now: Instant, *, force: bool = False
     ) -> Draft | None:
         """As `reply`, of one that is addressed already."""
-        uuid = addressed.uuid
+        uuid = addressed.header["uuid"]
         if uuid in self._outbox:  # a worker that uses a uuid twice must not lose a reply by it
             addressed = addressed.with_fields(uuid=derived_uuid(command.uuid, uuid))
         return self._outbox.draft(addressed, now, lasting=True, force=force)

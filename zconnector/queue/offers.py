@@ -58,7 +58,7 @@ class Offers:
         `along` is stored with it, or not at all; `spare`: it may be one of so many beyond the bounds.
         `body` is its stored form, where that was made before.
         """
-        uuid = message.uuid
+        uuid: str = message.header["uuid"]
         known = self._register.find(uuid)
         if known is not None:
             return self._offered_again(known, body_digest(message), now, done)
@@ -106,7 +106,7 @@ class Offers:
         context = get("context", "")
         command = Command(
             key=self._register.next_key(),
-            uuid=message.uuid,
+            uuid=header["uuid"],
             digest=body_digest(message),
             name=_intern(get("command", "")),
             major=get("major", 0),

@@ -115,7 +115,7 @@ class Outbox:
         if full and not force:
             return None
         topic = header.get("topic", "")
-        entry = Entry(self._next, message.uuid, topic, recipient, lasting, now.wall, len(body))
+        entry = Entry(self._next, header["uuid"], topic, recipient, lasting, now.wall, len(body))
         self._next += 1
         meta = {
             "uuid": entry.uuid,
