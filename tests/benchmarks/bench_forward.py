@@ -31,7 +31,7 @@ from zconnector.messages.message import Message
 
 HERE = Path(__file__).parent
 IN_FLIGHT = 32
-"""What an aggregator instance has under way for one connector, at most (`shoset/pace.py`)."""
+"""As many as an instance took of one connector when this bench was made: its figures stay comparable."""
 WAIT_MS = 10_000
 GOAL = 0.5
 

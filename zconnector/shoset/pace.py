@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import math
 
-COMMANDS_IN_FLIGHT = 32
-"""Commands of one connector without a receipt that an aggregator instance has under way."""
+COMMANDS_IN_FLIGHT = 48
+"""Commands of one connector without a receipt that an aggregator instance has under way.
+
+A bunch beyond what one command name may have of these (`connector/places.py`) is divided among instances,
+and each part pays the wakes, transmissions and transactions of its way: 64 commands go in two parts, not in
+three. Not more, since others wait behind them at the member; and all of them at once are within a peer's
+burst (`SessionSettings.burst`), so that nobody who keeps to this is made to wait for credit.
+"""
 EVENTS_PER_SECOND = 500.0
 """Broadcast events of one connector."""
 EVENTS_AT_ONCE = 32

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.connector import Connector, command, event
 from tests.support.operator import control, kill, refused
+from zconnector.connector.places import COMMANDS_OF_ONE_NAME
 from zconnector.errors import Reason
 from zconnector.messages.kinds import Kind, Outcome
 from zconnector.messages.message import Message, receipt
@@ -223,9 +224,10 @@ def test_unknown_while_nothing_is_reachable(con: Connector) -> None:
 
 
 def test_waiting_for_a_place(con: Connector) -> None:
-    for number in range(49):
+    places = 2 * COMMANDS_OF_ONE_NAME
+    for number in range(places + 1):
         send(con, f"s{number}")
-    told = explain(con, "s48")
+    told = explain(con, f"s{places}")
     assert told["state"] == "WAITING"
     assert told["waits_for"] == (
         "a place: too many commands are under way at the instances a, b (9.0 s left)"

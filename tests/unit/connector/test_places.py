@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.connector import Connector
 from tests.unit.connector.test_outgoing import back, copies, crowd, heard_of, send, under_way
@@ -47,6 +51,24 @@ def test_a_frozen_instance_has_only_its_own_places() -> None:
         con.clear()
     send(con, "next", timeout=60_000)
     assert under_way(con) == ["next"]
+
+
+@given(st.integers(1, 3 * COMMANDS_OF_ONE_NAME), st.integers(1, 2**32))
+def test_a_bunch_is_divided_into_as_few_parts_as_the_places_allow(count: int, seed: int) -> None:
+    """Each part pays the wakes, transmissions and transactions of its way."""
+    con = Connector(["a", "b", "c"], seed=seed)
+    con.ready()
+    crowd(con, count, command="RUN", timeout=60_000)
+    parts = Counter(to for to, _ in copies(con))
+    full, rest = divmod(count, COMMANDS_OF_ONE_NAME)
+    assert sorted(parts.values(), reverse=True) == [COMMANDS_OF_ONE_NAME] * full + [rest] * (rest > 0)
+
+
+def test_a_bunch_of_64_goes_in_two_parts() -> None:
+    """As many as our benches have in flight."""
+    con = connected("a", "b", "c")
+    crowd(con, 64, command="RUN", timeout=60_000)
+    assert len({to for to, _ in copies(con)}) == 2
 
 
 # ---- BUSY

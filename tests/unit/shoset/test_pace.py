@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zconnector.shoset.pace import Bucket
+from zconnector.settings import SessionSettings
+from zconnector.shoset.pace import COMMANDS_IN_FLIGHT, Bucket
 
 RATES = st.floats(0.1, 50_000.0)
 BURSTS = st.integers(1, 2_000)
@@ -90,3 +91,10 @@ def test_what_is_there_is_ready_now() -> None:
     assert bucket.ready_at(-3) == 7.0
     bucket.spend(10, 7.0)
     assert bucket.ready_at(0.0) == 7.5
+
+
+def test_who_uses_all_its_places_at_once_is_within_its_burst() -> None:
+    """So that nobody who keeps to its places is made to wait for credit."""
+    session = SessionSettings()
+    bucket = Bucket(session.rate, session.burst, 0.0)
+    assert bucket.take(COMMANDS_IN_FLIGHT, 0.0)
