@@ -16,6 +16,7 @@ import orjson
 from tests.simulation.agent import Agent, Args, Pending, is_gone
 from tests.simulation.model import Model
 from tests.simulation.nodes import ConnectorNode
+from tests.simulation.process import Process
 from tests.simulation.scheduler import MS, SECOND
 from tests.simulation.topology import COMMANDS
 from tests.simulation.workers import VERSION
@@ -76,6 +77,8 @@ class StreamWorker(Agent):
         self._handed: list[tuple[str, str]] = []
         """What the present take has been answered with, as long as that has not arrived."""
         self._hung_until = 0
+        self._opened_at: Process | None = None
+        """Where the stream was opened; at another process it is none: a call names its door."""
         self._linked = False
         """The stream stands: registered, and adopted what there was."""
         self._draining = False
@@ -144,6 +147,7 @@ class StreamWorker(Agent):
             return
         self._streams += 1
         holder = self._holder = f"{self.name}/{self.life}/{self._streams}"
+        self._opened_at = self.door
         self._linked = self._draining = False
         self._take = self._tidings = None
         self._handed = []
@@ -190,6 +194,9 @@ class StreamWorker(Agent):
     def _ask(self, holder: str) -> None:
         """The stream lives as long as this call is pending."""
         if holder != self._holder or not self._awake(self._ask, holder):
+            return
+        if self.door is not self._opened_at:
+            self._lost_router(holder)
             return
 
         def given(news: Args, _: bytes) -> None:

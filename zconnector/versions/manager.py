@@ -90,12 +90,13 @@ class Manager:
         self._applying.begin_values()
         actions: Actions = [Steer(), *(Start(edition) for edition in self.memory.running)]
         actions += self.expiry.configured(now)
+        if document is not None and self._wanted is not None and self._wanted.product:
+            # The router may have been killed before the last one was done, also when another rollout has
+            # begun: that one does it only if it succeeds.
+            actions.append(Clean())
         plan, step = self.memory.plan, self.memory.step
         if plan is not None and step is not None:
             return actions + self.rollouts.take_up(plan, step, now)
-        if document is not None and self._wanted is not None and self._wanted.product:
-            # The router may have been killed before the last one was done.
-            actions.append(Clean())
         actions += self._applying.apply()
         self._applying.arrange(now)
         return actions

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.versions.test_manager import running
 from tests.unit.versions.world import V10, V11, V12, V20, World
 from zconnector.configuration.pivot import Version
+from zconnector.versions.actions import Clean
 from zconnector.versions.asks import Verb
 from zconnector.versions.editions import Edition, Values
 from zconnector.versions.states import Memory, Step
@@ -215,6 +216,30 @@ def test_wherever_the_router_is_killed_the_former_product_leaves_and_what_may_ru
     assert may_run <= set(world.on_disk)
     if "sha of 1.0" not in may_run:
         assert "sha of 1.0" not in world.on_disk
+
+
+@pytest.mark.parametrize("killed", range(60))
+def test_the_former_product_leaves_also_where_the_router_is_killed_in_a_rollout_that_fails(
+    killed: int,
+) -> None:
+    """The removal after the one before was lost with the router, and one that fails is followed by none."""
+    world = running("1.0")
+    moved_on(world)
+    world.ask(Verb.UPDATE, V11)
+    for _ in range(8):
+        if not world.step():
+            world.second()
+    world.configure(keys={"a": 1})  # rolled out as soon as that is over
+    world.broken |= {V11._replace(number=number): "crash" for number in range(2, 9)}
+    for _ in range(killed):
+        if world.asked and isinstance(world.asked[0], Clean):
+            world.asked.popleft()  # it takes its time
+        elif not world.step():
+            world.second()
+    world.begin()
+    world.settle(200)
+    assert [(edition.version, edition.number) for edition in world.running] == [(V11.version, 1)]
+    assert sorted(world.on_disk) == ["gitlab 1.0", "gitlab 1.1"]
 
 
 def of(product: str) -> Values:
