@@ -27,13 +27,13 @@ from zconnector.cluster.context import Context, of_tenant
 from zconnector.cluster.store import Reassign, Resolve, Resolved, entry_of
 from zconnector.errors import REASONS, Reason, Refusal, StorageError
 from zconnector.messages.kinds import Outcome
+from zconnector.messages.late import Late
 from zconnector.messages.message import Message, body_digest, receipt
 from zconnector.shoset.dispatch import Verdict
 from zconnector.shoset.dispatches import Dispatch, Dispatches, Ending
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.permissions import may_send
 
-ACCEPT_SLACK_MS = 30_000
 MAX_BUDGET_MS = 600_000
 _BEFORE_RESOLUTION, _AFTER_RESOLUTION = Reach("member.before_resolution"), Reach("member.after_resolution")
 _AFTER_FORWARD = Reach("member.after_forward")
@@ -81,6 +81,7 @@ class Commands:
         self._context = context
         self._limit = limit
         self._flights: dict[str, Flight] = {}
+        self._too_late = Late()
         self._batch: list[tuple[Flight, Resolve]] = []
         """What has come and is not asked to be committed yet."""
         self._tries: Dispatches[Flight] = Dispatches(limit, context.rng, self._send, self._ended)
@@ -218,7 +219,7 @@ class Commands:
         """A connector that may have the command, or why there is none."""
         command, tenant, context = flight.command, flight.tenant, self._context
         header = command.header
-        if now.wall > header["accept_until"] + ACCEPT_SLACK_MS:
+        if self._too_late.by(flight.key, header["accept_until"], now.wall):
             return Refusal(Reason.EXPIRED, "first seen too long after accept_until")
         connector_type: str = header["type"]
         connectors = context.components.connectors(tenant, connector_type)

@@ -13,10 +13,10 @@ from zconnector.configuration.catalogue import Catalogue
 from zconnector.connector.confirming import Confirms
 from zconnector.errors import Reason, Refusal
 from zconnector.messages.kinds import Kind, Outcome
+from zconnector.messages.late import GRACE_MS, Late
 from zconnector.messages.message import Message, receipt
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.local import LocalQueue, Offered, Published
-from zconnector.queue.unknowns import GRACE_MS
 from zconnector.shoset.identity import Identity
 from zconnector.shoset.peers import Peer
 from zconnector.shoset.shoset import Shoset
@@ -60,6 +60,7 @@ class Incoming:
         self._shoset = shoset
         self._queue = queue
         self._flush = flush
+        self._too_late = Late()
         self.confirms = Confirms(self._confirm, queue.agenda)
 
     # ---- commands
@@ -93,8 +94,8 @@ class Incoming:
     def check(self, command: Message, now: Instant) -> Refusal | None:
         """Why a command that is not known here must not be taken."""
         header = command.header
-        late = now.wall - header["accept_until"] - GRACE_MS
-        if late > 0:
+        late = self._too_late.by(header["uuid"], header["accept_until"], now.wall)
+        if late:
             detail = f"first seen {late} ms after accept_until + {GRACE_MS} ms"
             return Refusal(Reason.EXPIRED, detail, command.uuid)
         if header.get("admin"):

@@ -10,6 +10,7 @@ from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Message, body_digest
 from zconnector.messages.fields import WISHES
+from zconnector.messages.late import GRACE_MS
 from zconnector.messages.retry import RetryPolicy
 from zconnector.queue.bodies import Messages
 from zconnector.queue.commits import Commits
@@ -22,7 +23,6 @@ from zconnector.queue.overflow import Overflow
 from zconnector.queue.register import Alarm, Register
 from zconnector.queue.states import ENDED, READY, State, Step
 from zconnector.queue.store import COMMANDS, Put, Write
-from zconnector.queue.unknowns import GRACE_MS
 
 _WISHES = frozenset(WISHES)
 _BEFORE_COMMIT, _AFTER_COMMIT = Reach("target.before_commit"), Reach("target.after_commit")

@@ -13,12 +13,12 @@ from zconnector.alarms import Alarms
 from zconnector.clock import Instant
 from zconnector.errors import Reason, Refusal, StorageError
 from zconnector.messages import Kind, Message, Outcome, derived_uuid
+from zconnector.messages.late import GRACE_MS
 from zconnector.queue.commits import RETRY, Commits
 from zconnector.queue.outcomes import OnPublished, Published
 from zconnector.queue.store import DOCUMENTS, Delete, Put
 
 PREFIX = "unknown/"
-GRACE_MS = 30_000
 """A target never first stores a command later than `accept_until` + this."""
 LONGEST = 3_600.0
 """The same for what an older version stored, which did not say."""

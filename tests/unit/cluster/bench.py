@@ -37,6 +37,8 @@ class Bench:
         self.settings = ClusterSettings(state_dir=Path("unused"), **settings)
         self.held = False
         self.failing = False
+        self.ahead_ms = 0
+        """Of the wall clock."""
         self.commits: list[Commit] = []
         self.sent: dict[bytes, list[Message]] = defaultdict(list)
         self.unreachable: set[bytes] = set()
@@ -66,7 +68,7 @@ class Bench:
 
     @property
     def now(self) -> Instant:
-        return Instant(self.mono, WALL + int(self.mono * 1000))
+        return Instant(self.mono, WALL + self.ahead_ms + int(self.mono * 1000))
 
     def perform(self, actions: Actions) -> None:
         for action in actions:

@@ -227,6 +227,16 @@ def test_refusals_before_anything_is_stored() -> None:
     assert bench.store.resolution("acme", "u1") is None
 
 
+def test_a_copy_of_what_came_too_late_is_too_late_also_when_the_clock_was_put_right() -> None:
+    bench, (a, b) = topology()
+    accept_until = bench.now.wall + 10_000
+    bench.ahead_ms = 3_600_000
+    assert refused(a, accept_until=accept_until) == (Outcome.REJECTED, Reason.EXPIRED)  # type: ignore[arg-type]
+    bench.ahead_ms = 0
+    assert refused(b, accept_until=accept_until) == (Outcome.REJECTED, Reason.EXPIRED)  # type: ignore[arg-type]
+    assert bench.store.resolution("acme", "u1") is None
+
+
 def test_the_targets_absence_is_told_at_once_and_stores_nothing() -> None:
     bench, (a, b) = topology()
     for instance in (a, b):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.connector import Connector, command, event
 from tests.support.transcript import START, at
+from zconnector.clock import Instant
 from zconnector.connector.confirming import WINDOW
 from zconnector.connector.incoming import ADMIN_COMMANDS
 from zconnector.messages.kinds import Kind
@@ -143,6 +144,20 @@ def test_then_expired() -> None:
 def test_accept_until_and_30_s_is_not_expired() -> None:
     con = ready()
     con.hear("a", command(accept_until=START.wall - 30_000))
+    assert con.receipts() == [("a", "ON_GOING", "")]
+
+
+def test_what_one_copy_was_told_is_told_all_whatever_becomes_of_the_clock() -> None:
+    """Its sender has heard for certain that it is not taken."""
+    con = ready()
+    con.now = Instant(con.now.mono, con.now.wall + 3_600_000)
+    con.hear("a", command())
+    con.now = Instant(con.now.mono + 1.0, START.wall + 1_000)
+    con.hear("b", command())
+    assert con.receipts() == [("a", "REJECTED", "EXPIRED"), ("b", "REJECTED", "EXPIRED")]
+    assert "commit" not in con.trace
+    con.clear()
+    con.hear("a", command(accept_until=START.wall + 20_000))  # its sender tries anew
     assert con.receipts() == [("a", "ON_GOING", "")]
 
 

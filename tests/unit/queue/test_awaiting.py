@@ -10,8 +10,8 @@ import pytest
 from zconnector.actions import Caller
 from zconnector.errors import Reason, Refusal
 from zconnector.messages import Message
+from zconnector.messages.late import GRACE_MS
 from zconnector.queue.awaiting import REMEMBERED
-from zconnector.queue.unknowns import GRACE_MS
 
 if TYPE_CHECKING:
     from tests.unit.queue.conftest import Bench
