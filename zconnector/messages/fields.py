@@ -110,7 +110,7 @@ ANSWERED = frozenset((Kind.CONFIG, Kind.CONFIGURATION, Kind.SECRET, Kind.FETCH, 
 NAMES = ("tenant", "source", "target", "type", "recipient", "name", "instance", "product")
 """Fields that hold a name: they end up in keys, paths and logs, so their letters are few."""
 _NAMES = frozenset(NAMES)
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 _MAX_INT = 2**53  # what every JSON reader in every language holds exactly

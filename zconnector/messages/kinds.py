@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import Final
 
 VERSION = 1
 MAGIC = b"ZC"
@@ -56,8 +57,8 @@ class Flag(IntFlag):
 class Outcome:
     """Names of the events that answer a command."""
 
-    ON_GOING = "ON_GOING"
-    REJECTED = "REJECTED"
-    NO_ROUTE = "NO_ROUTE"
-    SUCCESS = "SUCCES"  # spelt so by every Gandalf worker
-    FAIL = "FAIL"
+    ON_GOING: Final = "ON_GOING"
+    REJECTED: Final = "REJECTED"
+    NO_ROUTE: Final = "NO_ROUTE"
+    SUCCESS: Final = "SUCCES"  # spelt so by every Gandalf worker
+    FAIL: Final = "FAIL"

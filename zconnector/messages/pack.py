@@ -70,8 +70,8 @@ def unpack(header: bytes, payload: bytes) -> list[Message]:
     head = len(header)
     if head > MAX_HEADER:
         raise WireError(Reason.TOO_LARGE, f"header of {head} bytes, limit {MAX_HEADER}")
-    if (size := len(PREFIX) + head + len(payload)) > MAX_MESSAGE:
-        raise WireError(Reason.TOO_LARGE, f"message of {size} bytes, limit {MAX_MESSAGE}")
+    if (whole := len(PREFIX) + head + len(payload)) > MAX_MESSAGE:
+        raise WireError(Reason.TOO_LARGE, f"message of {whole} bytes, limit {MAX_MESSAGE}")
     try:
         entries = orjson.loads(header)
     except orjson.JSONDecodeError as error:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 MAX_PAUSE_MS = 30 * 86_400_000
 """30 days: of a delay, a time to live, and a pause."""
 
-RULES: dict[str, tuple[float, float]] = {
+RULES: dict[str, tuple[int, int]] = {
     "attempts": (1, 1_000),
     "first": (0, MAX_PAUSE_MS),
     "factor": (1, 10),
@@ -46,7 +46,13 @@ class RetryPolicy(NamedTuple):
 
     def over(self, wish: Mapping[str, Any]) -> RetryPolicy:
         """This policy with what a (checked) wish asks for; equal ones are one object."""
-        return _shared(*(wish.get(name, value) for name, value in zip(self._fields, self, strict=True)))
+        wished = wish.get
+        return _shared(
+            wished("attempts", self.attempts),
+            wished("first", self.first),
+            wished("factor", self.factor),
+            wished("limit", self.limit),
+        )
 
 
 @lru_cache(4096)

@@ -43,7 +43,8 @@ class Purges:
                     part.append(command.uuid)
             if not part:
                 return done(now, count, None)
-            open_, failed = len(part), None
+            open_ = len(part)
+            failed: Refusal | None = None
 
             def buried(now: Instant, refusal: Refusal | None) -> Actions:
                 nonlocal open_, failed, count
