@@ -158,8 +158,11 @@ class AggregatorRouter:
         theirs = header.get("tenant")
         if theirs and theirs != tenant:
             return self._wrong_tenant(peer, message, now)
-        header = {**header, "tenant": tenant, "source": peer.name}
-        stamped = Message(kind, header, payload, message.flags)
+        if theirs == tenant and header.get("source") == peer.name:  # as it mostly says of itself
+            stamped = message
+        else:
+            header = {**header, "tenant": tenant, "source": peer.name}
+            stamped = Message(kind, header, payload, message.flags)
         if len(payload) > _NEAR_THE_LIMIT:
             try:
                 encode_one(stamped.with_fields(target=_LONGEST, seq=2**53))
@@ -168,7 +171,8 @@ class AggregatorRouter:
         if kind is _COMMAND:
             return self._command_up(peer, stamped, now)
         if kind is _EVENT:
-            header.pop("seq", None)  # its number is the cluster's to give
+            if "seq" in header:
+                stamped = stamped.without("seq")  # its number is the cluster's to give
             return self._event_up(peer, stamped, now)
         if kind in _UP:
             typed = stamped.with_fields(type=peer.type) if peer.type else stamped.without("type")
