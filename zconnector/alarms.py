@@ -22,14 +22,14 @@ AT_ONCE = 500
 class Alarms(Generic[K]):
     """At most one alarm for each key, in monotonic seconds. Of one time the first that was set is first.
 
-    Invariant: `_times` has what rings, and each of it an entry in `_heap`. Other entries there are stale, and
-    after `set` no more than those that ring, and `_SLACK`.
+    Invariant: `_times` has what rings, and each of it the entry that stands for it in `_heap`. Other entries
+    there are stale, and after `set` no more than those that ring, and `_SLACK`.
     """
 
     def __init__(self, agenda: Agenda | None = None) -> None:
         """`agenda` is told of each time."""
         self._agenda = agenda or Agenda()
-        self._times: dict[K, tuple[float, int]] = {}
+        self._times: dict[K, tuple[float, int, K]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._count = 0
 
@@ -39,11 +39,13 @@ class Alarms(Generic[K]):
     def set(self, key: K, at: float) -> None:
         """Ring for this key at that time, and not at another."""
         self._count += 1
-        self._agenda.by(at)
-        self._times[key] = (at, self._count)
-        heapq.heappush(self._heap, (at, self._count, key))
-        if len(self._heap) > 2 * len(self._times) + _SLACK:
-            self._heap = [(at, number, key) for key, (at, number) in self._times.items()]
+        agenda, heap = self._agenda, self._heap
+        if at < agenda.at:  # as `by`: each command sets an alarm at most of its hops
+            agenda.at = at
+        entry = self._times[key] = (at, self._count, key)
+        heapq.heappush(heap, entry)
+        if len(heap) > 2 * len(self._times) + _SLACK:
+            self._heap = list(self._times.values())
             heapq.heapify(self._heap)
 
     def cancel(self, key: K) -> None:
@@ -63,14 +65,19 @@ class Alarms(Generic[K]):
         For who answers all that is due in one tick, and may set or call off others on the way.
         """
         while self._heap and self._heap[0][0] <= now:
-            at, number, key = heapq.heappop(self._heap)
-            if self._times.get(key) == (at, number):
+            entry = heapq.heappop(self._heap)
+            key = entry[2]
+            if self._times.get(key) is entry:
                 del self._times[key]
                 return key
         return None
 
     def deadline(self) -> float | None:
         """When the next one rings."""
-        while self._heap and self._times.get(self._heap[0][2]) != self._heap[0][:2]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap:
+            first = heap[0]
+            if self._times.get(first[2]) is first:
+                return first[0]
+            heapq.heappop(heap)
+        return None

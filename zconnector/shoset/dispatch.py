@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -27,6 +27,7 @@ from zconnector.errors import Reason
 
 Route = TypeVar("Route")
 
+_TIMED_OUT = Reason.TIMED_OUT
 BURST = 0.005
 """Seconds in which what is sent one after the other goes the same way."""
 
@@ -89,11 +90,11 @@ class SerialTry(Generic[Route]):
     """Seconds for each route: T/n."""
     current: Route | None = None
     current_ends: float = 0.0
-    doubtful: list[Route] = field(default_factory=list)
-    last_reason: Reason = Reason.TIMED_OUT
+    doubtful: tuple[Route, ...] = ()
+    last_reason: Reason = _TIMED_OUT
     last_detail: str = ""
-    tried: list[Route] = field(default_factory=list)
-    busy: list[Route] = field(default_factory=list)
+    tried: tuple[Route, ...] = ()
+    busy: tuple[Route, ...] = ()
     """Those that said BUSY, or had no place when the others had been tried: they may take it later."""
 
     @classmethod
@@ -111,11 +112,17 @@ class SerialTry(Generic[Route]):
         order = list(routes)
         if rng is not None:
             rng.shuffle(order)
-        if first is not None and order and order[0] is not first and first in order:
-            order.remove(first)
-            order.insert(0, first)
-        share = budget / len(order) if order else 0.0
-        return cls(order, now + budget, share)
+        return cls.along(order, budget, now, first)
+
+    @classmethod
+    def along(
+        cls, routes: list[Route], budget: float, now: float, first: Route | None = None
+    ) -> SerialTry[Route]:
+        """A try over routes in that order, `first` before them; the list is the try's own from now on."""
+        if first is not None and routes and routes[0] is not first and first in routes:
+            routes.remove(first)
+            routes.insert(0, first)
+        return cls(routes, now + budget, budget / len(routes) if routes else 0.0)
 
     def next(self, now: float, free: Callable[[Route], bool] | None = None) -> Route | None:
         """Make the next route that is free current and return it; None when there is none.
@@ -125,21 +132,21 @@ class SerialTry(Generic[Route]):
         routes = self.routes
         if now >= self.ends:
             routes.clear()
-        for route in routes:
-            if free is None or free(route):
-                break
-        else:
+        at = 0
+        if free is not None:
+            while at < len(routes) and not free(routes[at]):
+                at += 1
+        if at >= len(routes):
             if routes:
                 self.last_reason, self.last_detail = Reason.BUSY, "no place is free"
-                self.busy += routes
+                self.busy += tuple(routes)
                 routes.clear()
             self.current = None
             return None
-        routes.remove(route)
-        self.current = route
+        route = self.current = routes.pop(at)
         ends = now + self.share
         self.current_ends = ends if ends < self.ends else self.ends
-        self.tried.append(route)
+        self.tried += (route,)
         return route
 
     def declined(self, route: Route, reason: Reason, detail: str) -> bool:
@@ -148,19 +155,18 @@ class SerialTry(Generic[Route]):
         if self.current is not None and route == self.current:
             self.current = None
             if reason is Reason.BUSY:
-                self.busy.append(route)
+                self.busy += (route,)
             return True
-        if route in self.doubtful:
-            self.doubtful.remove(route)
+        self.doubtful = _but(self.doubtful, route)
         return False
 
     def lost(self, route: Route) -> bool:
         """A route is gone (session lost, GOAWAY). Returns whether to move on."""
-        for those in (self.routes, self.busy):
-            if route in those:
-                those.remove(route)
+        if route in self.routes:
+            self.routes.remove(route)
+        self.busy = _but(self.busy, route)
         if self.current is not None and route == self.current:
-            self.doubtful.append(self.current)
+            self.doubtful += (self.current,)
             self.current = None
             return True
         return False
@@ -169,7 +175,7 @@ class SerialTry(Generic[Route]):
         """Whether the current route's share is over; it is then in doubt, and the caller moves on."""
         if self.current is None or now < self.current_ends:
             return False
-        self.doubtful.append(self.current)
+        self.doubtful += (self.current,)
         self.current = None
         return True
 
@@ -177,3 +183,8 @@ class SerialTry(Generic[Route]):
     def exhausted(self) -> Verdict:
         """The verdict once `next` has returned None."""
         return Verdict.UNKNOWN if self.doubtful else Verdict.NOT_SENT
+
+
+def _but(routes: tuple[Route, ...], gone: Route) -> tuple[Route, ...]:
+    """The routes without that one; no route is there twice."""
+    return tuple(route for route in routes if route != gone) if gone in routes else routes

@@ -123,8 +123,8 @@ class Dispatches(Generic[Context]):
         without_routes: Reason = _TIMED_OUT,
     ) -> Actions:
         """Begin a try over routes within `budget` seconds; one of the same key is superseded."""
-        order = self._burst.order(routes, now.mono)
-        serial = SerialTry.over(order, budget, now.mono, None, first=first)
+        mono = now.mono
+        serial = SerialTry.along(self._burst.order(routes, mono), budget, mono, first)
         if not routes:
             serial.last_reason = without_routes
             serial.last_detail = "no live session"
@@ -193,8 +193,7 @@ class Dispatches(Generic[Context]):
 
     def _advance(self, dispatch: Dispatch[Context], now: Instant) -> Actions:
         serial, message, places, mono = dispatch.serial, dispatch.message, self._places, now.mono
-        free = None if places is None else lambda peer: places.free(peer, message)
-        route = serial.next(mono, free)
+        route = serial.next(mono) if places is None else serial.next(mono, _free(places, message))
         if route is None:
             self._table.pop(dispatch.key, None)
             self._ends.cancel(dispatch.key)
@@ -205,12 +204,17 @@ class Dispatches(Generic[Context]):
             dispatch.at = route
         ends = serial.current_ends
         self._ends.set(dispatch.key, ends)
-        header = {**message.header, "budget": max(1, int((ends - mono) * 1000))}
-        message = Message(message.kind, header, message.payload, message.flags)
+        left = int((ends - mono) * 1000)
+        header = {**message.header, "budget": left if left > 0 else 1}
+        copy = Message(message.kind, header, message.payload, message.flags)
 
         def not_taken(later: Instant) -> Actions:
             if self._table.get(dispatch.key) is not dispatch:
                 return []
             return self._declined(dispatch, route, _BUSY, f"{route} took no message", later)
 
-        return self._send(route, (message,), now, not_taken)
+        return self._send(route, (copy,), now, not_taken)
+
+
+def _free(places: Places, message: Message) -> Callable[[Peer], bool]:
+    return lambda peer: places.free(peer, message)

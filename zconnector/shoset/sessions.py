@@ -30,7 +30,8 @@ class Sessions:
 
     Invariants: a Peer is in `above` or in `below`, by its link, from its HELLO to the end of its session, and
     never again. Whichever way a session ends, its end is here: nothing that is kept of the peer outlasts it
-    (what its link owes does), and of a live one the role hears `peer_down`, once.
+    (what its link owes does), and of a live one the role hears `peer_down`, once. `validated` is true from
+    when it becomes live to its end, so that only a peer that is not has to be looked up by its link.
     """
 
     def __init__(

@@ -135,7 +135,7 @@ class Shoset:
             if message.kind not in _OF_THE_SESSION:
                 count += 1
         link = peer.link
-        live = peer.validated and (self._above if peer.upward else self._below).get(link) is peer
+        live = peer.validated  # which it is only while it has its session (`Sessions`)
         # As `is_live` and `room`, without calls: every message that is sent comes by here.
         if not live or (count and peer.credit - peer.sent + peer.acknowledged < count):
             if live:
@@ -208,14 +208,16 @@ class Shoset:
         if peer is not None and len(messages) == 1 and messages[0].kind is BEAT:  # as most are, while idle
             return self._lone_beat(peer, messages[0], now)
         actions: Actions = []
+        received, mono, of_the_session = self._role.received, now.mono, _OF_THE_SESSION
         for message in messages:
-            peer = sessions.get(link)  # the message before may have begun or ended the session
+            if peer is None or not peer.validated:
+                peer = sessions.get(link)  # the message before may have begun or ended the session
             if peer is None:
                 actions += self._accepting.first(link, key, message, now)
-            elif peer.validated and message.kind not in _OF_THE_SESSION:
-                peer.heard = now.mono
+            elif peer.validated and message.kind not in of_the_session:
+                peer.heard = mono
                 peer.received += 1
-                actions += self._role.received(peer, message, now)
+                actions += received(peer, message, now)
             else:
                 actions += self._heard(peer, message, now)
         peer = sessions.get(link)

@@ -170,7 +170,7 @@ def test_a_route_that_goes_before_its_turn_is_not_tried() -> None:
     assert not serial.lost("b")
     assert serial.declined("a", Reason.BUSY, "")
     assert serial.next(0.0) == "c"
-    assert serial.tried == ["a", "c"]
+    assert serial.tried == ("a", "c")
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_when_none_that_is_left_has_a_place_it_is_as_if_they_were_busy() -> None
     assert serial.next(0.0) == "a"
     assert serial.due(1.0)
     assert serial.next(1.0, lambda route: False) is None
-    assert (serial.busy, serial.last_reason) == (["b", "c"], Reason.BUSY)
+    assert (serial.busy, serial.last_reason) == (("b", "c"), Reason.BUSY)
     assert serial.exhausted is Verdict.UNKNOWN
 
 
@@ -328,6 +328,6 @@ def test_a_route_that_said_busy_and_is_lost_is_none() -> None:
     serial = a_try("ab")
     serial.next(0.0)
     serial.declined("a", Reason.BUSY, "")
-    assert serial.busy == ["a"]
+    assert serial.busy == ("a",)
     assert not serial.lost("a")
-    assert serial.busy == []
+    assert not serial.busy
