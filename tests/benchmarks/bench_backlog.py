@@ -30,6 +30,7 @@ from zconnector.queue.local import LocalQueue, Offered
 from zconnector.queue.sqlite import SqliteQueueStore
 from zconnector.queue.store import scan_all
 from zconnector.runtime.control import request
+from zconnector.runtime.garbage import MIDDLE, YOUNG
 from zconnector.settings import QueueSettings
 
 IN_A_COMMIT = 64
@@ -189,7 +190,7 @@ async def bench(results: Results, state: Path, *, turns: int, small: int, large:
 
 def _cost(results: Results, state: Path, turns: int, small: int, large: int) -> None:
     thresholds = gc.get_threshold()
-    gc.set_threshold(*thresholds[:2], NO_OLD)  # as the product does (`runtime/garbage.py`)
+    gc.set_threshold(YOUNG, MIDDLE, NO_OLD)  # as the product does
     try:
         _compare(results, state, turns, small, large)
     finally:

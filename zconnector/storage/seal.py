@@ -14,6 +14,7 @@ from zconnector.errors import DamagedError
 _HEAD = struct.Struct(">BI")
 _MARK = 0xC3
 """No JSON begins with it."""
+_SEALED, _JSON = bytes((_MARK,)), (b"{", b"[")
 
 
 def seal(content: bytes, about: bytes = b"") -> bytes:
@@ -24,7 +25,7 @@ def seal(content: bytes, about: bytes = b"") -> bytes:
 
 def is_sealed(stored: bytes) -> bool:
     """Whether it begins as what `seal` makes does."""
-    return stored[:1] == _MARK.to_bytes(1)
+    return stored.startswith(_SEALED)
 
 
 def unseal(stored: object, what: str, about: bytes = b"") -> bytes:
@@ -35,13 +36,14 @@ def unseal(stored: object, what: str, about: bytes = b"") -> bytes:
     """
     if not isinstance(stored, bytes):
         raise DamagedError(f"{what} is damaged: {type(stored).__name__} instead of bytes")
-    if stored[:1] == b"{" or stored[:1] == b"[":
+    if stored.startswith(_JSON):
         return stored
     try:
         mark, check = _HEAD.unpack_from(stored)
     except struct.error:
         raise DamagedError(f"{what} is damaged: {len(stored)} bytes are no row") from None
     content = stored[_HEAD.size :]
-    if mark != _MARK or check != zlib.crc32(about, zlib.crc32(content)):
+    found = zlib.crc32(content)
+    if mark != _MARK or check != (zlib.crc32(about, found) if about else found):
         raise DamagedError(f"{what} is damaged: its checksum does not fit")
     return content
