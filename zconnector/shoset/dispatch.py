@@ -99,23 +99,6 @@ class SerialTry(Generic[Route]):
 
     @classmethod
     def over(
-        cls,
-        routes: Sequence[Route],
-        budget: float,
-        now: float,
-        rng: random.Random | None,
-        *,
-        first: Route | None = None,
-    ) -> SerialTry[Route]:
-        """A try over routes in a fresh uniform random order (`first`, where given, leads); without `rng` in
-        the order given."""
-        order = list(routes)
-        if rng is not None:
-            rng.shuffle(order)
-        return cls.along(order, budget, now, first)
-
-    @classmethod
-    def along(
         cls, routes: list[Route], budget: float, now: float, first: Route | None = None
     ) -> SerialTry[Route]:
         """A try over routes in that order, `first` before them; the list is the try's own from now on."""

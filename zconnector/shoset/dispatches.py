@@ -124,7 +124,7 @@ class Dispatches(Generic[Context]):
     ) -> Actions:
         """Begin a try over routes within `budget` seconds; one of the same key is superseded."""
         mono = now.mono
-        serial = SerialTry.along(self._burst.order(routes, mono), budget, mono, first)
+        serial = SerialTry.over(self._burst.order(routes, mono), budget, mono, first)
         if not routes:
             serial.last_reason = without_routes
             serial.last_detail = "no live session"

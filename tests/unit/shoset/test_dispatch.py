@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise, permutations
 from typing import Any
 
@@ -17,12 +18,15 @@ from zconnector.shoset.dispatch import BURST, Burst, SerialTry, Verdict
 
 def a_try(routes: str = "abc", budget: float = 3.0, *, first: str | None = None) -> SerialTry[str]:
     """A try over routes in the order in which they are written."""
+    return SerialTry.over(list(routes), budget, 0.0, first)
 
-    class InOrder(random.Random):
-        def shuffle(self, x: Any) -> None:
-            pass
 
-    return SerialTry.over(list(routes), budget, 0.0, InOrder(), first=first)
+def bursts(routes: str, count: int, rng: random.Random, first: str | None = None) -> Iterator[str]:
+    """The routes of one try in each of so many bursts, in the order in which it tries them."""
+    burst: Burst[str] = Burst(rng)
+    for number in range(count):
+        now = 2 * BURST * number
+        yield "".join(SerialTry.over(burst.order(list(routes), now), 1.0, now, first).routes)
 
 
 # ---- order
@@ -42,7 +46,7 @@ def chi_square(counts: Counter[Any], outcomes: int, draws: int) -> float:
 def test_the_order_is_uniform(seed: int) -> None:
     rng = random.Random(seed)
     draws = 6_000
-    counts = Counter("".join(SerialTry.over("abc", 1.0, 0.0, rng).routes) for _ in range(draws))
+    counts = Counter(bursts("abc", draws, rng))
     assert set(counts) == {"".join(order) for order in permutations("abc")}
     assert chi_square(counts, 6, draws) < _CRITICAL_5_DEGREES
 
@@ -50,7 +54,7 @@ def test_the_order_is_uniform(seed: int) -> None:
 def test_the_order_behind_a_leading_route_is_uniform_too() -> None:
     rng = random.Random(7)
     draws = 6_000
-    counts = Counter("".join(SerialTry.over("abcd", 1.0, 0.0, rng, first="d").routes) for _ in range(draws))
+    counts = Counter(bursts("abcd", draws, rng, first="d"))
     assert {order[0] for order in counts} == {"d"}
     assert chi_square(counts, 6, draws) < _CRITICAL_5_DEGREES
 
@@ -67,9 +71,9 @@ def test_the_test_of_uniformity_notices_a_bias() -> None:
     assert chi_square(counts, 6, 6_000) > _CRITICAL_5_DEGREES
 
 
-def test_the_orders_of_successive_commands_do_not_depend_on_each_other() -> None:
+def test_the_orders_of_successive_bursts_do_not_depend_on_each_other() -> None:
     rng, draws = random.Random(5), 12_000
-    orders = ["".join(SerialTry.over("abc", 1.0, 0.0, rng).routes)[0] for _ in range(draws + 1)]
+    orders = [order[0] for order in bursts("abc", draws + 1, rng)]
     pairs = Counter(pairwise(orders))
     assert chi_square(pairs, 9, draws) < 26.125  # 8 degrees of freedom, p = 0.001
 
