@@ -1,4 +1,4 @@
-"""Which copies of a command come too late: DESIGN section 5, `accept_until` and the grace beyond it.
+"""Which copies of a command come too late: `accept_until` and the grace beyond it (DESIGN section 3, 3).
 
 A wall clock may be put back. Who refused one copy of a submission as too late has told its sender for certain
 that it is not taken; so a further copy, which comes by another way after the clock was put right, is

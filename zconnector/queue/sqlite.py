@@ -109,8 +109,6 @@ class SqliteQueueStore:
             except DamagedError:
                 unseal(meta, f"row {key!r} of {space}", _about(space, key))  # the same, and says which row
                 raise
-            if not isinstance(decoded, dict):
-                raise StorageError(f"row {key!r} of {space} is damaged: it is no object")
             yield Row(space, key, decoded, size)
 
     def close(self) -> None:

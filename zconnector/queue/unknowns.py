@@ -19,9 +19,8 @@ from zconnector.queue.outcomes import OnPublished, Published
 from zconnector.queue.store import DOCUMENTS, Delete, Put
 
 PREFIX = "unknown/"
-"""A target never first stores a command later than `accept_until` + this."""
 LONGEST = 3_600.0
-"""The same for what an older version stored, which did not say."""
+"""Seconds, as `_Unknown.longest`, for what an older version stored, which did not say."""
 
 Remembered = Callable[[Instant, Refusal | None], Actions]
 
